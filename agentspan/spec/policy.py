@@ -1,0 +1,43 @@
+"""Numbers that bound a task: how often it is tried again, and how long each part of its life may take."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+BackOff = Literal["fixed", "linear", "exponential"]
+
+LOST_LIMIT = 20
+"""How many attempts may be lost to dead workers before the task counts as failed: not the tool's fault, but a tool
+that kills its worker each time must not go round for ever."""
+
+
+class RetryPolicy(Struct, frozen=True, omit_defaults=True):
+    """How a failed task is tried again: `limit` more attempts, the n-th (from 1) after
+
+    fixed: delay; linear: delay * n; exponential: delay * 2**(n-1); at most `max_delay_ms` (0: no cap), plus a jitter
+    of 0 to `jitter_ms`, drawn from the execution and the sequence number, so that a replay draws the same.
+    """
+
+    limit: int = 2
+    delay_ms: int = 2000
+    back_off: BackOff = "linear"
+    max_delay_ms: int = 0
+    jitter_ms: int = 0
+    lost_limit: int = LOST_LIMIT
+
+
+class Limits(Struct, frozen=True, omit_defaults=True):
+    """Time limits of one attempt in milliseconds, 0 for none.
+
+    `start_ms`: from being available to being taken by a worker. `attempt_ms`: from being taken to its report.
+    The lease is no limit of the task: it belongs to the worker's claim.
+    """
+
+    start_ms: int = 0
+    attempt_ms: int = 0
+
+
+TOOL_RETRY = RetryPolicy()
+MODEL_RETRY = RetryPolicy(limit=3, delay_ms=1000, back_off="exponential", max_delay_ms=30_000, jitter_ms=500)
+NO_RETRY = RetryPolicy(limit=0)
+NO_LIMITS = Limits()

@@ -1,0 +1,52 @@
+"""A tool as the model sees it and as the queue routes it."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from agentspan.spec.policy import TOOL_RETRY, BackOff, Limits, RetryPolicy
+
+BACK_OFFS: dict[str, BackOff] = {
+    "fixed": "fixed",
+    "linear_backoff": "linear",
+    "exponential_backoff": "exponential",
+}
+
+
+class ToolSpec(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One tool. `tool_type` says who performs it (`worker` for a user's function), `input_schema` is JSON Schema."""
+
+    name: str
+    description: str = ""
+    input_schema: dict[str, Any] = {}
+    output_schema: dict[str, Any] = {}
+    tool_type: str = "worker"
+    approval_required: bool = False
+    timeout_seconds: float | None = None
+    start_timeout_seconds: float | None = None
+    config: dict[str, Any] = {}
+    guardrails: tuple[dict[str, Any], ...] = ()
+    stateful: bool = False
+    max_calls: int | None = None
+    retry_count: int | None = None
+    retry_delay_seconds: float | None = None
+    retry_logic: str | None = None
+    retry_max_delay_seconds: float | None = None
+    retry_jitter_ms: int | None = None
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """The retry policy: what the tool says, else two more attempts after 2 s and 4 s."""
+        return RetryPolicy(
+            limit=TOOL_RETRY.limit if self.retry_count is None else self.retry_count,
+            delay_ms=TOOL_RETRY.delay_ms if self.retry_delay_seconds is None else int(self.retry_delay_seconds * 1000),
+            back_off=BACK_OFFS[self.retry_logic or "linear_backoff"],
+            max_delay_ms=int((self.retry_max_delay_seconds or 0) * 1000),
+            jitter_ms=self.retry_jitter_ms or 0,
+        )
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            start_ms=int((self.start_timeout_seconds or 0) * 1000), attempt_ms=int((self.timeout_seconds or 0) * 1000)
+        )
