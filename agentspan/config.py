@@ -1,0 +1,400 @@
+"""The settings of a server and its workers: one frozen struct, read once, that knows where each value came from.
+
+A value comes from an option of the command line, else from its native variable, else from the variable that
+Conductor-style deployments use for it, else from the default. An empty variable counts as not set.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+import msgspec
+
+from agentspan.errors import ConfigurationProblem
+
+MASK = "***"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every number and name that a server can be started with. `Settings.load()` makes one."""
+
+    data_dir: Path
+    database_url: str
+    scripts_path: Path
+    host: str = "127.0.0.1"
+    port: int = 6767
+    pool_size: int = 8
+    auth_key: str | None = None
+    auth_secret: str | None = None
+    allow_insecure_bind: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    max_body_bytes: int = 32 * 1024 * 1024
+    blob_bytes: int = 65_536
+    sqlite_synchronous: str = "FULL"
+    drain_seconds: float = 10
+    lease_seconds: float = 10
+    foreign_lease_seconds: float = 3600
+    first_token_seconds: float = 60
+    idle_seconds: float = 60
+    total_seconds: float = 600
+    model_retries: int = 3
+    log_level: str = "INFO"
+    sources: dict[str, str]
+
+    @classmethod
+    def load(
+        cls, environ: Mapping[str, str] | None = None, options: Mapping[str, str | None] | None = None
+    ) -> "Settings":
+        """Read the environment, and the options of the command line (such as `{"--port": "7000"}`) before it."""
+        given = _Given(os.environ if environ is None else environ, options or {})
+        values: dict[str, Any] = {}
+        sources: dict[str, str] = {}
+        for setting in SETTINGS:
+            if name := given.first(setting.names):
+                values[setting.field] = _read(setting, name, given[name])
+                sources[setting.field] = given.source(name)
+            else:
+                sources[setting.field] = "default"
+
+        if "data_dir" not in values:
+            values["data_dir"], sources["data_dir"] = _default_data_dir(given)
+        values.setdefault("scripts_path", values["data_dir"] / "scripts")
+        if "database_url" not in values:
+            values["database_url"], sources["database_url"] = _peer_database(given) or (
+                _sqlite_url(values["data_dir"] / "agentspan.db"),
+                "default",
+            )
+        _both_or_neither(values)
+        return cls(**values, sources=sources)
+
+    def describe(self) -> list[tuple[str, str, str]]:
+        """A row for each setting: name, value with what is secret masked, source."""
+        return [(setting.field, self._shown(setting), self.sources[setting.field]) for setting in SETTINGS]
+
+    def _shown(self, setting: "Setting") -> str:
+        value = getattr(self, setting.field)
+        if value is None or value == ():
+            return "not set"
+        if setting.secret:
+            return MASK
+        if isinstance(value, tuple):
+            return ", ".join(value)
+        if isinstance(value, bool):
+            return str(value).lower()
+        return mask_url(str(value)) if setting.field == "database_url" else str(value)
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{name}={value}' for name, value, _ in self.describe())})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [(name, value) for name, value, _ in self.describe()]
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """How one field of Settings is read: the names it goes by, first wins, and the sentence for a wrong value."""
+
+    field: str
+    names: tuple[str, ...]
+    read: Callable[[str], Any]
+    accepts: str
+    secret: bool = False
+
+
+class _Given(dict[str, str]):
+    """What was said, by option or by variable."""
+
+    def __init__(self, environ: Mapping[str, str], options: Mapping[str, str | None]) -> None:
+        super().__init__({name: value.strip() for name, value in environ.items() if value.strip()})
+        self.update({name: value for name, value in options.items() if value is not None})
+
+    def first(self, names: tuple[str, ...]) -> str | None:
+        return next((name for name in names if name in self), None)
+
+    def source(self, *names: str) -> str:
+        return ("option " if names[0].startswith("--") else "env ") + ", ".join(names)
+
+
+class _Unfit(ValueError):
+    """A value that is of the right kind and still cannot be used; its text says what is needed instead."""
+
+
+def mask_url(url: str) -> str:
+    """The URL of a database without its passwords. It hides too much rather than too little."""
+    if "://" not in url and "@" in url:
+        return f"{MASK}@{url.rpartition('@')[2]}"
+    url = re.sub(r"(://[^:/@?]*):.*@", rf"\1:{MASK}@", url)
+    return re.sub(r"((?:^|[?&;])(?:ssl)?password=)[^&;]*", rf"\1{MASK}", url, flags=re.IGNORECASE)
+
+
+def _read(setting: Setting, name: str, text: str) -> Any:
+    try:
+        return setting.read(text)
+    except _Unfit as unfit:
+        accepts = str(unfit)
+    except ValueError:
+        accepts = setting.accepts
+    raise ConfigurationProblem(_sentence(name, text, accepts, setting.secret))
+
+
+def _sentence(name: str, text: str, accepts: str, secret: bool = False) -> str:
+    shown = "has a value that cannot be used" if secret else f"is {mask_url(text)!r}"
+    return f"{name} {shown}; it must be {accepts}."
+
+
+def _both_or_neither(values: dict[str, Any]) -> None:
+    key, secret = (f"AGENTSPAN_AUTH_{part}" for part in ("KEY", "SECRET"))
+    if ("auth_key" in values) != ("auth_secret" in values):
+        there, missing = (key, secret) if "auth_key" in values else (secret, key)
+        raise ConfigurationProblem(f"{there} is set but {missing} is not; set both, or neither.")
+
+
+# Where the data is
+
+
+def _default_data_dir(given: _Given) -> tuple[Path, str]:
+    if sys.platform == "win32" and "LOCALAPPDATA" in given:
+        return Path(given["LOCALAPPDATA"]) / "agentspan", "default"
+    # The XDG rule: a relative path is invalid and is to be ignored.
+    if sys.platform.startswith("linux") and os.path.isabs(given.get("XDG_DATA_HOME", "")):
+        return Path(given["XDG_DATA_HOME"]) / "agentspan", "env XDG_DATA_HOME"
+    try:
+        home = Path(given["HOME"]) if "HOME" in given else Path.home()
+    except RuntimeError:
+        raise ConfigurationProblem("This user has no home folder; set AGENTSPAN_DATA_DIR to a folder.") from None
+    return home / _DATA_UNDER_HOME.get(sys.platform, ".local/share/agentspan"), "default"
+
+
+_DATA_UNDER_HOME = {"darwin": "Library/Application Support/agentspan", "win32": "AppData/Local/agentspan"}
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(text)))
+
+
+# The database: every accepted form becomes sqlite:////absolute/file or postgresql+psycopg://...
+
+
+def _database_url(text: str) -> str:
+    for prefix in ("jdbc:sqlite:", "sqlite:///"):
+        if text.startswith(prefix):
+            return _sqlite_url(_sqlite_file(text.removeprefix(prefix), jdbc=prefix.startswith("jdbc")))
+    if text.startswith("jdbc:postgresql://"):
+        return _postgres_url(*_split_jdbc(text))
+    for prefix in ("postgresql+psycopg://", "postgresql://", "postgres://"):
+        if text.startswith(prefix):
+            return _checked_postgres("postgresql+psycopg://" + text.removeprefix(prefix))
+    raise ValueError
+
+
+def _peer_database(given: _Given) -> tuple[str, str] | None:
+    """The database that the variables of a Spring deployment name, with the variables that were used."""
+    profile = _profile(given)
+    url = given.get("SPRING_DATASOURCE_URL")
+    if url is None and profile is None:
+        return None
+    used = ["SPRING_DATASOURCE_URL"] if url else ["SPRING_PROFILES_ACTIVE"]
+    jdbc = url or "jdbc:postgresql://localhost:5432/coss"
+    try:
+        if not jdbc.startswith("jdbc:postgresql://"):
+            if profile == "postgres":
+                raise _Unfit("a PostgreSQL URL, because SPRING_PROFILES_ACTIVE is 'postgres'")
+            return _database_url(jdbc), given.source(*used)
+        split, in_url = _split_jdbc(jdbc)
+        # The profile brings the user and the password `postgres`, as it does there.
+        login = {"user": "postgres", "password": "postgres"} if profile == "postgres" else {}
+        for part, name in (("user", "SPRING_DATASOURCE_USERNAME"), ("password", "SPRING_DATASOURCE_PASSWORD")):
+            if name in given and part not in in_url:
+                login[part] = given[name]
+                used.append(name)
+        return _postgres_url(split, login | in_url), given.source(*used)
+    except ValueError as unfit:
+        raise ConfigurationProblem(_sentence("SPRING_DATASOURCE_URL", jdbc, str(unfit) or _DATABASE_FORMS)) from None
+
+
+def _profile(given: _Given) -> str | None:
+    text = given.get("SPRING_PROFILES_ACTIVE")
+    for profile in (part.strip() for part in (text or "default").split(",")):
+        if profile == "postgres":
+            return profile
+        if profile not in ("default", "sqlite"):
+            accepts = "'postgres', 'sqlite' or 'default'"
+            raise ConfigurationProblem(_sentence("SPRING_PROFILES_ACTIVE", text or "", accepts))
+    return None
+
+
+def _sqlite_file(text: str, *, jdbc: bool) -> Path:
+    # The parameters of the JDBC driver (journal mode, busy time-out) are decided by the store here.
+    file, _, parameters = text.partition("?")
+    if not file or ":memory:" in file or file.startswith("file:"):
+        raise _Unfit("a file on disk: in memory, every run would be lost with the process")
+    if parameters and not jdbc:
+        raise _Unfit("sqlite:///FILE without parameters")
+    return _path(file)
+
+
+def _sqlite_url(file: Path) -> str:
+    return f"sqlite:///{file.as_posix()}"
+
+
+def _split_jdbc(text: str) -> tuple[str, dict[str, str]]:
+    """The URL without its parameters, and the parameters under libpq's names."""
+    url, _, query = text.removeprefix("jdbc:").partition("?")
+    parameters: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        match name:
+            case "ssl":
+                # What the JDBC driver does: `?ssl`, and `?ssl=true`, verify the server's certificate.
+                parameters.setdefault("sslmode", "verify-full" if value.lower() in ("", "true") else "prefer")
+            case "currentSchema":
+                parameters["options"] = f"-csearch_path={value}"
+            case _ if name in _JDBC_PARAMETERS:
+                parameters[_JDBC_PARAMETERS[name]] = value
+            case _:
+                accepted = ", ".join(["ssl", "currentSchema", *_JDBC_PARAMETERS])
+                raise _Unfit(f"without the parameter {name!r}; the accepted parameters are {accepted}")
+    return url, parameters
+
+
+_JDBC_PARAMETERS = {
+    "user": "user",
+    "password": "password",
+    "sslmode": "sslmode",
+    "sslcert": "sslcert",
+    "sslkey": "sslkey",
+    "sslrootcert": "sslrootcert",
+    "sslpassword": "sslpassword",
+    "connectTimeout": "connect_timeout",
+    "ApplicationName": "application_name",
+    "options": "options",
+}
+
+
+def _postgres_url(url: str, parameters: dict[str, str]) -> str:
+    parts = urlsplit(url)
+    rest = dict(parameters)
+    user = rest.pop("user", None) or unquote(parts.username or "")
+    password = rest.pop("password", None) or unquote(parts.password or "")
+    login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "") + "@" if user else ""
+    host = parts.netloc.rpartition("@")[2]
+    query = f"?{urlencode(rest, quote_via=quote)}" if rest else ""
+    return _checked_postgres(f"postgresql+psycopg://{login}{host}{parts.path}{query}")
+
+
+def _checked_postgres(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        _ = parts.port
+    except ValueError:
+        raise _Unfit(
+            "a PostgreSQL URL with one host, a port from 1 to 65535 if any, and special characters written as %XX"
+        ) from None
+    if not parts.path.strip("/"):
+        raise _Unfit("a PostgreSQL URL that names a database, as in postgresql://USER@HOST:5432/DATABASE")
+    return url
+
+
+_DATABASE_FORMS = (
+    "sqlite:////ABSOLUTE/FILE, postgresql://USER:PASSWORD@HOST:5432/DATABASE, jdbc:sqlite:FILE or "
+    "jdbc:postgresql://HOST:5432/DATABASE"
+)
+
+
+# The kinds of value: each reads text or raises ValueError
+
+
+def _whole(lowest: int, highest: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        number = int(text)
+        if not lowest <= number <= highest:
+            raise ValueError
+        return number
+
+    return read
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError
+    return number
+
+
+def _switch(text: str) -> bool:
+    match text.lower():
+        case "1" | "true" | "yes" | "on":
+            return True
+        case "0" | "false" | "no" | "off":
+            return False
+        case _:
+            raise ValueError
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.upper() not in words:
+            raise ValueError
+        return text.upper()
+
+    return read
+
+
+def _host(text: str) -> str:
+    if "/" in text or any(letter.isspace() for letter in text):
+        raise ValueError
+    return text
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    return tuple(_host(name.strip()).lower() for name in text.split(",") if name.strip())
+
+
+_SECONDS = "a number of seconds above 0"
+_BYTES = 1 << 40
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("host", ("--host", "AGENTSPAN_HOST"), _host, "the name or address to listen on, such as 127.0.0.1"),
+    Setting(
+        "port",
+        ("--port", "AGENTSPAN_PORT", "SERVER_PORT"),
+        _whole(0, 65_535),
+        "a whole number from 0 (any free port) to 65535",
+    ),
+    Setting("database_url", ("--database", "AGENTSPAN_DATABASE_URL"), _database_url, _DATABASE_FORMS),
+    Setting("data_dir", ("--data-dir", "AGENTSPAN_DATA_DIR"), _path, "a folder"),
+    Setting(
+        "pool_size",
+        ("AGENTSPAN_POOL_SIZE", "SPRING_DATASOURCE_HIKARI_MAXIMUM_POOL_SIZE"),
+        _whole(1, 1000),
+        "a whole number from 1 to 1000",
+    ),
+    Setting("auth_key", ("AGENTSPAN_AUTH_KEY",), str, "a key", secret=True),
+    Setting("auth_secret", ("AGENTSPAN_AUTH_SECRET",), str, "a secret", secret=True),
+    Setting("allow_insecure_bind", ("AGENTSPAN_ALLOW_INSECURE_BIND",), _switch, "true or false"),
+    Setting("allowed_hosts", ("AGENTSPAN_ALLOWED_HOSTS",), _hosts, "host names with commas between them"),
+    Setting(
+        "max_body_bytes",
+        ("AGENTSPAN_MAX_BODY_BYTES",),
+        _whole(1024, _BYTES),
+        "a whole number of bytes, 1024 or more",
+    ),
+    Setting("blob_bytes", ("AGENTSPAN_BLOB_BYTES",), _whole(1, _BYTES), "a whole number of bytes, 1 or more"),
+    Setting("sqlite_synchronous", ("AGENTSPAN_SQLITE_SYNCHRONOUS",), _one_of("FULL", "NORMAL"), "FULL or NORMAL"),
+    Setting("drain_seconds", ("AGENTSPAN_DRAIN_SECONDS",), _seconds, _SECONDS),
+    Setting("lease_seconds", ("AGENTSPAN_LEASE_SECONDS",), _seconds, _SECONDS),
+    Setting("foreign_lease_seconds", ("AGENTSPAN_FOREIGN_LEASE_SECONDS",), _seconds, _SECONDS),
+    Setting("first_token_seconds", ("AGENTSPAN_FIRST_TOKEN_SECONDS",), _seconds, _SECONDS),
+    Setting("idle_seconds", ("AGENTSPAN_IDLE_SECONDS",), _seconds, _SECONDS),
+    Setting("total_seconds", ("AGENTSPAN_TOTAL_SECONDS",), _seconds, _SECONDS),
+    Setting("model_retries", ("AGENTSPAN_MODEL_RETRIES",), _whole(0, 100), "a whole number from 0 to 100"),
+    Setting("scripts_path", ("AGENTSPAN_SCRIPTS",), _path, "a file or a folder with scripted models"),
+    Setting(
+        "log_level",
+        ("--log-level", "AGENTSPAN_LOG_LEVEL"),
+        _one_of("DEBUG", "INFO", "WARNING", "ERROR"),
+        "debug, info, warning or error",
+    ),
+)
