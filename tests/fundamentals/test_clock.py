@@ -1,0 +1,55 @@
+"""The clock: milliseconds that never go back, and ids that sort by time."""
+
+import threading
+import time
+import uuid
+
+import pytest
+
+from agentspan import clock
+
+
+@pytest.fixture
+def hands():
+    """A clock that shows what the test puts into `hands["seconds"]`."""
+    hands = {"seconds": 1_700_000_000.0}
+    clock.use(lambda: hands["seconds"])
+    yield hands
+    clock.use(time.time)
+
+
+def test_time_is_in_milliseconds_of_the_system_clock():
+    before = int(time.time() * 1000)
+    assert before <= clock.now_ms() <= int(time.time() * 1000)
+
+
+def test_a_system_clock_that_is_set_back_makes_time_stand_still(hands):
+    start = clock.now_ms()
+    hands["seconds"] -= 3600
+    assert clock.now_ms() == start
+    hands["seconds"] += 3601
+    assert clock.now_ms() == start + 1000
+
+
+def test_an_id_is_a_uuid_of_version_seven_that_carries_the_time(hands):
+    made = uuid.UUID(clock.new_id())
+    assert (made.version, made.variant) == (7, uuid.RFC_4122)
+    assert made.int >> 80 == clock.now_ms()
+
+
+def test_ids_sort_by_the_time_of_their_making(hands):
+    ids = []
+    for _ in range(100):
+        ids.append(clock.new_id())
+        hands["seconds"] += 0.001
+    assert ids == sorted(ids)
+
+
+def test_ids_made_at_once_by_many_threads_differ():
+    made: list[str] = []
+    threads = [threading.Thread(target=lambda: made.extend(clock.new_id() for _ in range(2000))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(made)) == 8000
