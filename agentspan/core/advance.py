@@ -1,0 +1,80 @@
+"""Fold facts into a tree, and all that follows from them: the one function that the engine runs."""
+
+from collections import deque
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from agentspan.core import events as e
+from agentspan.core.decide import decide
+from agentspan.core.run import Run, evolve
+from agentspan.core.states import Kind, Status
+from agentspan.core.strategies import briefing
+from agentspan.spec.agent import AgentSpec
+
+ROOT = 0
+
+
+class Tree(Struct, frozen=True):
+    """A root execution and its descendants that still live: how many events there are, and the runs by number."""
+
+    id: str = ""
+    seq: int = 0
+    runs: dict[int, Run] = {}
+
+    def below(self, execution: int) -> list[int]:
+        """The execution and its descendants, parents first."""
+        return [each for each in sorted(self.runs) if execution in self._line(each)]
+
+    def _line(self, execution: int) -> Iterable[int]:
+        while execution != ROOT:
+            yield execution
+            execution = self.runs[execution].parent if execution in self.runs else ROOT
+        yield ROOT
+
+
+def advance(spec: AgentSpec, tree: Tree, facts: Iterable[tuple[int, e.AnyFact]], at: int) -> tuple[Tree, list[e.Event]]:
+    """The tree after `facts` (each with its execution) and all that follows, and the events to append."""
+    runs, seq, appended = dict(tree.runs), tree.seq, []
+    queue, restless = deque(facts), set[int]()
+    while queue or restless:
+        if not queue:
+            execution = min(restless)
+            restless.remove(execution)
+            run = runs[execution]
+            queue.extend((execution, fact) for fact in decide(spec.at(run.path), run, tree.id))  # type: ignore[misc]
+            continue
+        execution, fact = queue.popleft()
+        seq += 1
+        event = e.Event(seq, execution, at, fact)
+        before = runs.get(execution) or Run(id=execution)
+        runs[execution] = after = evolve(before, event)
+        appended.append(event)
+        restless.add(execution)
+        queue.extend(_across(spec, runs, before, after, event))
+    return Tree(tree.id, seq, runs), appended
+
+
+def _across(
+    spec: AgentSpec, runs: dict[int, Run], before: Run, after: Run, event: e.Event
+) -> list[tuple[int, e.AnyFact]]:
+    """What a fact of one execution means for its sub-agents and for its parent."""
+    match event.fact:
+        case e.TaskScheduled(kind=Kind.AGENT) as order:
+            path = (*after.path, order.index)
+            after_results = briefing(spec.at(after.path), after, order.index)
+            return [(event.seq, e.ExecutionStarted(path=path, parent=after.id, after=after_results))]
+        case e.TaskCanceled(task=task, reason=reason) if task in runs and not runs[task].ended:
+            return [(task, e.ExecutionTerminated(reason))]
+        case e.ExecutionRetried():
+            return [(task, e.ExecutionRetried()) for task in after.tasks if task in runs and runs[task].ended]
+    if after.ended and not before.ended and after.id != ROOT:
+        return [(after.parent, _settlement(after))]
+    return []
+
+
+def _settlement(run: Run) -> e.AnyFact:
+    """What the end of a sub-agent is to its parent's task."""
+    if run.status is Status.COMPLETED:
+        return e.TaskCompleted(run.id, {"finish_reason": run.finish_reason}, result=run.result)
+    return e.TaskFailed(run.id, run.reason or run.status, terminal=True)

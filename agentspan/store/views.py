@@ -1,0 +1,175 @@
+"""What readers and workers are shown: plain structs, no tables and no facts. Times are milliseconds since the epoch."""
+
+from typing import Any
+
+from msgspec import Struct
+
+Json = dict[str, Any]
+
+
+class TaskView(Struct, frozen=True, kw_only=True):
+    """One attempt of a task. `input` holds a tool's arguments; `attempt` counts from 0 over retries and losses.
+
+    `ref` is the task's name within the execution (`call_2_0` is the first call of turn 2) and the same in each attempt.
+    `kind` is llm, worker, human or agent; `purpose` think, act, approve or speak. `child_id` is a sub-agent's execution.
+    """
+
+    task_id: str
+    execution_id: str
+    root_id: str
+    agent_name: str
+    name: str
+    kind: str
+    purpose: str
+    ref: str
+    status: str
+    input: Json
+    output: Json | None = None
+    reason: str = ""
+    attempt: int = 0
+    turn: int = 0
+    seq: int = 0
+    retried_task_id: str = ""
+    retried: bool = False
+    domain: str = ""
+    worker: str = ""
+    scheduled_at: int = 0
+    available_at: int = 0
+    started_at: int = 0
+    ended_at: int = 0
+    lease_ms: int = 0
+    poll_count: int = 0
+    priority: int = 0
+    correlation_id: str = ""
+    session_id: str = ""
+    child_id: str = ""
+    idempotency_key: str = ""
+    state: Json = {}
+
+
+class ExecutionRow(Struct, frozen=True, kw_only=True):
+    """One line of a list of executions. `cost` is in US dollars; `unpriced` calls have an unknown price."""
+
+    execution_id: str
+    root_id: str
+    agent_name: str
+    status: str
+    started_at: int
+    updated_at: int
+    version: int = 1
+    parent_id: str = ""
+    ended_at: int = 0
+    finish_reason: str = ""
+    reason: str = ""
+    session_id: str = ""
+    correlation_id: str = ""
+    run_id: str = ""
+    priority: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: float = 0.0
+    unpriced: int = 0
+    turns: int = 0
+
+
+class ExecutionView(Struct, frozen=True, kw_only=True):
+    """One execution whole, tasks and events apart. `output` is {result, finishReason, context, subResults?} once ended.
+
+    `path` names the agents from the root's child down to this one ([] for a root); `spec` is its agentConfig.
+    """
+
+    row: ExecutionRow
+    input: Json
+    output: Json | None
+    state: Json
+    path: tuple[str, ...]
+    spec: Json
+    parent_task_id: str = ""
+    forked_from: str = ""
+    forked_at: int = 0
+    seq: int = 0
+
+
+class RequestView(Struct, frozen=True, kw_only=True):
+    """An open task of kind human: what waits for a person. `arguments` are those of the call to be approved."""
+
+    request_id: str
+    execution_id: str
+    root_id: str
+    agent_name: str
+    path: tuple[str, ...]
+    tool: str
+    ref: str
+    arguments: Json
+    since: int
+    response_schema: Json
+
+
+class WaitingView(Struct, frozen=True, kw_only=True):
+    """An open task that no live worker polls for. `last_poll` is 0 if none ever did."""
+
+    task_id: str
+    execution_id: str
+    tool: str
+    domain: str
+    since: int
+    last_poll: int
+    reason: str
+
+
+class QueueView(Struct, frozen=True, kw_only=True):
+    """A queue: how many tasks are ready or delayed, how many are leased, the age of the oldest ready one in ms."""
+
+    name: str
+    domain: str
+    ready: int
+    leased: int
+    oldest_ms: int
+
+
+class PollView(Struct, frozen=True, kw_only=True):
+    """The last poll of a worker on a queue."""
+
+    name: str
+    domain: str
+    worker: str
+    at: int
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    """What became of a report: it landed, or it changed nothing, and why."""
+
+    task_id: str
+    landed: bool
+    reason: str = ""
+
+
+class Want(Struct, frozen=True):
+    """A queue that a worker polls: the task's name, optionally in a domain."""
+
+    name: str
+    domain: str = ""
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """A worker's statement of an attempt's outcome: COMPLETED, FAILED, FAILED_WITH_TERMINAL_ERROR or CANCELED.
+
+    `output` of a failure is kept as data beside `error`. `retry_after_ms`: the least time before another attempt.
+    """
+
+    task_id: str
+    status: str
+    output: Json = {}
+    error: str = ""
+    worker: str = ""
+    retry_after_ms: int = 0
+    logs: tuple[str, ...] = ()
+
+
+class Started(Struct, frozen=True):
+    """The answer to a start. `existing`: the same idempotency key had already started it."""
+
+    execution_id: str
+    existing: bool
