@@ -1,0 +1,1 @@
+"""The tests of agentspan, a folder for each room."""
