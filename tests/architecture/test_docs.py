@@ -1,0 +1,63 @@
+"""What the documents point at is there: links, their headings, and the files and targets that they name."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import agentspan
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    page
+    for pattern in ("*.md", "docs/**/*.md", "deployment/**/*.md", "notebooks/**/*.md", "benchmarks/**/*.md")
+    for page in ROOT.glob(pattern)
+)
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"!?\[[^\]]*\]\(<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\)")
+CODE = re.compile(r"`([^`\n]+)`")
+# `docs/failures.md`, `agentspan/core/`: a path from the root of the project, with a known folder or file before it.
+NAMED = re.compile(r"(?:agentspan|apps|benchmarks|deployment|docs|notebooks|tests|\.ci)/[\w./-]*|[A-Z]{4,}\.md")
+MAKE = re.compile(r"\bmake ([a-z]+)\b")
+
+
+def prose(page: Path) -> str:
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that the headings of a page have on GitHub."""
+    headings = re.findall(r"^#+ (.+?)\s*#*$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_points_at_is_there(page):
+    missing = []
+    for target in LINK.findall(CODE.sub("", prose(page))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (page.parent / file).resolve() if file else page
+        if not there.exists() or (anchor and there.suffix == ".md" and anchor not in anchors(there)):
+            missing.append(target)
+    for code in CODE.findall(prose(page)):
+        if NAMED.fullmatch(code) and not (ROOT / code).exists():
+            missing.append(code)
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    missing += [
+        f"make {name}" for code in CODE.findall(prose(page)) for name in MAKE.findall(code) if name not in targets
+    ]
+    assert not missing, f"{page.relative_to(ROOT)} points at what is not there: {missing}"
+
+
+def test_the_pages_that_a_reader_looks_for_exist():
+    assert {"README.md", "CHANGELOG.md", "CONTRIBUTING.md"} <= {page.name for page in PAGES}
+
+
+def test_the_version_is_the_newest_of_the_changelog():
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert newest
+    assert newest[1] == agentspan.__version__ == project["version"]
