@@ -30,12 +30,14 @@ def asked_of_pip() -> tuple[dict[str, SpecifierSet], set[str]]:
     return {canonicalize_name(each.name): each.specifier for each in requirements}, brought
 
 
+def for_pip(dependencies: list[str | dict[str, list[str]]]) -> list[str]:
+    return [line for each in dependencies if isinstance(each, dict) for line in each["pip"]]
+
+
 def asked_of_conda() -> dict[str, SpecifierSet]:
     dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     specs = [line for line in dependencies if isinstance(line, str)]
-    specs += [
-        line for each in dependencies if isinstance(each, dict) for line in each["pip"] if not line.startswith("-")
-    ]
+    specs += [line for line in for_pip(dependencies) if not line.startswith("-")]
     asked = {}
     for spec in specs:
         name, versions = re.fullmatch(r"([\w.-]+)\s*(.*)", spec).groups()
@@ -55,6 +57,6 @@ def test_conda_is_asked_for_the_same_python():
     assert asked_of_conda()["python"] == SpecifierSet(project["requires-python"])
 
 
-def test_the_project_itself_is_installed_without_a_second_look_for_packages():
-    (pip,) = (each["pip"] for each in yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"][-1:])
-    assert pip[-1] == "--no-deps -e ."
+def test_the_project_itself_is_installed_last():
+    dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert for_pip(dependencies)[-1] == "-e ."
