@@ -1,0 +1,27 @@
+"""The model room: every call of a language model goes through `complete`, whichever provider answers it.
+
+It may import spec, errors, config, clock, msgspec and the standard library; litellm only in gateway, xllamacpp only in
+local, both at first use. Its doors: `complete`, `check_model`, `preload`, `register`, `pull`, `weights_path` and the
+values `ModelRequest`, `ModelAnswer`, `ToolCall`, `Usage`.
+"""
+
+from agentspan.engine.providers.call import complete
+from agentspan.engine.providers.gateway import preload
+from agentspan.engine.providers.model import CallSettings, ModelAnswer, ModelRequest, ToolCall, Usage
+from agentspan.engine.providers.names import check_model
+from agentspan.engine.providers.scripted import register
+from agentspan.engine.providers.weights import pull, weights_path
+
+__all__ = [
+    "CallSettings",
+    "ModelAnswer",
+    "ModelRequest",
+    "ToolCall",
+    "Usage",
+    "check_model",
+    "complete",
+    "preload",
+    "pull",
+    "register",
+    "weights_path",
+]

@@ -1,0 +1,112 @@
+"""What went wrong at a provider, in one sentence that says what to change, without any key in it."""
+
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from agentspan import clock
+from agentspan.engine.providers.names import Route
+from agentspan.errors import ModelFailure
+
+
+def explain(error: Exception, model: str, route: Route) -> ModelFailure:
+    """The ModelFailure that an exception of litellm means."""
+    # litellm wraps what breaks inside a stream; the provider's own words are in the original.
+    error = getattr(error, "original_exception", None) or error
+    kinds = {each.__name__ for each in type(error).__mro__}
+    status = _status(error, kinds)
+    text = _clean(str(getattr(error, "message", "") or error), route.secrets)
+    sentence = _final(kinds, status, text, model, route)
+    if sentence is not None:
+        return ModelFailure(sentence)
+    return ModelFailure(_passing(kinds, status, text, model), retryable=True, retry_after_ms=_retry_after_ms(error))
+
+
+def _final(kinds: set[str], status: int | None, text: str, model: str, route: Route) -> str | None:
+    """The sentence for an error that no further attempt can mend; None if another one may succeed."""
+    key = route.provider.variables.get("api_key", next(iter(route.provider.variables.values())))[0]
+    if "ContextWindowExceededError" in kinds:
+        return (
+            f"The conversation is too long for {model}: shorten the input or the tools' results, "
+            f"or choose a model with a larger context window. {text}"
+        )
+    if "ContentPolicyViolationError" in kinds:
+        return f"{model} refused the content of the conversation: {text}"
+    if "UnsupportedParamsError" in kinds:
+        return f"{model} does not take a setting of this agent; remove it or choose another model: {text}"
+    if "No module named" in text:
+        return f"{model} needs a package that is not installed on the server: {text}"
+    # The text of a 401 is left out: providers repeat part of the key in it.
+    if status == 401:
+        return f"The provider of {model} refused the key: set a valid {key} in the environment of the server."
+    if status == 403:
+        return f"The key in {key} may not use {model}: {text}"
+    if status == 404:
+        return f"The provider does not know the model {model}; check its name and its base URL. {text}"
+    if status == 429 and _NO_CREDIT.search(text):
+        return f"The account behind {key} has no credit left for {model}: {text}"
+    if status is not None and 400 <= status < 500 and status not in (408, 409, 425, 429):
+        return f"The provider refused the request to {model} ({status}): {text}"
+    return None
+
+
+def _passing(kinds: set[str], status: int | None, text: str, model: str) -> str:
+    if status == 429:
+        return f"The provider limits the rate of calls to {model} (429): {text}"
+    if "Timeout" in kinds or status in (408, 504):
+        return f"The call of {model} timed out at the provider: {text}"
+    if "APIConnectionError" in kinds or "Connection error" in text or "Cannot connect" in text:
+        return f"The provider of {model} cannot be reached; check the network and the base URL. {text}"
+    return f"The provider of {model} failed ({status or 'no status'}): {text}"
+
+
+def _status(error: Exception, kinds: set[str]) -> int | None:
+    if "APIConnectionError" in kinds:
+        return None
+    try:
+        return int(getattr(error, "status_code", None) or 0) or None
+    except (TypeError, ValueError):
+        return None
+
+
+def _clean(text: str, secrets: tuple[str, ...]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    text = _KEYS.sub("***", text)
+    while (shorter := _WRAPPERS.sub("", text)) != text:
+        text = shorter
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def _retry_after_ms(error: Exception) -> int | None:
+    headers = _headers(error)
+    try:
+        if exact := headers.get("retry-after-ms"):
+            return max(0, int(float(exact)))
+        if not (wait := headers.get("retry-after")):
+            return None
+        if re.fullmatch(r"\d+(\.\d+)?", wait.strip()):
+            return int(float(wait) * 1000)
+        return max(0, int(parsedate_to_datetime(wait).timestamp() * 1000) - clock.now_ms())
+    except (TypeError, ValueError):
+        return None
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for source in (getattr(getattr(error, "response", None), "headers", None), _litellm_headers(error)):
+        if isinstance(source, Mapping):
+            found |= {str(name).lower(): str(value) for name, value in source.items()}
+    return found
+
+
+def _litellm_headers(error: Exception) -> Any:
+    return getattr(error, "litellm_response_headers", None)
+
+
+LONGEST = 500
+_KEYS = re.compile(r"\bsk-[\w*.-]{6,}|\bAIza[\w-]{10,}|\bBearer\s+\S+|(?<=[?&]key=)[^&\s'\"]+", re.IGNORECASE)
+_WRAPPERS = re.compile(r"^\s*(?:litellm\.)?(?:\w*(?:Error|Exception|Timeout))\s*(?::|-)\s+")
+_NO_CREDIT = re.compile(r"insufficient_quota|exceeded your current quota|credit balance", re.IGNORECASE)

@@ -1,0 +1,125 @@
+"""What goes into a model call and what comes out of it, the same for every provider."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+FinishReason = Literal["stop", "tool_calls", "length", "content_filter"]
+Emit = Callable[[str], None]
+
+
+class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn to think about. Messages and tools are in the form of OpenAI's chat interface.
+
+    `attempt` counts the tries of this turn from 0; `seed` names the turn, the same for each of its attempts.
+    """
+
+    model: str
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]] = []
+    temperature: float | None = None
+    max_tokens: int | None = None
+    base_url: str | None = None
+    thinking_budget_tokens: int | None = None
+    reasoning_effort: str | None = None
+    response_schema: dict[str, Any] | None = None
+    attempt: int = 0
+    seed: str = ""
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A tool that the model wants called. `arguments` is None if the provider's JSON was malformed; `raw` keeps it."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any] | None
+    raw: str = ""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens of one call. The cached ones are part of the prompt's, the reasoning ones of the completion's."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the model said. `cost` is in US dollars; None means that the price is not known."""
+
+    content: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: FinishReason = "stop"
+    usage: Usage = Usage()
+    cost: float | None = None
+    model: str = ""
+
+
+class CallSettings(Protocol):
+    """The part of the server's settings that a model call reads."""
+
+    @property
+    def data_dir(self) -> Path: ...
+
+    @property
+    def scripts_path(self) -> Path: ...
+
+    @property
+    def first_token_seconds(self) -> float: ...
+
+    @property
+    def idle_seconds(self) -> float: ...
+
+    @property
+    def total_seconds(self) -> float: ...
+
+
+def tool_call(call_id: str, name: str, text: str) -> ToolCall:
+    """A call from the text of its arguments, which must be one JSON object; strings inside it stay strings."""
+    try:
+        arguments = msgspec.json.decode(text or "{}")
+    except (msgspec.DecodeError, UnicodeError):
+        arguments = None
+    if isinstance(arguments, dict):
+        return ToolCall(call_id, name, arguments)
+    return ToolCall(call_id, name, None, text)
+
+
+def finish(reason: str | None, has_calls: bool) -> FinishReason:
+    """The finish reason of an answer, whatever the provider wrote, or if it wrote none."""
+    if reason in ("length", "max_tokens"):
+        return "length"
+    if reason == "content_filter":
+        return "content_filter"
+    return "tool_calls" if has_calls else "stop"
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """The text of a message, also of one whose content is a list of parts."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    return " ".join(part.get("text") or "" for part in content or () if isinstance(part, dict))
+
+
+def last_user_text(messages: list[dict[str, Any]]) -> str:
+    """What the user said last."""
+    return next((text_of(each) for each in reversed(messages) if each.get("role") == "user"), "")
+
+
+def last_results(messages: list[dict[str, Any]]) -> list[str]:
+    """The tool results at the end of the conversation, in their order; none if it does not end with a tool's."""
+    results: list[str] = []
+    for message in reversed(messages):
+        if message.get("role") != "tool":
+            break
+        results.append(text_of(message))
+    return results[::-1]
+
+
+def turn_of(messages: list[dict[str, Any]]) -> int:
+    """How many answers the conversation already has."""
+    return sum(1 for each in messages if each.get("role") == "assistant")
