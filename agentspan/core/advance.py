@@ -63,7 +63,8 @@ def _across(
         case e.TaskScheduled(kind=Kind.AGENT) as order:
             path = (*after.path, order.index)
             after_results = briefing(spec.at(after.path), after, order.index)
-            return [(event.seq, e.ExecutionStarted(path=path, parent=after.id, after=after_results))]
+            started = e.ExecutionStarted(path=path, parent=after.id, after=after_results, signal=after.signal)
+            return [(event.seq, started)]
         case e.TaskCanceled(task=task, reason=reason) if task in runs and not runs[task].ended:
             return [(task, e.ExecutionTerminated(reason))]
         case e.ExecutionRetried():

@@ -34,12 +34,16 @@ class Fact(Struct, frozen=True, omit_defaults=True, tag_field="type"):
 
 
 class ExecutionStarted(Fact, tag=True):
-    """`input` of a root: {prompt, context?, session_id?}. A child has none: its prompt is the root's, and `after`."""
+    """`input` of a root: {prompt, context?, session_id?}. A child has none: its prompt is the root's, and `after`.
+
+    `signal` is the event of the signal that is in force when a child starts.
+    """
 
     input: Json | None = None
     path: tuple[int, ...] = ()
     parent: int = 0
     after: tuple[Result, ...] = ()
+    signal: int = 0
 
 
 class ExecutionPaused(Fact, tag=True):

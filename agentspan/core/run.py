@@ -94,9 +94,8 @@ def evolve(run: Run, event: e.Event) -> Run:
     match fact:
         case e.ExecutionStarted():
             context = (fact.input or {}).get("context") or {}
-            return replace(
-                run, since=event.at, path=fact.path, parent=fact.parent, after=fact.after, state=dict(context)
-            )
+            run = replace(run, since=event.at, path=fact.path, parent=fact.parent, after=fact.after)
+            return replace(run, signal=fact.signal, state=dict(context))
         case e.ExecutionPaused():
             return _become(run, Status.PAUSED)
         case e.ExecutionResumed():
@@ -104,7 +103,7 @@ def evolve(run: Run, event: e.Event) -> Run:
         case e.ExecutionRetried():
             return _reopen(run)
         case e.ExecutionForked():
-            return run
+            return replace(run, since=event.at)
         case e.ExecutionCompleted():
             return _become(run, Status.COMPLETED, finish_reason=fact.finish_reason, result=fact.result)
         case e.ExecutionFailed():

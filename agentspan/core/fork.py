@@ -1,0 +1,63 @@
+"""A new history that shares a prefix with another, with edits. Nothing of the shared part is done again."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from agentspan.core import events as e
+from agentspan.core.advance import ROOT, Tree
+from agentspan.core.run import Run, evolve
+from agentspan.errors import BadInput
+from agentspan.spec.agent import AgentSpec
+
+SPEC_EDITS = ("model", "instructions")
+EDITS = ("prompt", "output", *SPEC_EDITS)
+
+
+def fold(tree: str, events: Sequence[e.Event]) -> Tree:
+    """The tree of a whole log: what its snapshots must equal."""
+    runs: dict[int, Run] = {}
+    for event in events:
+        runs[event.execution] = evolve(runs.get(event.execution) or Run(id=event.execution), event)
+    return Tree(tree, events[-1].seq if events else 0, runs)
+
+
+def fork(events: Sequence[e.Event], at: int, edits: dict[str, Any]) -> list[e.Event]:
+    """The first `at` events, edited: `prompt` replaces the prompt, `output` the output of event `at`."""
+    if unknown := set(edits) - set(EDITS):
+        raise BadInput(f"unknown edits {', '.join(sorted(unknown))}; what can be edited is {', '.join(EDITS)}")
+    if not 1 <= at <= len(events):
+        raise BadInput(f"a fork is at an event from 1 to {len(events)}, got {at}")
+    if fold("", events[:at]).runs[ROOT].ended:
+        raise BadInput(f"the execution has ended at event {at}; fork at an event before its end")
+    shared = list(events[:at])
+    if "prompt" in edits:
+        shared[0] = _edited(shared[0], prompt=edits["prompt"])
+    if "output" in edits:
+        shared[-1] = _with_output(shared[-1], edits["output"])
+    return shared
+
+
+def edited_spec(spec: AgentSpec, path: tuple[int, ...], edits: dict[str, Any]) -> AgentSpec:
+    """The spec with `model` and `instructions` of the agent at `path` replaced."""
+    if path:
+        agents = list(spec.agents)
+        agents[path[0]] = edited_spec(agents[path[0]], path[1:], edits)
+        return replace(spec, agents=tuple(agents))
+    return replace(spec, **{key: edits[key] for key in SPEC_EDITS if key in edits})
+
+
+def _edited(event: e.Event, **changes: Any) -> e.Event:
+    if not isinstance(event.fact, e.ExecutionStarted):
+        raise BadInput("this log does not begin with a start")
+    return replace(event, fact=replace(event.fact, input={**(event.fact.input or {}), **changes}))
+
+
+def _with_output(event: e.Event, output: Any) -> e.Event:
+    if not isinstance(event.fact, e.TaskCompleted):
+        raise BadInput(f"event {event.seq} has no output to edit; fork at the event of an answer or a tool's result")
+    value = output if isinstance(output, dict) else {"result": output}
+    if event.fact.output and "content" in event.fact.output and "content" not in value:
+        value = {"content": output if isinstance(output, str) else str(output.get("result", output)), "finish_reason": "stop"}
+    return replace(event, fact=replace(event.fact, output=value))

@@ -1,0 +1,337 @@
+"""Everything that can be asked of the writer, one command each. They run in its thread, inside one transaction."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from agentspan.core import events as e
+from agentspan.core.advance import ROOT
+from agentspan.core.fork import edited_spec, fold, fork
+from agentspan.core.ids import execution_id, split_execution, split_task, task_id
+from agentspan.core.run import Run
+from agentspan.core.states import Kind, Status
+from agentspan.engine.writer import Desk
+from agentspan.errors import BadInput, Conflict, NotFound
+from agentspan.spec import wire
+from agentspan.spec.agent import AgentSpec
+from agentspan.store import definitions, queue, showing
+from agentspan.store.ledger import Held, Lease, Meta, Transaction
+from agentspan.store.views import Receipt, Report, Started, Want
+
+Facts = list[tuple[int, e.AnyFact]]
+
+
+class Ask(Struct, kw_only=True):
+    """What all commands have."""
+
+    trees: Sequence[str] = ()
+    whole: bool = False
+    late: bool = False
+
+
+class Start(Ask, kw_only=True):
+    """Begin an execution; with an idempotency key, only if that key has not begun one for this agent."""
+
+    meta: Meta
+    spec: AgentSpec
+    input: dict[str, Any]
+    key: str = ""
+
+    def apply(self, transaction: Transaction, desk: Desk) -> Started:
+        if self.key:
+            first = definitions.claim_key(transaction.connection, self.spec.name, self.key, self.meta.tree)
+            if first != self.meta.tree:
+                return Started(first, existing=True)
+        transaction.create(self.meta, self.spec)
+        transaction.append(self.meta.tree, [(ROOT, e.ExecutionStarted(self.input))])
+        return Started(self.meta.tree, existing=False)
+
+
+class Land(Ask, kw_only=True):
+    """A worker's report."""
+
+    report: Report
+    fact: Callable[[int, Report, tuple[str, int]], e.AnyFact]
+
+    def apply(self, transaction: Transaction, desk: Desk) -> Receipt:
+        tree, number = split_task(self.report.task_id)
+        held = transaction.held.get(tree)
+        run = _holder(held, number) if held else None
+        if run is None:
+            return Receipt(task_id=self.report.task_id, landed=False, reason=SETTLED if held else UNKNOWN)
+        taken = desk.taken.get((tree, number)) or _lease_of(transaction, (tree, number))
+        transaction.append(tree, [(run.id, self.fact(number, self.report, taken))])
+        return Receipt(task_id=self.report.task_id, landed=True)
+
+
+class Respond(Ask, kw_only=True):
+    """A person's answer to a request; without its id, to the oldest open one of the execution or below it."""
+
+    execution: str
+    answer: dict[str, Any]
+    request: str = ""
+    by: str = ""
+
+    def apply(self, transaction: Transaction, desk: Desk) -> Receipt:
+        tree, number = split_execution(self.execution)
+        held = transaction.tree(tree)
+        found = sorted(
+            (task, run)
+            for each in held.tree.below(number)
+            for run in [held.tree.runs[each].id]
+            for task, order in held.tree.runs[each].tasks.items()
+            if order.kind is Kind.HUMAN and self.request in ("", task_id(tree, task))
+        )
+        if not found:
+            raise Conflict(
+                f"request {self.request} is not open: it was answered or its execution has ended"
+                if self.request
+                else f"nothing in execution {self.execution} waits for an answer"
+            )
+        task, run = found[0]
+        transaction.append(tree, [(run, e.TaskCompleted(task, self.answer, worker=self.by, started_at=0))])
+        return Receipt(task_id=task_id(tree, task), landed=True)
+
+
+class Control(Ask, kw_only=True):
+    """Pause, resume, stop, cancel, signal, retry: `facts` gives what happens, or raises Conflict."""
+
+    execution: str
+    facts: Callable[[Held, Run], Facts]
+
+    def apply(self, transaction: Transaction, desk: Desk) -> None:
+        tree, number = split_execution(self.execution)
+        held = transaction.tree(tree)
+        run = held.tree.runs.get(number)
+        if run is None:
+            if not definitions.execution_exists(transaction.connection, tree, number):
+                raise NotFound(f"there is no execution {self.execution!r}")
+            raise Conflict(f"execution {self.execution} has ended")
+        if facts := self.facts(held, run):
+            transaction.append(tree, facts)
+
+
+class Expire(Ask, kw_only=True):
+    """A task's deadline has passed, unless its lease was extended meanwhile."""
+
+    task: tuple[str, int]
+
+    def apply(self, transaction: Transaction, desk: Desk) -> None:
+        tree, number = self.task
+        row = queue.find(transaction.connection, [self.task]).get(self.task)
+        held = transaction.held.get(tree)
+        run = _holder(held, number) if held else None
+        if row is None or run is None or not 0 < row.due_at <= transaction.at:
+            return
+        limit = "start" if row.status == "SCHEDULED" else "attempt" if 0 < row.finish_by <= transaction.at else "lease"
+        transaction.append(tree, [(run.id, e.TaskTimedOut(number, limit, row.owner, row.leased_at))])
+
+
+class ExpireExecution(Ask, kw_only=True):
+    """An execution's total time is over."""
+
+    execution: tuple[str, int]
+
+    def apply(self, transaction: Transaction, desk: Desk) -> None:
+        tree, number = self.execution
+        held = transaction.held.get(tree)
+        run = held.tree.runs.get(number) if held else None
+        if held is None or run is None or run.ended:
+            return
+        limit = held.spec.at(run.path).timeout_seconds
+        if limit and run.since + limit * 1000 <= transaction.at:
+            transaction.append(tree, [(number, e.ExecutionTimedOut(f"the run took longer than its {limit:g} s"))])
+
+
+class TakeOver(Ask, kw_only=True):
+    """A server died: the attempts that it held are lost."""
+
+    owner: str
+    tasks: Sequence[tuple[str, int]]
+
+    def apply(self, transaction: Transaction, desk: Desk) -> int:
+        rows = queue.find(transaction.connection, self.tasks)
+        lost = [key for key, row in rows.items() if row.owner == self.owner]
+        for tree, number in lost:
+            held = transaction.held.get(tree)
+            if held and (run := _holder(held, number)):
+                row = rows[(tree, number)]
+                transaction.append(tree, [(run.id, e.TaskTimedOut(number, "server", row.owner, row.leased_at))])
+        return len(lost)
+
+
+class Match(Ask, kw_only=True):
+    """Look into a queue for those who wait for it."""
+
+    want: Want
+    late: bool = True
+
+    def apply(self, transaction: Transaction, desk: Desk) -> None:
+        while poller := desk.pollers.reserve(self.want):
+            lease = Lease(poller.worker, poller.lease_ms(self.want.name))
+            rows = queue.claim(
+                transaction.connection, self.want.name, self.want.domain, poller.room + 1, lease, transaction.at
+            )
+            if not rows:
+                desk.pollers.settle(poller, room=1)
+                desk.pollers.found_empty(self.want)
+                return
+            for place, row in enumerate(rows):
+                if place and desk.pollers.reserve_more(poller) is None:
+                    queue.release(transaction.connection, [(row.tree, row.number)], transaction.at)
+                    desk.put.add(self.want)
+                    continue
+                self._hand(transaction, desk, poller, row, lease)
+
+    def _hand(self, transaction: Transaction, desk: Desk, poller: Any, row: Any, lease: Lease) -> None:
+        held = transaction.peek(row.tree)
+        run = held.tree.runs[row.execution]
+        order = run.tasks[row.number]
+        source = transaction.fact(row.tree, order.source) if order.source else None
+        view = showing.scheduled(
+            held.meta, held.spec.at(run.path), run, row.number, order, showing.arguments(order, source), row.scheduled_at
+        )
+        desk.hand(poller, showing.taken(view, lease, transaction.at), row.attempt_ms)
+
+
+class Extend(Ask, kw_only=True):
+    """Heartbeats."""
+
+    tasks: Sequence[tuple[str, int]]
+    worker: str
+    lease_ms: int
+    late: bool = True
+
+    def apply(self, transaction: Transaction, desk: Desk) -> set[tuple[str, int]]:
+        held = queue.extend(transaction.connection, self.tasks, self.worker, self.lease_ms, transaction.at)
+        desk.due(transaction.at + self.lease_ms)
+        return held
+
+
+class Release(Ask, kw_only=True):
+    """Tasks that their holder gives back unfinished."""
+
+    tasks: Sequence[tuple[str, int]]
+    after_ms: int = 0
+    late: bool = True
+
+    def apply(self, transaction: Transaction, desk: Desk) -> int:
+        queues = queue.release(transaction.connection, self.tasks, transaction.at + self.after_ms)
+        for key in self.tasks:
+            desk.taken.pop(key, None)
+        desk.put.update(Want(*each) for each in queues)
+        desk.due(transaction.at + self.after_ms if self.after_ms else 0)
+        return len(queues)
+
+
+class Fork(Ask, kw_only=True):
+    """A new tree that shares this one's first `at` events."""
+
+    source: str
+    meta: Meta
+    events: Sequence[e.Event]
+    at: int
+    edits: dict[str, Any]
+
+    def apply(self, transaction: Transaction, desk: Desk) -> str:
+        held = transaction.tree(self.source)
+        shared = fork(self.events, self.at, self.edits)
+        path = fold(self.source, shared).runs[shared[-1].execution].path
+        spec = edited_spec(held.spec, path, self.edits)
+        meta = Meta(
+            self.meta.tree, wire.digest(spec), held.meta.session_id, held.meta.correlation_id, held.meta.run_id,
+            held.meta.priority, held.meta.version, self.source, self.at,
+        )  # fmt: skip
+        transaction.create(meta, spec)
+        transaction.adopt(meta.tree, fold(meta.tree, shared), shared)
+        transaction.append(meta.tree, [(ROOT, e.ExecutionForked(self.source, self.at, tuple(self.edits)))])
+        return meta.tree
+
+
+class Write(Ask, kw_only=True):
+    """A plain write beside the trees: definitions, logs."""
+
+    work: Callable[[Transaction], Any]
+    late: bool = True
+
+    def apply(self, transaction: Transaction, desk: Desk) -> Any:
+        return self.work(transaction)
+
+
+def reported(number: int, report: Report, taken: tuple[str, int]) -> e.AnyFact:
+    """The fact that a report states."""
+    worker, started = report.worker or taken[0], taken[1]
+    if report.status == "COMPLETED":
+        return e.TaskCompleted(number, report.output, worker=worker, started_at=started)
+    if report.status not in ("FAILED", "FAILED_WITH_TERMINAL_ERROR", "CANCELED"):
+        raise BadInput(f"a report's status is COMPLETED, FAILED or FAILED_WITH_TERMINAL_ERROR, got {report.status!r}")
+    error = report.error or "the worker gave no reason"
+    return e.TaskFailed(
+        number, error, report.status != "FAILED", report.retry_after_ms, worker=worker, started_at=started
+    )
+
+
+def pausing(held: Held, run: Run) -> Facts:
+    _living(held, run)
+    return [(n, e.ExecutionPaused()) for n in held.tree.below(run.id) if held.tree.runs[n].status is Status.RUNNING]
+
+
+def resuming(held: Held, run: Run) -> Facts:
+    _living(held, run)
+    if run.status is not Status.PAUSED:
+        raise Conflict(f"execution {execution_id(held.meta.tree, run.id)} is not paused")
+    return [(n, e.ExecutionResumed()) for n in held.tree.below(run.id) if held.tree.runs[n].status is Status.PAUSED]
+
+
+def stopping(held: Held, run: Run) -> Facts:
+    _living(held, run)
+    return [(n, e.StopRequested()) for n in held.tree.below(run.id) if not held.tree.runs[n].ended]
+
+
+def canceling(reason: str) -> Callable[[Held, Run], Facts]:
+    def facts(held: Held, run: Run) -> Facts:
+        if run.status is Status.TERMINATED:
+            return []
+        _living(held, run)
+        return [(run.id, e.ExecutionTerminated(reason or "canceled"))]
+
+    return facts
+
+
+def signaling(message: str) -> Callable[[Held, Run], Facts]:
+    def facts(held: Held, run: Run) -> Facts:
+        _living(held, run)
+        return [(n, e.SignalReceived(message)) for n in held.tree.below(run.id) if not held.tree.runs[n].ended]
+
+    return facts
+
+
+def retrying(held: Held, run: Run) -> Facts:
+    name = execution_id(held.meta.tree, run.id)
+    if run.id != ROOT:
+        raise Conflict(f"execution {name} is part of {held.meta.tree}; retry that one")
+    if not run.ended:
+        raise Conflict(f"execution {name} is {run.status}; only an ended one can be retried")
+    if run.status is Status.COMPLETED:
+        raise Conflict(f"execution {name} is COMPLETED; fork it to go on from one of its steps")
+    return [(ROOT, e.ExecutionRetried())]
+
+
+def _living(held: Held, run: Run) -> None:
+    if run.ended:
+        raise Conflict(f"execution {execution_id(held.meta.tree, run.id)} is {run.status}")
+
+
+def _holder(held: Held, number: int) -> Run | None:
+    """The run that has this attempt open."""
+    return next((run for run in held.tree.runs.values() if number in run.tasks), None)
+
+
+def _lease_of(transaction: Transaction, key: tuple[str, int]) -> tuple[str, int]:
+    row = queue.find(transaction.connection, [key]).get(key)
+    return (row.owner, row.leased_at) if row else ("", 0)
+
+
+SETTLED = "the attempt is settled: it was reported before, ran out of time, or its execution ended"
+UNKNOWN = "there is no such execution"

@@ -1,0 +1,526 @@
+"""The doors to every write, and what runs behind them in this process."""
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any
+
+import msgspec
+
+from agentspan.clock import new_id, now_ms
+from agentspan.config import Settings
+from agentspan.core import events as e
+from agentspan.core.ids import execution_id, split_execution, split_task, task_id
+from agentspan.core.run import Run
+from agentspan.engine import commands, providers
+from agentspan.engine.feed import Feed, Item
+from agentspan.engine.hub import Hub
+from agentspan.engine.pollers import Poller, Pollers
+from agentspan.engine.sweeper import Sweeper
+from agentspan.engine.transcripts import Transcripts
+from agentspan.engine.workers.llm import QUEUE as LLM_QUEUE
+from agentspan.engine.workers.llm import LlmWorker
+from agentspan.engine.writer import Committed, Desk, Writer
+from agentspan.errors import BadInput, NotFound, NotImplementedHere, Unavailable
+from agentspan.spec import wire
+from agentspan.spec.agent import AgentSpec
+from agentspan.spec.check import check, check_schemas
+from agentspan.store import definitions, queue
+from agentspan.store.database import Database
+from agentspan.store.ledger import Held, Ledger, Meta
+from agentspan.store.presence import Presence, living
+from agentspan.store.reads import Reads, Scene
+from agentspan.store.views import Receipt, Report, Started, TaskView, Want
+
+log = logging.getLogger("agentspan.engine")
+
+HEARTBEAT_SECONDS = 15.0
+TAKE_OVER_SECONDS = 1.0
+"""How often a server looks for dead ones whose model calls it must take over, where there can be several."""
+OWNER = "server:"
+SPARE_READERS = 4
+
+
+class Engine:
+    """One server's engine. Made by `Engine.open`; its methods are called on the loop that opened it."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.settings, self.database = settings, database
+        self.number = secrets.randbelow(2**31 - 1) + 1
+        self.replica = f"{OWNER}{self.number}"
+        self.draining = False
+        alone = database.is_sqlite
+        self.pollers = Pollers(alone=alone)
+        self.reads = Reads(database, settings.pool_size + SPARE_READERS, self.pollers.last_poll)
+        self.hub = Hub()
+        self.transcripts = Transcripts(self.reads, alone=alone)
+        self.desk = Desk(self.pollers, self.replica)
+        self.writer = Writer(
+            Ledger(database, settings.blob_bytes), self.desk, asyncio.get_running_loop(), self._committed
+        )
+        self.sweeper = Sweeper(self.reads, self.writer, self.pollers, self._match)
+        self.llm = LlmWorker(
+            self.replica, settings, self.pollers, self.transcripts, self._report_one, self._token
+        )
+        self.presence = (
+            None if alone else Presence(database, self.number, json.dumps({"from": self.replica, "all": True}), self._heard)
+        )
+        self._leases: dict[str, int] = {}
+        self._background: list[asyncio.Task[None]] = []
+
+    @classmethod
+    async def open(cls, settings: Settings) -> "Engine":
+        """Open the database and begin to work. StoreProblem with a sentence if that cannot be."""
+        database = Database(
+            settings.database_url, pool_size=settings.pool_size, synchronous=settings.sqlite_synchronous
+        )
+        await asyncio.to_thread(database.open)
+        engine = cls(settings, database)
+        if engine.presence:
+            await engine.presence.open()
+            engine._spawn(engine.presence.listen())
+        await engine._learn_leases()
+        await engine._take_over()
+        engine.llm.start()
+        await engine._match([LLM_QUEUE])
+        engine._spawn(engine.sweeper.run())
+        if engine.presence:
+            engine._spawn(engine._watch())
+        return engine
+
+    async def ping(self) -> None:
+        """Unavailable if the database does not answer."""
+        await self.reads.ping()
+
+    async def preload(self) -> None:
+        """Load what the first model call would wait for."""
+        await providers.preload()
+
+    async def drain(self, seconds: float) -> None:
+        """No new leases; model calls in flight get `seconds` to end, the rest is handed back at once."""
+        self.draining = True
+        left = await self.llm.drain(seconds)
+        if left:
+            await self.writer.do(commands.Release(tasks=[split_task(name) for name in left]))
+
+    async def close(self) -> None:
+        self.draining = True
+        await self.llm.drain(0)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.to_thread(self.writer.stop)
+        if self.presence:
+            await self.presence.close()
+        self.reads.close()
+        self.database.close()
+
+    async def start(
+        self,
+        spec: AgentSpec,
+        input: dict[str, Any],
+        *,
+        idempotency_key: str = "",
+        session_id: str = "",
+        run_id: str = "",
+        correlation_id: str = "",
+        priority: int = 0,
+        version: int = 1,
+    ) -> Started:
+        """Begin an execution of `spec` on {prompt, context?}; it is committed when this returns.
+
+        The same idempotency key for the same agent gives the same execution, for ever. InvalidSpec, BadInput.
+        """
+        self._check(spec)
+        if not str(input.get("prompt") or "").strip() and not input.get("context"):
+            raise BadInput("an execution needs a prompt or a context")
+        if input.get("media"):
+            raise NotImplementedHere("media inputs are not built in this version")
+        meta = Meta(
+            new_id(), wire.digest(spec), _clean(session_id), _clean(correlation_id or idempotency_key), _clean(run_id),
+            priority, version,
+        )  # fmt: skip
+        return await self.writer.do(commands.Start(meta=meta, spec=spec, input=input, key=_clean(idempotency_key)))
+
+    async def poll(
+        self, wants: Sequence[Want], worker: str, *, count: int = 1, wait_ms: int = 0, lease_ms: int | None = None
+    ) -> list[TaskView]:
+        """Up to `count` tasks of those queues, leased to `worker`: as soon as there is one, or none after `wait_ms`.
+
+        Without `lease_ms` the lease is the task definition's responseTimeoutSeconds, else the server's default.
+        """
+        if self.draining or count < 1:
+            return []
+        got: list[TaskView] = []
+        woken = asyncio.Event()
+
+        def deliver(views: list[TaskView]) -> None:
+            got.extend(views)
+            woken.set()
+
+        poller = Poller(wants, worker, count, self._lease_for if lease_ms is None else lambda _: lease_ms, deliver)
+        self.pollers.enter(poller)
+        try:
+            await self._match(self.pollers.may_be_ready(wants))
+            deadline = now_ms() + wait_ms
+            while not got and not self.draining and (left := deadline - now_ms()) > 0:
+                await _wait(woken, min(left, 5_000) / 1000)
+                if not got:
+                    await self._match(self.pollers.may_be_ready(wants))
+        except BaseException:
+            self.pollers.leave(poller)
+            self._spawn(self._hand_back(poller, got))
+            raise
+        self.pollers.leave(poller)
+        await self._owed(poller)
+        return got
+
+    async def report(self, reports: Sequence[Report]) -> list[Receipt]:
+        """State outcomes. A late or double report changes nothing, and its receipt says so."""
+        return await asyncio.gather(*(self._report_one(report) for report in reports))
+
+    async def extend(
+        self, task_ids: Sequence[str], worker: str, lease_ms: int | None = None
+    ) -> tuple[list[str], list[str]]:
+        """Heartbeats: which leases were lengthened, and which are lost (settled, cancelled or taken over)."""
+        keys = [split_task(name) for name in task_ids]
+        length = int(self.settings.lease_seconds * 1000) if lease_ms is None else lease_ms
+        held = await self.writer.do(commands.Extend(tasks=keys, worker=worker, lease_ms=length))
+        names = {key: name for key, name in zip(keys, task_ids, strict=True)}
+        return [names[key] for key in keys if key in held], [names[key] for key in keys if key not in held]
+
+    async def postpone(self, task_id: str, worker: str, after_ms: int) -> Receipt:
+        """Put a leased task back into its queue, to be taken again after `after_ms`."""
+        done = await self.writer.do(commands.Release(tasks=[split_task(task_id)], after_ms=after_ms))
+        return Receipt(task_id=task_id, landed=bool(done), reason="" if done else "the task is not leased")
+
+    async def log(self, task_id: str, lines: Sequence[str]) -> None:
+        tree, number = split_task(task_id)
+        if lines:
+            await self._write(lambda txn: definitions.write_log(txn.connection, tree, number, txn.at, lines))
+
+    async def respond(
+        self, execution: str, answer: dict[str, Any], *, request_id: str = "", by: str = ""
+    ) -> Receipt:
+        """A person's answer. Conflict if nothing waits for one."""
+        command = commands.Respond(
+            trees=_tree(execution), execution=execution, answer=_answer(answer), request=request_id, by=by
+        )
+        return await self.writer.do(command)
+
+    async def pause(self, execution: str) -> None:
+        """Decide nothing more; what runs goes on and its results are kept. Reaches everything below."""
+        await self._control(execution, commands.pausing)
+
+    async def resume(self, execution: str) -> None:
+        await self._control(execution, commands.resuming)
+
+    async def stop(self, execution: str) -> None:
+        """End gracefully: what runs is finished, nothing new is asked."""
+        await self._control(execution, commands.stopping)
+
+    async def cancel(self, execution: str, reason: str = "") -> None:
+        """End now, with everything below."""
+        await self._control(execution, commands.canceling(reason))
+
+    async def signal(self, execution: str, message: str) -> None:
+        """Text that the models see in each turn from now on; "" clears it."""
+        await self._control(execution, commands.signaling(message))
+
+    async def retry(self, execution: str) -> None:
+        """An execution that failed, timed out or was cancelled goes on from the point where it ended."""
+        await self._control(execution, commands.retrying, whole=True)
+
+    async def fork(self, execution: str, at: int, edits: dict[str, Any] | None = None) -> str:
+        """A new execution that shares the first `at` events, with edits; gives its id."""
+        tree, number = split_execution(execution)
+        if number:
+            raise BadInput(f"fork the root execution {tree}; the events of {execution} are in its log")
+        events = await self.reads.log_of(tree)
+        if not events:
+            raise NotFound(f"there is no execution {execution!r}")
+        if (edits or {}).get("model"):
+            providers.check_model(str((edits or {})["model"]), os.environ)
+        command = commands.Fork(
+            trees=(tree,), source=tree, meta=Meta(new_id(), ""), events=events, at=at, edits=edits or {}
+        )
+        return await self.writer.do(command)
+
+    async def rerun(self, execution: str, task: str = "", input: dict[str, Any] | None = None) -> str:
+        """A fork from just before a task was scheduled, or from the start; gives its id."""
+        tree, _ = split_execution(execution)
+        at = split_task(task)[1] - 1 if task else 1
+        edits = {"prompt": str(input["prompt"])} if input and "prompt" in input else {}
+        return await self.fork(tree, at, edits)
+
+    async def deploy(self, spec: AgentSpec) -> int:
+        """Store a definition to be started by name; gives its version."""
+        check(spec)
+        check_schemas(spec)
+        version: int = await self._write(lambda txn: definitions.deploy(txn.connection, spec, txn.at))
+        return version
+
+    async def undeploy(self, name: str, version: int | None = None) -> None:
+        if not await self._write(lambda txn: definitions.undeploy(txn.connection, name, version)):
+            raise NotFound(f"no agent {name!r} is deployed")
+
+    async def definition(self, name: str, version: int | None = None) -> tuple[AgentSpec, int, int]:
+        return await self.reads.definition(name, version)
+
+    async def definitions(self) -> list[tuple[str, int, int, int, str, AgentSpec]]:
+        """Name, version, created, updated, digest and spec of what is deployed."""
+        return [(name, v, at, at, digest, spec) for name, v, at, digest, spec in await self.reads.definitions()]
+
+    async def put_task_defs(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Task definitions of workers. What counts here is responseTimeoutSeconds: the length of a lease."""
+        for row in rows:
+            if not isinstance(row.get("name"), str) or not row["name"]:
+                raise BadInput("a task definition needs a name")
+        await self._write(lambda txn: definitions.put_task_definitions(txn.connection, rows, txn.at))
+        await self._learn_leases()
+
+    async def task_def(self, name: str) -> dict[str, Any] | None:
+        return next((row for row in await self.task_defs() if row["name"] == name), None)
+
+    async def task_defs(self) -> list[dict[str, Any]]:
+        return await self.reads.task_definitions()
+
+    async def delete_task_def(self, name: str) -> None:
+        if not await self._write(lambda txn: definitions.delete_task_definition(txn.connection, name)):
+            raise NotFound(f"there is no task definition {name!r}")
+        await self._learn_leases()
+
+    async def events(self, execution: str, after: int = 0, limit: int = 500) -> list[Item]:
+        """The feed of an execution after a sequence number."""
+        feed, log_ = await self._feed(execution)
+        return [item for item in feed.extend(log_) if item["id"] > after][:limit]
+
+    async def stream(self, execution: str, after: int = 0) -> AsyncIterator[Item | None]:
+        """The feed from `after` on, as it grows, with token deltas; None when nothing came for a while.
+
+        Ends after the execution's last event. NotFound if there is no such execution.
+        """
+        tree, _ = split_execution(execution)
+        with self.hub.subscribe(tree) as subscription:
+            subscription.take()
+            feed, log_ = await self._feed(execution)
+            for item in feed.extend(log_):
+                if item["id"] > after:
+                    yield item
+            while not feed.ended:
+                if not await subscription.wait(HEARTBEAT_SECONDS):
+                    yield None
+                    continue
+                async for item in self._news(feed, tree, *subscription.take()):
+                    if item.get("id", after + 1) > after:
+                        yield item
+
+    async def _news(self, feed: Feed, tree: str, items: list[Any], missed: bool) -> AsyncIterator[Item]:
+        """What a wake-up brings: from memory where it is whole, else from the log."""
+        for item in items:
+            if isinstance(item, dict):
+                if piece := feed.token(item["execution"], item["content"]):
+                    yield piece
+                continue
+            if item[0].seq > feed.seq + 1:
+                missed = True
+                break
+            for each in feed.extend(item):
+                yield each
+        if missed:
+            for each in feed.extend(await self.reads.log_of(tree, after=feed.seq)):
+                yield each
+
+    async def wait(self, execution: str, wait_ms: int) -> None:
+        """Return when the execution has ended, or after `wait_ms`."""
+        tree, _ = split_execution(execution)
+        deadline = now_ms() + wait_ms
+        with self.hub.subscribe(tree) as subscription:
+            while not (await self.reads.row(execution)).ended_at and (left := deadline - now_ms()) > 0:
+                await self._ending(subscription, min(left, 5_000) / 1000)
+
+    async def _ending(self, subscription: Any, seconds: float) -> None:
+        """Wait until something that may be an ending came."""
+        until = now_ms() + seconds * 1000
+        while (left := (until - now_ms()) / 1000) > 0 and await subscription.wait(left):
+            items, missed = subscription.take()
+            ends = any(isinstance(event.fact, e.ENDINGS) for item in items if isinstance(item, list) for event in item)
+            if missed or ends:
+                return
+
+    async def _feed(self, execution: str) -> tuple[Feed, list[e.Event]]:
+        """A feed at its beginning, and the tree's log."""
+        tree, number = split_execution(execution)
+
+        def work(connection: Any) -> tuple[Scene, list[e.Event]]:
+            return self.reads.scene(connection, execution), self.reads.events(connection, tree)
+
+        scene, log_ = await self.reads.query(work)
+        return Feed(tree, scene.root, number), log_
+
+    def _check(self, spec: AgentSpec) -> None:
+        check(spec)
+        check_schemas(spec)
+        for model, base in _models(spec):
+            providers.check_model(model, os.environ, base)
+
+    async def _report_one(self, report: Report) -> Receipt:
+        tree, _ = split_task(report.task_id)
+        receipt = await self.writer.do(
+            commands.Land(trees=(tree,), report=report, fact=commands.reported)
+        )
+        if report.logs:
+            await self.log(report.task_id, report.logs)
+        return receipt
+
+    async def _control(
+        self, execution: str, facts: Callable[[Held, Run], commands.Facts], *, whole: bool = False
+    ) -> None:
+        await self.writer.do(
+            commands.Control(trees=_tree(execution), execution=execution, facts=facts, whole=whole)
+        )
+
+    async def _write(self, work: Callable[[Any], Any]) -> Any:
+        return await self.writer.do(commands.Write(work=work))
+
+    async def _match(self, wants: Sequence[Want]) -> None:
+        """Look for tasks for those who wait."""
+        if wanted := [want for want in wants if self.pollers.waiting(want)]:
+            await asyncio.gather(*(self.writer.do(commands.Match(want=want)) for want in wanted))
+
+    async def _owed(self, poller: Poller) -> None:
+        """Wait until what the writer reserved has been delivered or given up."""
+        while poller.reserved:
+            await self.writer.do(commands.Write(work=lambda _: None))
+
+    async def _hand_back(self, poller: Poller, got: list[TaskView]) -> None:
+        """The waiter is gone: what it was given goes back."""
+        await self._owed(poller)
+        if got:
+            await self.writer.do(commands.Release(tasks=[split_task(view.task_id) for view in got]))
+
+    def _committed(self, news: Committed) -> None:
+        """After a commit, on the loop's thread."""
+        for held, events in news.events:
+            self.transcripts.follow(held, events)
+            self.hub.publish(held.meta.tree, events)
+            for event in events:
+                if isinstance(event.fact, e.SETTLEMENTS):
+                    self.llm.cancel(task_id(held.meta.tree, event.fact.task)) if not isinstance(
+                        event.fact, e.TaskCompleted
+                    ) else None
+        by_poller: dict[Poller, list[TaskView]] = {}
+        for poller, view in news.deliveries:
+            by_poller.setdefault(poller, []).append(view)
+        for poller, views in by_poller.items():
+            for _ in views:
+                self.pollers.settle(poller)
+            poller.deliver(views)
+        for want in news.put:
+            self.pollers.put(want)
+            if self.pollers.waiting(want):
+                self._spawn(self._match([want]))
+        self.sweeper.due(news.soonest)
+
+    def _token(self, tree: str, number: int, piece: str) -> None:
+        if self.hub.watched(tree):
+            self.hub.publish(tree, {"execution": number, "content": piece})
+
+    def _heard(self, payload: str | None) -> None:
+        """Another server has committed something, or notifications were lost."""
+        notice = json.loads(payload) if payload else {"all": True}
+        if notice.get("from") == self.replica:
+            return
+        self.writer.alone = False
+        if notice.get("all"):
+            self.pollers.doubt()
+            self.hub.publish_all()
+            self._spawn(self._match(self.pollers.wanted()))
+            return
+        for tree in notice["trees"]:
+            self.hub.publish(tree, None)
+        wants = [Want(*each) for each in notice["queues"]]
+        for want in wants:
+            self.pollers.put(want)
+        self._spawn(self._match(wants))
+
+    async def _watch(self) -> None:
+        """Where there can be several servers: notice the dead, and whether anybody listens."""
+        while True:
+            await asyncio.sleep(TAKE_OVER_SECONDS)
+            try:
+                await self._take_over()
+                await self._match(self.pollers.may_be_ready([LLM_QUEUE]))
+            except Unavailable as problem:
+                log.warning("cannot look for dead servers: %s", problem)
+
+    async def _take_over(self) -> None:
+        """Lost attempts of servers that are no more get successors."""
+        if self.database.is_sqlite:
+            alive = {self.number}
+        else:
+            alive = await self.reads.query(living)
+            self.writer.alone = alive <= {self.number}
+        for owner in await self.reads.query(lambda c: queue.owners(c, OWNER)):
+            if int(owner.removeprefix(OWNER)) in alive:
+                continue
+            keys = await self.reads.query(lambda c, owner=owner: queue.held_by(c, owner))
+            for some in _chunks(keys, 200):
+                trees = tuple({tree for tree, _ in some})
+                await self.writer.do(commands.TakeOver(trees=trees, owner=owner, tasks=some))
+
+    async def _learn_leases(self) -> None:
+        rows = await self.reads.task_definitions()
+        self._leases = {
+            row["name"]: int(row["responseTimeoutSeconds"] * 1000) for row in rows if row.get("responseTimeoutSeconds")
+        }
+
+    def _lease_for(self, name: str) -> int:
+        return self._leases.get(name) or int(self.settings.foreign_lease_seconds * 1000)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.append(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._background.remove(task)
+        if not task.cancelled() and (problem := task.exception()):
+            log.error("background work failed", exc_info=problem)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+def _chunks(keys: list[tuple[str, int]], size: int) -> list[list[tuple[str, int]]]:
+    return [keys[start : start + size] for start in range(0, len(keys), size)]
+
+
+def _tree(execution: str) -> tuple[str]:
+    return (split_execution(execution)[0],)
+
+
+def _clean(text: str) -> str:
+    if "\x00" in text:
+        raise BadInput("a NUL character is not allowed in ids and keys")
+    return text
+
+
+def _answer(answer: Any) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise BadInput("an answer is a JSON object such as {\"approved\": true}")
+    return answer
+
+
+def _models(spec: AgentSpec) -> list[tuple[str, str | None]]:
+    """The models of the agents that think."""
+    own = [] if spec.agents else [(spec.model, spec.base_url)]
+    return own + [pair for agent in spec.agents for pair in _models(agent)]

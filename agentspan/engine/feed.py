@@ -1,0 +1,163 @@
+"""The log as clients see it: one pure mapping of facts to the stream's event types.
+
+A Feed folds a tree's events in order and gives a dict for each that clients know: {id, type, executionId, timestamp,
+path, ...}. `tool_call` goes out when the call is scheduled, not when it is over.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, assert_never
+
+from agentspan.core import events as e
+from agentspan.core import transcript
+from agentspan.core.advance import ROOT
+from agentspan.core.ids import execution_id, task_id
+from agentspan.core.run import TIME_OUTS, Run, evolve
+from agentspan.core.states import Purpose
+from agentspan.spec.agent import AgentSpec
+from agentspan.store import showing
+
+Item = dict[str, Any]
+
+
+class Feed:
+    """What a reader of one execution sees. `ended` once its last event went by."""
+
+    def __init__(self, tree: str, spec: AgentSpec, execution: int = ROOT) -> None:
+        self.tree, self.spec, self.execution = tree, spec, execution
+        self.seq = 0
+        self.ended = False
+        self._runs: dict[int, Run] = {}
+        self._answers: dict[int, e.Json] = {}
+
+    def extend(self, events: Iterable[e.Event]) -> list[Item]:
+        """The items of events that come after `seq`."""
+        items: list[Item] = []
+        for event in events:
+            if event.seq <= self.seq:
+                continue
+            self.seq = event.seq
+            before = self._runs.get(event.execution) or Run(id=event.execution)
+            after = self._runs[event.execution] = evolve(before, event)
+            if isinstance(event.fact, e.TaskCompleted):
+                self._answers[event.seq] = event.fact.output or {}
+            if self._below(event.execution):
+                items += [self._item(event, after, each) for each in self._seen(event, before, after)]
+        return items
+
+    def token(self, execution: int, text: str) -> Item | None:
+        """A piece of an answer that is being written; it has no id, since the log does not keep it."""
+        if not self._below(execution) or execution not in self._runs:
+            return None
+        return {
+            "type": "token", "content": text, "executionId": execution_id(self.tree, execution),
+            "path": list(self._path(self._runs[execution])),
+        }  # fmt: skip
+
+    def _below(self, execution: int) -> bool:
+        while execution != self.execution and execution != ROOT:
+            run = self._runs.get(execution)
+            if run is None:
+                return False
+            execution = run.parent
+        return execution == self.execution
+
+    def _path(self, run: Run) -> list[str]:
+        depth = len(self._runs[self.execution].path) if self.execution in self._runs else 0
+        return [self.spec.at(run.path[: n + 1]).name for n in range(depth, len(run.path))]
+
+    def _item(self, event: e.Event, run: Run, rest: Item) -> Item:
+        return {
+            "id": event.seq, "type": rest["type"], "executionId": execution_id(self.tree, event.execution),
+            "timestamp": event.at, "path": self._path(run), **rest,
+        }  # fmt: skip
+
+    def _seen(self, event: e.Event, before: Run, run: Run) -> list[Item]:
+        """What clients see of one fact: nothing or one item."""
+        fact = event.fact
+        agent = self.spec.at(run.path)
+        match fact:
+            case e.ExecutionStarted():
+                return [] if event.execution == self.execution else [{"type": "handoff", "target": agent.name}]
+            case e.ExecutionPaused():
+                return [{"type": "waiting", "pendingTool": {}, "content": "paused"}]
+            case e.ExecutionCompleted() if event.execution == self.execution:
+                self.ended = True
+                return [{"type": "done", "output": showing.outcome(run, self._answers)}]
+            case e.ExecutionFailed() | e.ExecutionTimedOut() | e.ExecutionTerminated():
+                last = event.execution == self.execution
+                self.ended = self.ended or last
+                return [
+                    {"type": "error", "content": fact.reason, "toolName": "workflow", "final": last, "status": str(run.status)}
+                ]
+            case e.ExecutionRetried():
+                self.ended = self.ended and event.execution != self.execution
+                return []
+            case e.TaskScheduled():
+                return self._scheduled(event, fact, agent)
+            case e.TaskCompleted():
+                return self._completed(fact, before.tasks.get(fact.task), agent)
+            case e.TaskFailed():
+                return self._failed(fact.task, fact.error, before, agent)
+            case e.TaskTimedOut():
+                return self._failed(fact.task, TIME_OUTS[fact.limit], before, agent)
+            case e.CallRefused():
+                call = transcript.call_id(fact.turn, fact.index)
+                problem = {"error": fact.detail or transcript.REFUSALS[fact.cause]}
+                return [{"type": "tool_result", "toolName": run.calls[fact.index].name, "callId": call, "result": problem}]
+            case (
+                e.ExecutionResumed()
+                | e.ExecutionForked()
+                | e.ExecutionCompleted()
+                | e.TaskCanceled()
+                | e.SignalReceived()
+                | e.StopRequested()
+            ):
+                return []
+            case _:
+                assert_never(fact)
+
+    def _scheduled(self, event: e.Event, order: e.TaskScheduled, agent: AgentSpec) -> list[Item]:
+        name = {"taskId": task_id(self.tree, event.seq)}
+        match order.purpose:
+            case Purpose.THINK:
+                return [{"type": "thinking", "content": f"{agent.name}_llm", "attempt": order.attempt + order.lost, **name}]
+            case Purpose.ACT if order.attempt + order.lost == 0:
+                given = self._arguments(order)
+                call = transcript.call_id(order.turn, order.index)
+                return [{"type": "tool_call", "toolName": order.name, "args": given, "callId": call, **name}]
+            case Purpose.APPROVE:
+                pending = {
+                    "taskRefName": showing.reference(agent, order), "requestId": name["taskId"], "tool_name": order.name,
+                    "parameters": self._arguments(order), "response_schema": showing.RESPONSE_SCHEMA,
+                }  # fmt: skip
+                return [{"type": "waiting", "pendingTool": pending, **name}]
+        return []
+
+    def _arguments(self, order: e.TaskScheduled) -> e.Json:
+        return showing.arguments(order, e.TaskCompleted(0, self._answers.get(order.source)))
+
+    def _completed(self, fact: e.TaskCompleted, order: e.TaskScheduled | None, agent: AgentSpec) -> list[Item]:
+        output = fact.output or {}
+        match order and order.purpose:
+            case Purpose.THINK if output.get("content"):
+                return [{"type": "message", "content": output["content"]}]
+            case Purpose.ACT if order:
+                call = transcript.call_id(order.turn, order.index)
+                return [{"type": "tool_result", "toolName": order.name, "callId": call, "result": visible(output)}]
+            case Purpose.APPROVE if order and output.get("approved") is not True:
+                call = transcript.call_id(order.turn, order.index)
+                reason = {"error": f"rejected: {output.get('reason') or 'no reason given'}"}
+                return [{"type": "tool_result", "toolName": order.name, "callId": call, "result": reason}]
+        return []
+
+    def _failed(self, task: int, error: str, before: Run, agent: AgentSpec) -> list[Item]:
+        order = before.tasks.get(task)
+        if order is None:
+            return []
+        return [{"type": "error", "content": error, "toolName": showing.reference(agent, order), "final": False}]
+
+
+def visible(output: Mapping[str, Any]) -> Any:
+    """A tool's result without what the runtime keeps beside it."""
+    rest = {key: value for key, value in output.items() if key not in transcript.PRIVATE_KEYS}
+    return rest["result"] if list(rest) == ["result"] else rest

@@ -1,0 +1,147 @@
+"""Who waits for which queue, and which queues may hold something.
+
+The writer's thread reserves waiters while it schedules, so that a task is leased in the transaction that schedules it;
+the loop's thread enters and leaves. Nothing here is truth: a lost hint costs one look at the database.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+from agentspan.clock import now_ms
+from agentspan.store.views import PollView, TaskView, Want
+
+HINT_MS = 5_000
+"""How long "nothing there" is believed where other replicas may have put something."""
+
+
+class Poller:
+    """A worker's standing wish for up to `room` tasks of some queues. `deliver` is called on the loop's thread."""
+
+    def __init__(
+        self,
+        wants: Iterable[Want],
+        worker: str,
+        room: int,
+        lease_ms: Callable[[str], int],
+        deliver: Callable[[list[TaskView]], None],
+    ) -> None:
+        self.wants = tuple(wants)
+        self.worker = worker
+        self.room = room
+        self.reserved = 0
+        self.lease_ms = lease_ms
+        self.deliver = deliver
+
+
+class Pollers:
+    def __init__(self, *, alone: bool) -> None:
+        self.alone = alone
+        self._lock = threading.Lock()
+        self._waiting: dict[Want, OrderedDict[Poller, None]] = {}
+        self._empty_at: dict[Want, int] = {}
+        self._polls: dict[Want, dict[str, int]] = {}
+
+    def enter(self, poller: Poller) -> None:
+        now = now_ms()
+        with self._lock:
+            for want in poller.wants:
+                self._waiting.setdefault(want, OrderedDict())[poller] = None
+                self._polls.setdefault(want, {})[poller.worker] = now
+
+    def leave(self, poller: Poller) -> None:
+        """No more reservations; those that are made will still be delivered."""
+        now = now_ms()
+        with self._lock:
+            poller.room = 0
+            for want in poller.wants:
+                if waiting := self._waiting.get(want):
+                    waiting.pop(poller, None)
+                    if not waiting:
+                        del self._waiting[want]
+                self._polls.setdefault(want, {})[poller.worker] = now
+
+    def reserve(self, want: Want) -> Poller | None:
+        """A waiter with room, the longest unserved first; it is owed one task until `settle`."""
+        with self._lock:
+            for poller in self._waiting.get(want, ()):
+                if poller.room > 0:
+                    poller.room -= 1
+                    poller.reserved += 1
+                    self._waiting[want].move_to_end(poller)
+                    return poller
+        return None
+
+    def reserve_more(self, poller: Poller) -> Poller | None:
+        """One more task for the same waiter, if it has room."""
+        with self._lock:
+            if poller.room <= 0:
+                return None
+            poller.room -= 1
+            poller.reserved += 1
+            return poller
+
+    def settle(self, poller: Poller, *, room: int = 0) -> None:
+        """The reservation is over. `room=1` gives the place back."""
+        with self._lock:
+            poller.reserved -= 1
+            poller.room += room
+
+    def freed(self, poller: Poller) -> None:
+        """A standing poller has room for one more."""
+        with self._lock:
+            poller.room += 1
+
+    def waiting(self, want: Want) -> bool:
+        with self._lock:
+            return any(poller.room > 0 for poller in self._waiting.get(want, ()))
+
+    def wanted(self) -> list[Want]:
+        """The queues that somebody waits for."""
+        with self._lock:
+            return list(self._waiting)
+
+    def may_be_ready(self, wants: Iterable[Want]) -> list[Want]:
+        """Those that have not been found empty since something was put there."""
+        now = now_ms()
+        with self._lock:
+            return [want for want in wants if not self._believed_empty(want, now)]
+
+    def _believed_empty(self, want: Want, now: int) -> bool:
+        found = self._empty_at.get(want)
+        return found is not None and (self.alone or now - found < HINT_MS)
+
+    def found_empty(self, want: Want) -> None:
+        with self._lock:
+            self._empty_at[want] = now_ms()
+
+    def put(self, want: Want) -> None:
+        """Something is there that nobody took."""
+        with self._lock:
+            self._empty_at.pop(want, None)
+
+    def doubt(self) -> None:
+        """Believe nothing to be empty: notifications may have been lost."""
+        with self._lock:
+            self._empty_at.clear()
+
+    def seen(self, want: Want, worker: str, at: int) -> None:
+        """Another replica tells of a poll."""
+        with self._lock:
+            polls = self._polls.setdefault(want, {})
+            polls[worker] = max(at, polls.get(worker, 0))
+
+    def last_poll(self, want: Want) -> int:
+        """When the queue was last polled; now if somebody waits there at this moment; 0 if never."""
+        with self._lock:
+            if self._waiting.get(want):
+                return now_ms()
+            return max(self._polls.get(want, {}).values(), default=0)
+
+    def polls(self) -> list[PollView]:
+        with self._lock:
+            return [
+                PollView(name=want.name, domain=want.domain, worker=worker, at=at)
+                for want, workers in self._polls.items()
+                for worker, at in workers.items()
+            ]

@@ -1,0 +1,165 @@
+"""Performs model calls: transcript to provider to report, thousands at once, each an asyncio task."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from agentspan.core.ids import split_execution
+from agentspan.engine import providers
+from agentspan.engine.pollers import Poller, Pollers
+from agentspan.engine.providers import CallSettings, ModelAnswer, ModelRequest
+from agentspan.engine.transcripts import Transcripts
+from agentspan.errors import AgentspanError, ModelFailure, Unavailable
+from agentspan.spec.agent import AgentSpec
+from agentspan.spec.tool import ToolSpec
+from agentspan.store.views import Receipt, Report, TaskView, Want
+
+log = logging.getLogger("agentspan.llm")
+
+QUEUE = Want("@llm")
+MOST_AT_ONCE = 4_000
+RETRY_SECONDS = 0.25
+
+
+class LlmWorker:
+    """`report` states an outcome, `stream` shows a piece of an answer while it is written."""
+
+    def __init__(
+        self,
+        owner: str,
+        settings: CallSettings,
+        pollers: Pollers,
+        transcripts: Transcripts,
+        report: Callable[[Report], Awaitable[Receipt]],
+        stream: Callable[[str, int, str], None],
+    ) -> None:
+        self.settings, self.transcripts, self.report, self.stream = settings, transcripts, report, stream
+        self.pollers = pollers
+        self.poller = Poller([QUEUE], owner, MOST_AT_ONCE, lambda _: 0, self._take)
+        self._calls: dict[str, asyncio.Task[None]] = {}
+
+    def start(self) -> None:
+        self.pollers.enter(self.poller)
+
+    @property
+    def busy(self) -> list[str]:
+        """The tasks in flight."""
+        return list(self._calls)
+
+    def cancel(self, task_id: str) -> None:
+        """The attempt was settled elsewhere: stop paying for it."""
+        if call := self._calls.get(task_id):
+            call.cancel()
+
+    async def drain(self, seconds: float) -> list[str]:
+        """Take nothing new, wait, then give up what is still running; gives those tasks."""
+        self.pollers.leave(self.poller)
+        if self._calls:
+            await asyncio.wait(self._calls.values(), timeout=seconds)
+        left = self.busy
+        for task_id in left:
+            self.cancel(task_id)
+        return left
+
+    def _take(self, views: list[TaskView]) -> None:
+        for view in views:
+            call = asyncio.get_running_loop().create_task(self._perform(view))
+            self._calls[view.task_id] = call
+            call.add_done_callback(lambda _, task_id=view.task_id: self._done(task_id))
+
+    def _done(self, task_id: str) -> None:
+        del self._calls[task_id]
+        self.pollers.freed(self.poller)
+
+    async def _perform(self, view: TaskView) -> None:
+        report = await self._think(view)
+        while True:
+            try:
+                await self.report(report)
+                return
+            except Unavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _think(self, view: TaskView) -> Report:
+        tree, number = split_execution(view.execution_id)
+        try:
+            spec, script = await self._transcript(tree, number)
+            request = request_of(spec, script.messages(spec), view)
+            answer = await providers.complete(
+                request, self.settings, lambda piece: self.stream(tree, number, piece)
+            )
+        except ModelFailure as failure:
+            return Report(
+                task_id=view.task_id,
+                status="FAILED" if failure.retryable else "FAILED_WITH_TERMINAL_ERROR",
+                error=failure.message,
+                retry_after_ms=failure.retry_after_ms or 0,
+                worker=view.worker,
+            )
+        except AgentspanError as failure:
+            return Report(
+                task_id=view.task_id, status="FAILED_WITH_TERMINAL_ERROR", error=failure.message, worker=view.worker
+            )
+        except Exception as failure:  # the edge of the worker: a defect of ours or of a provider's library
+            log.exception("model call %s failed", view.task_id)
+            return Report(
+                task_id=view.task_id, status="FAILED", error=f"{type(failure).__name__}: {failure}", worker=view.worker
+            )
+        return Report(task_id=view.task_id, status="COMPLETED", output=output_of(answer), worker=view.worker)
+
+    async def _transcript(self, tree: str, number: int) -> Any:
+        while True:
+            try:
+                return await self.transcripts.get(tree, number)
+            except Unavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+
+
+def request_of(spec: AgentSpec, messages: list[dict[str, Any]], view: TaskView) -> ModelRequest:
+    """What the model is asked."""
+    thinking = spec.thinking_config or {}
+    return ModelRequest(
+        model=view.name,
+        messages=messages,
+        tools=[function(tool) for tool in spec.tools],
+        temperature=spec.temperature,
+        max_tokens=spec.max_tokens,
+        base_url=spec.base_url,
+        thinking_budget_tokens=thinking.get("budgetTokens") if thinking.get("enabled", True) else None,
+        reasoning_effort=spec.reasoning_effort,
+        response_schema=None,
+        attempt=view.attempt,
+        seed=f"{view.execution_id}:{view.turn}",
+    )
+
+
+def function(tool: ToolSpec) -> dict[str, Any]:
+    """A tool in the providers' shape."""
+    parameters = tool.input_schema or {"type": "object", "properties": {}}
+    return {
+        "type": "function",
+        "function": {"name": tool.name, "description": tool.description, "parameters": parameters},
+    }
+
+
+def output_of(answer: ModelAnswer) -> dict[str, Any]:
+    """The answer as the log keeps it: {content, tool_calls, finish_reason, usage, cost, model}."""
+    calls = [
+        {"name": call.name, "arguments": call.arguments}
+        if call.arguments is not None
+        else {"name": call.name, "raw": call.raw}
+        for call in answer.tool_calls
+    ]
+    usage = {
+        "prompt_tokens": answer.usage.prompt_tokens,
+        "completion_tokens": answer.usage.completion_tokens,
+        "cached_tokens": answer.usage.cached_tokens,
+        "reasoning_tokens": answer.usage.reasoning_tokens,
+    }
+    return {
+        "content": answer.content, **({"tool_calls": calls} if calls else {}), "finish_reason": answer.finish_reason,
+        "usage": usage, "cost": answer.cost, "model": answer.model,
+    }  # fmt: skip
+
+

@@ -1,0 +1,207 @@
+"""The one writer: a thread that commits whatever was asked for while it was committing the last batch.
+
+A lone request does not wait for company; many share one transaction. A request that cannot be done fails alone.
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from agentspan.core import events as e
+from agentspan.core.ids import split_task
+from agentspan.core.states import Kind
+from agentspan.engine.pollers import Poller, Pollers
+from agentspan.errors import AgentspanError, Unavailable
+from agentspan.store import showing
+from agentspan.store.ledger import QUEUES, Held, Lease, Ledger, Transaction
+from agentspan.store.views import TaskView, Want
+
+MOST_PER_COMMIT = 512
+NOTICE_CHARS = 7_500
+
+T = TypeVar("T", covariant=True)
+
+
+class Command(Protocol[T]):
+    """Something to write. `trees` are locked before `apply`; a `late` command runs after the others were flushed."""
+
+    trees: Sequence[str]
+    whole: bool
+    late: bool
+
+    def apply(self, transaction: Transaction, desk: "Desk") -> T: ...
+
+
+class Desk:
+    """What commands and the writer share beside the transaction, and what a commit leaves to be done on the loop."""
+
+    def __init__(self, pollers: Pollers, replica: str) -> None:
+        self.pollers = pollers
+        self.replica = replica
+        self.taken: dict[tuple[str, int], tuple[str, int]] = {}
+        self.deliveries: list[tuple[Poller, TaskView]] = []
+        self.put: set[Want] = set()
+        self.soonest = 0
+
+    def hand(self, poller: Poller, view: TaskView, attempt_ms: int) -> None:
+        """Lease a task to a reserved waiter: it is delivered after the commit."""
+        self.taken[split_task(view.task_id)] = (view.worker, view.started_at)
+        self.deliveries.append((poller, view))
+        self.due(view.started_at + view.lease_ms if view.lease_ms else 0)
+        self.due(view.started_at + attempt_ms if attempt_ms else 0)
+
+    def due(self, moment: int) -> None:
+        """The sweeper must look by then."""
+        if moment:
+            self.soonest = min(self.soonest or moment, moment)
+
+    def clear(self) -> None:
+        self.deliveries, self.put, self.soonest = [], set(), 0
+
+
+class Committed:
+    """One commit, as the loop's thread hears of it."""
+
+    def __init__(self, transaction: Transaction, desk: Desk) -> None:
+        self.events: list[tuple[Held, list[e.Event]]] = [
+            (transaction.held[name], events) for name, events in transaction.events.items()
+        ]
+        self.deliveries = desk.deliveries
+        self.put = desk.put
+        self.soonest = desk.soonest
+
+
+class _Asked(Generic[T]):
+    def __init__(self, command: Command[T], answer: "asyncio.Future[T]") -> None:
+        self.command, self.answer = command, answer
+        self.value: Any = None
+        self.problem: BaseException | None = None
+
+
+class Writer:
+    def __init__(
+        self, ledger: Ledger, desk: Desk, loop: asyncio.AbstractEventLoop, committed: Callable[[Committed], None]
+    ) -> None:
+        self.ledger, self.desk, self.loop, self.committed = ledger, desk, loop, committed
+        self.commits = 0
+        self.alone = True
+        self._asked: list[_Asked[Any]] = []
+        self._wake = threading.Condition()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._work, name="agentspan-writer", daemon=True)
+        self._thread.start()
+
+    async def do(self, command: Command[T]) -> T:
+        """The command's answer, once it is committed. Unavailable if the database does not answer: ask again."""
+        asked = _Asked(command, self.loop.create_future())
+        with self._wake:
+            if self._stopped:
+                raise Unavailable("the server is shutting down")
+            self._asked.append(asked)
+            self._wake.notify()
+        return await asked.answer
+
+    def stop(self) -> None:
+        """Finish what was asked, then end the thread."""
+        with self._wake:
+            self._stopped = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                while not self._asked and not self._stopped:
+                    self._wake.wait()
+                batch, self._asked = self._asked[:MOST_PER_COMMIT], self._asked[MOST_PER_COMMIT:]
+            if not batch:
+                return
+            self._commit(batch)
+
+    def _commit(self, batch: list[_Asked[Any]]) -> None:
+        """One transaction for the batch, then the news to the loop."""
+        desk = self.desk
+        desk.clear()
+        news = None
+        try:
+            transaction = self.ledger.commit(lambda transaction: self._apply(batch, transaction), self._notice)
+            self.commits += bool(transaction.events)
+            news = Committed(transaction, desk)
+        except Exception as problem:  # the edge of the thread: each asker hears of it
+            for poller, _ in desk.deliveries:
+                desk.pollers.settle(poller, room=1)
+            desk.pollers.doubt()
+            for asked in batch:
+                asked.problem = asked.problem or problem
+        self.loop.call_soon_threadsafe(self._tell, batch, news)
+
+    def _apply(self, batch: list[_Asked[Any]], transaction: Transaction) -> None:
+        early = [asked for asked in batch if not asked.command.late]
+        whole = frozenset(name for asked in early if asked.command.whole for name in asked.command.trees)
+        transaction.lock([name for asked in early for name in asked.command.trees], whole)
+        for asked in early:
+            self._one(asked, transaction)
+        self._lease(transaction)
+        transaction.flush()
+        for asked in batch:
+            if asked.command.late:
+                self._one(asked, transaction)
+
+    def _one(self, asked: _Asked[Any], transaction: Transaction) -> None:
+        try:
+            asked.value = asked.command.apply(transaction, self.desk)
+        except AgentspanError as problem:
+            asked.problem = problem
+
+    def _lease(self, transaction: Transaction) -> None:
+        """Give what was just scheduled to those who wait for it, in the same transaction."""
+        for name, events in transaction.events.items():
+            held = transaction.held[name]
+            for event in events:
+                if isinstance(event.fact, e.TaskScheduled):
+                    self._lease_one(transaction, held, event, event.fact)
+                elif isinstance(event.fact, e.SETTLEMENTS):
+                    self.desk.taken.pop((name, event.fact.task), None)
+
+    def _lease_one(self, transaction: Transaction, held: Held, event: e.Event, order: e.TaskScheduled) -> None:
+        run = held.tree.runs[event.execution]
+        if event.seq not in run.tasks or order.kind not in (Kind.LLM, Kind.WORKER):
+            return
+        domain = held.meta.run_id if order.kind is Kind.WORKER else ""
+        want = Want(QUEUES.get(order.kind, order.name), domain)
+        available = transaction.at + order.delay_ms
+        poller = None if order.delay_ms else self.desk.pollers.reserve(want)
+        if poller is None:
+            self.desk.put.add(want)
+            self.desk.due(available if order.delay_ms else 0)
+            self.desk.due(available + order.limits.start_ms if order.limits.start_ms else 0)
+            return
+        lease = Lease(poller.worker, poller.lease_ms(want.name))
+        transaction.leases[(held.meta.tree, event.seq)] = lease
+        source = transaction.fact(held.meta.tree, order.source) if order.source else None
+        view = showing.scheduled(
+            held.meta, held.spec.at(run.path), run, event.seq, order, showing.arguments(order, source), transaction.at
+        )
+        self.desk.hand(poller, showing.taken(view, lease, transaction.at), order.limits.attempt_ms)
+
+    def _notice(self, transaction: Transaction) -> str | None:
+        """What other replicas must hear: which trees moved, which queues were filled. None if nobody listens."""
+        if self.alone or not (transaction.events or self.desk.put):
+            return None
+        queues = [[want.name, want.domain] for want in self.desk.put]
+        notice = json.dumps({"from": self.desk.replica, "trees": list(transaction.events), "queues": queues})
+        return notice if len(notice) < NOTICE_CHARS else json.dumps({"from": self.desk.replica, "all": True})
+
+    def _tell(self, batch: list[_Asked[Any]], news: Committed | None) -> None:
+        """On the loop's thread: hand out what was committed, then answer."""
+        if news:
+            self.committed(news)
+        for asked in batch:
+            if asked.answer.done():
+                continue
+            if asked.problem:
+                asked.answer.set_exception(asked.problem)
+            else:
+                asked.answer.set_result(asked.value)

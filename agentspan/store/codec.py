@@ -1,0 +1,40 @@
+"""Facts to bytes and back. A payload above the limit moves to a blob, stored once per tree by its digest."""
+
+import hashlib
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from agentspan.core import events as e
+
+PAYLOADS: dict[type[e.Fact], str] = {
+    e.ExecutionStarted: "input",
+    e.TaskCompleted: "output",
+    e.TaskFailed: "error",
+    e.SignalReceived: "message",
+}
+"""The field of a fact that may be large."""
+
+EMPTY: dict[type[e.Fact], Any] = {e.TaskFailed: "", e.SignalReceived: ""}
+
+_fact = msgspec.json.Decoder(e.AnyFact)
+
+
+def encode(fact: e.AnyFact, limit: int) -> tuple[bytes, str | None, bytes | None]:
+    """The row's bytes, and the digest and bytes of the payload that was too large for it, or None and None."""
+    data = msgspec.json.encode(fact)
+    field = PAYLOADS.get(type(fact))
+    if len(data) <= limit or field is None:
+        return data, None, None
+    payload = msgspec.json.encode(getattr(fact, field))
+    if len(payload) <= limit:
+        return data, None, None
+    rest = msgspec.json.encode(replace(fact, **{field: EMPTY.get(type(fact))}))
+    return rest, hashlib.sha256(payload).hexdigest(), payload
+
+
+def decode(data: bytes, blob: bytes | None = None) -> e.AnyFact:
+    """The fact of `encode`."""
+    fact = _fact.decode(data)
+    return fact if blob is None else replace(fact, **{PAYLOADS[type(fact)]: msgspec.json.decode(blob)})

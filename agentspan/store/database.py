@@ -1,0 +1,184 @@
+"""The database: how it is opened, locked and brought to this version's schema.
+
+One server process per SQLite file, held by a lock on a file beside it. On PostgreSQL each server process holds an
+advisory lock under its own number, which PostgreSQL gives back the moment the process dies.
+"""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, make_url
+
+from agentspan.errors import StoreProblem, Unavailable
+from agentspan.store.migrations import HEAD
+
+BUSY_MS = 5_000
+CONNECT_SECONDS = 5
+
+
+class Database:
+    """Two pools on one database: `writing` for the one writer, `reading` for everyone else."""
+
+    def __init__(self, url: str, *, pool_size: int = 8, synchronous: str = "FULL") -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if not self.is_sqlite and self.url.get_backend_name() != "postgresql":
+            raise StoreProblem(f"the database is SQLite or PostgreSQL, got {self.url.get_backend_name()!r}")
+        self._lock: Any = None
+        self.path = Path(self.url.database or "") if self.is_sqlite else None
+        if self.path:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.writing = self._engine(1, "BEGIN IMMEDIATE", synchronous)
+        self.reading = self._engine(pool_size, "BEGIN", synchronous)
+
+    def open(self) -> None:
+        """Lock the database against a second server (SQLite) and refuse a schema that is not this version's."""
+        if self.path:
+            self._lock = lock_file(self.path.with_name(self.path.name + ".lock"), self.path)
+        try:
+            with self.writing.connect() as connection:
+                found = revision(connection)
+        except sa.exc.DBAPIError as problem:
+            raise StoreProblem(explain(problem, self.url)) from problem
+        if found is None:
+            upgrade(self)
+        elif found != HEAD:
+            raise StoreProblem(mismatch(found))
+
+    def close(self) -> None:
+        self.writing.dispose()
+        self.reading.dispose()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _engine(self, size: int, begin: str, synchronous: str) -> sa.Engine:
+        if not self.is_sqlite:
+            connect = {"connect_timeout": CONNECT_SECONDS, "application_name": "agentspan"}
+            return sa.create_engine(
+                self.url, pool_size=size, max_overflow=0, pool_pre_ping=False, pool_reset_on_return="rollback",
+                pool_timeout=CONNECT_SECONDS, connect_args=connect,
+            )  # fmt: skip
+        engine = sa.create_engine(
+            self.url, poolclass=sa.pool.QueuePool, pool_size=size, max_overflow=0, pool_timeout=CONNECT_SECONDS,
+            connect_args={"check_same_thread": False, "timeout": BUSY_MS / 1000},
+        )  # fmt: skip
+
+        def connected(raw: sqlite3.Connection, _: object) -> None:
+            raw.isolation_level = None
+            for pragma in ("journal_mode = WAL", f"synchronous = {synchronous}", "temp_store = MEMORY"):
+                raw.execute(f"PRAGMA {pragma}")
+
+        sa.event.listen(engine, "connect", connected)
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+        return engine
+
+
+def lock_file(path: Path, database: Path) -> Any:
+    """Hold `path` until closed; StoreProblem if another process does."""
+    handle = path.open("a+")
+    try:
+        _exclusive(handle)
+    except OSError as problem:
+        handle.seek(0)
+        holder = handle.read().strip() or "unknown"
+        handle.close()
+        raise StoreProblem(
+            f"{database} is in use by another agentspan server (process {holder}); "
+            "stop it, point this one to another file, or use PostgreSQL for several servers"
+        ) from problem
+    handle.truncate(0)
+    handle.write(str(os.getpid()))
+    handle.flush()
+    return handle
+
+
+def _exclusive(handle: Any) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        getattr(msvcrt, "locking")(handle.fileno(), getattr(msvcrt, "LK_NBLCK"), 1)  # noqa: B009
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def revision(connection: Connection) -> str | None:
+    """The schema's revision, or None for an empty database."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.execute(sa.text("select version_num from alembic_version")).scalar()
+    return str(found) if found else None
+
+
+def mismatch(found: str) -> str:
+    if found < HEAD:
+        return f"the schema is at revision {found} and this version needs {HEAD}; run `agentspan db upgrade` first"
+    return f"the schema is at revision {found}, newer than this version's {HEAD}; run `pip install -U agentspan`"
+
+
+def upgrade(database: Database) -> str | None:
+    """Bring the schema to this version's revision. An SQLite file that holds data is copied first; gives the copy."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    with database.writing.connect() as connection:
+        found = revision(connection)
+        connection.rollback()
+        if found == HEAD:
+            return None
+        if found is not None and found > HEAD:
+            raise StoreProblem(mismatch(found))
+        copy = _copied(database.path, found) if database.path and found else None
+        with connection.begin():
+            if not database.is_sqlite:
+                connection.execute(sa.text("select pg_advisory_xact_lock(6767)"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    return str(copy) if copy else None
+
+
+def _copied(path: Path, found: str) -> Path:
+    """A copy of the file, made by SQLite itself so that the write-ahead log is in it."""
+    copy = path.with_name(f"{path.name}.{found}.bak")
+    shutil.rmtree(copy, ignore_errors=True)
+    source, target = sqlite3.connect(path), sqlite3.connect(copy)
+    with source, target:
+        source.backup(target)
+    source.close()
+    target.close()
+    return copy
+
+
+def explain(problem: BaseException, url: URL) -> str:
+    """One sentence for an error at opening, with no password in it."""
+    text = str(getattr(problem, "orig", None) or problem).strip().splitlines()[0]
+    where = url.render_as_string(hide_password=True)
+    for sign, advice in ADVICE.items():
+        if sign in text:
+            return f"cannot open {where}: {advice}"
+    return f"cannot open {where}: {text}"
+
+
+ADVICE = {
+    "password authentication failed": "the password is wrong; set SPRING_DATASOURCE_PASSWORD or AGENTSPAN_DATABASE_URL",
+    "database is locked": "another process holds the file; stop it or use another file",
+    "unable to open database file": "the folder does not exist or is not writable",
+    "Connection refused": "no PostgreSQL answers there; is it running?",
+}
+
+
+def unavailable(work: Callable[[], Any]) -> Any:
+    """Run `work`; a database that is away or full becomes Unavailable."""
+    try:
+        return work()
+    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError, sa.exc.InternalError) as problem:
+        raise Unavailable(f"the database does not answer: {str(problem).splitlines()[0]}") from problem

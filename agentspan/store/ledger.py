@@ -1,0 +1,382 @@
+"""The ledger: the only writer of the tables.
+
+A `Transaction` holds trees under lock, appends what follows from facts, and at its end writes everything in a handful
+of statements: events, snapshots, and the task rows that are projected from both. It runs in the writer's thread alone.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from agentspan.clock import now_ms
+from agentspan.core import events as e
+from agentspan.core import run as runs
+from agentspan.core.advance import ROOT, Tree, advance
+from agentspan.core.run import Run
+from agentspan.core.states import Kind
+from agentspan.errors import NotFound
+from agentspan.spec import wire
+from agentspan.spec.agent import AgentSpec
+from agentspan.store import codec
+from agentspan.store import tables as t
+from agentspan.store.database import Database, unavailable
+
+CHANNEL = "agentspan"
+CACHED_TREES = 2_000
+CACHED_SPECS = 500
+PREVIEW_CHARS = 200
+QUEUES = {Kind.LLM: "@llm", Kind.HUMAN: "@human"}
+"""Queues of tasks that no worker of the user performs. A worker's queue is the tool's name."""
+
+
+class Meta(Struct, frozen=True):
+    """What a tree is besides its history."""
+
+    tree: str
+    spec: str
+    session_id: str = ""
+    correlation_id: str = ""
+    run_id: str = ""
+    priority: int = 0
+    version: int = 1
+    forked_from: str = ""
+    forked_at: int = 0
+
+
+class Held(Struct):
+    """A tree in a transaction's hands. `runs_before` are the runs as they are stored."""
+
+    meta: Meta
+    spec: AgentSpec
+    tree: Tree
+    stored: dict[int, Run]
+    new: bool = False
+
+
+class Lease(Struct, frozen=True):
+    """A claim on a task: by whom, and for how many milliseconds; 0 as long as the owner lives."""
+
+    owner: str
+    lease_ms: int
+
+
+class Ledger:
+    """Opens transactions, and keeps hot trees in memory between them. On PostgreSQL a tree that another replica has
+    moved is seen by its sequence number and read again."""
+
+    def __init__(self, database: Database, blob_bytes: int) -> None:
+        self.database = database
+        self.blob_bytes = blob_bytes
+        self.cache: OrderedDict[str, Held] = OrderedDict()
+        self._specs: OrderedDict[str, AgentSpec] = OrderedDict()
+
+    def commit(self, work: Callable[["Transaction"], None], notice: Callable[["Transaction"], str | None]) -> "Transaction":
+        """Do `work` in one transaction. On PostgreSQL `notice` gives the one notification that goes with the commit.
+
+        Unavailable if the database is away or full; nothing has happened then.
+        """
+        try:
+            return unavailable(lambda: self._commit(work, notice))
+        except BaseException:
+            self.cache.clear()
+            raise
+
+    def _commit(self, work: Callable[["Transaction"], None], notice: Callable[["Transaction"], str | None]) -> "Transaction":
+        with self.database.writing.connect() as connection:
+            with connection.begin():
+                transaction = Transaction(self, connection, now_ms())
+                work(transaction)
+                if not self.database.is_sqlite and (payload := notice(transaction)):
+                    connection.execute(NOTIFY, {"channel": CHANNEL, "payload": payload})
+        self._keep(transaction.held[name] for name in transaction.events)
+        for digest, spec in transaction.new_specs.items():
+            self.learn(digest, spec)
+        return transaction
+
+    def _keep(self, held: Iterable[Held]) -> None:
+        """After a commit: remember trees that go on, forget those that ended."""
+        for each in held:
+            if each.tree.runs[ROOT].ended:
+                self.cache.pop(each.meta.tree, None)
+                continue
+            self.cache[each.meta.tree] = each
+            self.cache.move_to_end(each.meta.tree)
+        while len(self.cache) > CACHED_TREES:
+            self.cache.popitem(last=False)
+
+    def spec(self, connection: Connection, digest: str) -> AgentSpec:
+        if digest not in self._specs:
+            data = connection.execute(SPEC, {"digest": digest}).scalar_one()
+            self.learn(digest, wire.load(data))
+        return self._specs[digest]
+
+    def learn(self, digest: str, spec: AgentSpec) -> None:
+        self._specs[digest] = spec
+        while len(self._specs) > CACHED_SPECS:
+            self._specs.popitem(last=False)
+
+
+class Transaction:
+    """One group commit. `at` is its time: every event in it bears it."""
+
+    def __init__(self, ledger: Ledger, connection: Connection, at: int) -> None:
+        self.ledger, self.connection, self.at = ledger, connection, at
+        self.held: dict[str, Held] = {}
+        self.events: dict[str, list[e.Event]] = {}
+        self.leases: dict[tuple[str, int], Lease] = {}
+        self.new_specs: dict[str, AgentSpec] = {}
+
+    def lock(self, trees: Sequence[str], whole: frozenset[str] = frozenset()) -> None:
+        """Take the trees in the order of their ids and read those that are not in memory as they are stored.
+
+        A tree in `whole` comes with its ended runs too.
+        """
+        names = sorted(set(trees) - self.held.keys())
+        if not names:
+            return
+        if self.ledger.database.is_sqlite:
+            current = {name: self.ledger.cache[name].tree.seq for name in names if name in self.ledger.cache}
+        else:
+            current = {row.tree: row.seq for row in self.connection.execute(LOCK, {"trees": names})}
+        for name in names:
+            hot = self.ledger.cache.get(name)
+            if hot and hot.tree.seq == current.get(name) and name not in whole:
+                self.held[name] = Held(hot.meta, hot.spec, hot.tree, hot.tree.runs)
+        if cold := [name for name in names if name not in self.held]:
+            self._read(cold, whole)
+
+    def tree(self, name: str) -> Held:
+        """The tree of that id, locked before; NotFound if there is none."""
+        if name not in self.held:
+            raise NotFound(f"there is no execution {name!r}")
+        return self.held[name]
+
+    def create(self, meta: Meta, spec: AgentSpec) -> Held:
+        """A tree that this transaction brings into being."""
+        self.new_specs[meta.spec] = spec
+        held = Held(meta, spec, Tree(meta.tree), {}, new=True)
+        self.held[meta.tree] = held
+        return held
+
+    def append(self, name: str, facts: Iterable[tuple[int, e.AnyFact]]) -> list[e.Event]:
+        """Fold the facts in, and all that follows; gives the events that will be appended."""
+        held = self.tree(name)
+        held.tree, appended = advance(held.spec, held.tree, facts, self.at)
+        self.events.setdefault(name, []).extend(appended)
+        return appended
+
+    def adopt(self, name: str, tree: Tree, events: Sequence[e.Event]) -> None:
+        """Take over a history that was folded elsewhere (a fork's shared part)."""
+        self.tree(name).tree = tree
+        self.events.setdefault(name, []).extend(events)
+
+    def flush(self) -> None:
+        """Write everything: called once, last."""
+        changed = [self.held[name] for name in self.events]
+        if self.new_specs:
+            self._write_specs()
+        rows = [row for held in changed for row in self._event_rows(held)]
+        if blobs := [row.pop("payload") for row in rows if row["payload"]]:
+            self._insert(t.blobs, blobs, ignore=True)
+        for row in rows:
+            row.pop("payload", None)
+        self._insert(t.trees, [tree_row(held, self.at) for held in changed if held.new])
+        self._execute(UPDATE_TREE, [{"b_tree": h.meta.tree, "b_seq": h.tree.seq} for h in changed if not h.new])
+        self._insert(t.events, rows)
+        self._write_executions(changed)
+        self._write_tasks(changed)
+        for held in changed:
+            living = {number: run for number, run in held.tree.runs.items() if number == ROOT or not run.ended}
+            held.tree = Tree(held.meta.tree, held.tree.seq, living)
+            held.stored, held.new = living, False
+
+    def peek(self, name: str) -> Held:
+        """The tree as it stands, without a lock: enough to show a task of it."""
+        if name not in self.held:
+            hot = self.ledger.cache.get(name) if self.ledger.database.is_sqlite else None
+            if hot:
+                return hot
+            self._read([name], frozenset())
+        return self.held[name]
+
+    def fact(self, name: str, seq: int) -> e.AnyFact | None:
+        """An event's fact, of this transaction or of the log."""
+        for event in self.events.get(name, ()):
+            if event.seq == seq:
+                return event.fact
+        row = self.connection.execute(EVENT, {"tree": name, "seq": seq}).first()
+        return codec.decode(row.data, row.payload) if row else None
+
+    def _read(self, names: list[str], whole: frozenset[str]) -> None:
+        found = {row.tree: row for row in self.connection.execute(TREES, {"trees": names})}
+        living: dict[str, dict[int, Run]] = {name: {} for name in found}
+        for row in self.connection.execute(RUNS, {"trees": [name for name in found if name not in whole]}):
+            living[row.tree][row.number] = runs.load(row.run)
+        for row in self.connection.execute(ALL_RUNS, {"trees": [name for name in found if name in whole]}):
+            living[row.tree][row.number] = runs.load(row.run)
+        for name, row in found.items():
+            meta = Meta(
+                name, row.spec, row.session_id, row.correlation_id, row.run_id, row.priority, row.version,
+                row.forked_from, row.forked_at,
+            )  # fmt: skip
+            spec = self.ledger.spec(self.connection, row.spec)
+            self.held[name] = Held(meta, spec, Tree(name, row.seq, living[name]), living[name])
+
+    def _write_specs(self) -> None:
+        rows = [
+            {"digest": digest, "data": wire.dump(spec), "created_at": self.at}
+            for digest, spec in self.new_specs.items()
+            if digest not in self.ledger._specs
+        ]
+        self._insert(t.specs, rows, ignore=True)
+
+    def _event_rows(self, held: Held) -> Iterable[dict[str, Any]]:
+        for event in self.events[held.meta.tree]:
+            data, digest, payload = codec.encode(event.fact, self.ledger.blob_bytes)
+            blob = {"tree": held.meta.tree, "digest": digest, "data": payload} if digest else None
+            yield {
+                "tree": held.meta.tree, "seq": event.seq, "execution": event.execution, "at": event.at, "data": data,
+                "blob": digest, "payload": blob,
+            }  # fmt: skip
+
+    def _write_executions(self, changed: list[Held]) -> None:
+        inserts, updates = [], []
+        for held in changed:
+            for number, run in held.tree.runs.items():
+                if held.stored.get(number) is run:
+                    continue
+                row = execution_row(held, run)
+                if number in held.stored:
+                    updates.append({f"b_{key}": value for key, value in row.items() if key not in FIXED})
+                else:
+                    inserts.append({**row, "preview": self._preview(held) if number == ROOT else ""})
+        self._insert(t.executions, inserts)
+        self._execute(UPDATE_EXECUTION, updates)
+
+    def _preview(self, held: Held) -> str:
+        first = self.events[held.meta.tree][0].fact
+        given = first.input if isinstance(first, e.ExecutionStarted) else None
+        return str((given or {}).get("prompt") or "")[:PREVIEW_CHARS].replace("\x00", "")
+
+    def _write_tasks(self, changed: list[Held]) -> None:
+        inserts, deletes = [], []
+        for held in changed:
+            name = held.meta.tree
+            for number, run in held.tree.runs.items():
+                before = held.stored.get(number)
+                if before is run:
+                    continue
+                was, now = before.tasks if before else {}, run.tasks
+                deletes += [{"b_tree": name, "b_number": task} for task in was if task not in now]
+                inserts += [
+                    self.task_row(held, run, task, order)
+                    for task, order in now.items()
+                    if task not in was and order.kind is not Kind.AGENT
+                ]
+        self._execute(DELETE_TASK, deletes)
+        self._insert(t.tasks, inserts)
+
+    def task_row(self, held: Held, run: Run, task: int, order: e.TaskScheduled) -> dict[str, Any]:
+        """The queue's row of an open task, leased if a worker was waiting for it."""
+        available = self.at + order.delay_ms
+        start_by = available + order.limits.start_ms if order.limits.start_ms else 0
+        row = {
+            "tree": held.meta.tree, "number": task, "execution": run.id, "queue": QUEUES.get(order.kind, order.name),
+            "domain": held.meta.run_id if order.kind is Kind.WORKER else "", "priority": held.meta.priority,
+            "status": "SCHEDULED", "scheduled_at": self.at, "available_at": available, "start_by": start_by,
+            "attempt_ms": order.limits.attempt_ms, "finish_by": 0, "lease_until": 0, "due_at": start_by,
+            "leased_at": 0, "owner": "", "polls": 0,
+        }  # fmt: skip
+        if order.kind is Kind.HUMAN:
+            return {**row, "status": "IN_PROGRESS", "due_at": 0}
+        lease = self.leases.get((held.meta.tree, task))
+        return {**row, **leased(lease, self.at, order.limits.attempt_ms)} if lease else row
+
+    def _insert(self, table: sa.Table, rows: list[dict[str, Any]], *, ignore: bool = False) -> None:
+        if rows:
+            self.connection.execute(self._ignoring(table) if ignore else INSERTS[table.name], rows)
+
+    def _ignoring(self, table: sa.Table) -> Any:
+        dialect = sqlite if self.ledger.database.is_sqlite else postgresql
+        return dialect.insert(table).on_conflict_do_nothing()
+
+    def _execute(self, statement: Any, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            self.connection.execute(statement, rows)
+
+
+def leased(lease: Lease, at: int, attempt_ms: int) -> dict[str, Any]:
+    """The columns of a task that is taken now."""
+    until = at + lease.lease_ms if lease.lease_ms else 0
+    finish = at + attempt_ms if attempt_ms else 0
+    return {
+        "status": "IN_PROGRESS", "owner": lease.owner, "leased_at": at, "lease_until": until, "finish_by": finish,
+        "due_at": min(filter(None, (until, finish)), default=0), "polls": 1,
+    }  # fmt: skip
+
+
+def tree_row(held: Held, at: int) -> dict[str, Any]:
+    return {**msgspec.structs.asdict(held.meta), "seq": held.tree.seq, "created_at": at}
+
+
+def execution_row(held: Held, run: Run) -> dict[str, Any]:
+    """An execution as lists show it, with its snapshot."""
+    spec = held.spec.at(run.path)
+    limit = int(spec.timeout_seconds * 1000)
+    return {
+        "tree": held.meta.tree, "number": run.id, "parent": run.parent, "agent": spec.name, "status": str(run.status),
+        "started_at": run.since, "updated_at": run.at, "ended_at": run.at if run.ended else 0,
+        "due_at": run.since + limit if limit and not run.ended else 0, "finish_reason": run.finish_reason,
+        "reason": run.reason[:2000].replace("\x00", ""), "session_id": held.meta.session_id,
+        "prompt_tokens": run.usage.prompt_tokens, "completion_tokens": run.usage.completion_tokens,
+        "cached_tokens": run.usage.cached_tokens, "reasoning_tokens": run.usage.reasoning_tokens,
+        "cost": run.usage.cost, "unpriced": run.usage.unpriced, "turns": run.turn, "run": runs.dump(run),
+    }  # fmt: skip
+
+
+FIXED = frozenset({"parent", "agent", "session_id", "started_at"})
+"""Columns of an execution that never change."""
+
+INSERTS = {table.name: sa.insert(table) for table in t.metadata.sorted_tables}
+
+NOTIFY = sa.select(sa.func.pg_notify(sa.bindparam("channel"), sa.bindparam("payload")))
+# Taken in the order of their ids, so that two replicas cannot wait for each other.
+LOCK = (
+    sa.select(t.trees.c.tree, t.trees.c.seq)
+    .where(t.trees.c.tree.in_(sa.bindparam("trees", expanding=True)))
+    .order_by(t.trees.c.tree)
+    .with_for_update()
+)
+TREES = sa.select(t.trees).where(t.trees.c.tree.in_(sa.bindparam("trees", expanding=True)))
+SPEC = sa.select(t.specs.c.data).where(t.specs.c.digest == sa.bindparam("digest"))
+ALL_RUNS = sa.select(t.executions.c.tree, t.executions.c.number, t.executions.c.run).where(
+    t.executions.c.tree.in_(sa.bindparam("trees", expanding=True))
+)
+# Ended sub-agents are not needed: what their parent must know of them is in its own state.
+RUNS = ALL_RUNS.where(sa.or_(t.executions.c.ended_at == 0, t.executions.c.number == ROOT))
+EVENT = (
+    sa.select(t.events.c.data, t.blobs.c.data.label("payload"))
+    .outerjoin(t.blobs, sa.and_(t.blobs.c.tree == t.events.c.tree, t.blobs.c.digest == t.events.c.blob))
+    .where(t.events.c.tree == sa.bindparam("tree"), t.events.c.seq == sa.bindparam("seq"))
+)
+UPDATE_TREE = sa.update(t.trees).where(t.trees.c.tree == sa.bindparam("b_tree")).values(seq=sa.bindparam("b_seq"))
+UPDATE_EXECUTION = (
+    sa.update(t.executions)
+    .where(t.executions.c.tree == sa.bindparam("b_tree"), t.executions.c.number == sa.bindparam("b_number"))
+    .values(
+        {
+            column.name: sa.bindparam(f"b_{column.name}")
+            for column in t.executions.c
+            if column.name not in FIXED | {"tree", "number", "preview"}
+        }
+    )
+)
+DELETE_TASK = sa.delete(t.tasks).where(
+    t.tasks.c.tree == sa.bindparam("b_tree"), t.tasks.c.number == sa.bindparam("b_number")
+)

@@ -1,0 +1,66 @@
+"""Several servers on one PostgreSQL: who lives, and what the others have just committed.
+
+A server lives as long as its connection does: it holds an advisory lock under its number, which PostgreSQL gives back
+the moment the connection ends. Notifications only make things faster; losing them is harmless.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+from sqlalchemy.engine import Connection
+
+from agentspan.store.database import Database
+from agentspan.store.ledger import CHANNEL
+
+SPACE = 6767
+"""The first key of the advisory locks."""
+
+
+class Presence:
+    """One server's connection for being alive and for listening. `heard` is called with each payload of the others,
+    and with None after the connection was lost and made again: anything may have been missed."""
+
+    def __init__(self, database: Database, number: int, hello: str, heard: Callable[[str | None], None]) -> None:
+        self.database, self.number, self.hello, self.heard = database, number, hello, heard
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+
+    async def open(self) -> None:
+        url = self.database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        connection = await psycopg.AsyncConnection.connect(url, autocommit=True, application_name="agentspan")
+        await connection.execute("select pg_advisory_lock(%s, %s)", (SPACE, self.number))
+        await connection.execute(sql.SQL("listen {}").format(sql.Identifier(CHANNEL)))
+        await connection.execute("select pg_notify(%s, %s)", (CHANNEL, self.hello))
+        self._connection = connection
+
+    async def listen(self) -> None:
+        """Hear the others for ever; connects again after a loss."""
+        while True:
+            try:
+                if self._connection is None:
+                    await self.open()
+                    self.heard(None)
+                assert self._connection is not None
+                async for notice in self._connection.notifies():
+                    self.heard(notice.payload)
+            except psycopg.Error:
+                self._connection = None
+                await asyncio.sleep(0.5)
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+
+def living(connection: Connection) -> set[int]:
+    """The numbers of the servers that live."""
+    return {int(row[0]) for row in connection.execute(LIVING, {"space": SPACE})}
+
+
+LIVING = sa.text(
+    "select objid from pg_locks where locktype = 'advisory' and classid = :space and objsubid = 2 and granted"
+    " and database = (select oid from pg_database where datname = current_database())"
+)

@@ -1,0 +1,172 @@
+"""The queue's side of the task rows: claims, leases and deadlines. What is here is rumour, never history."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from agentspan.store import tables as t
+from agentspan.store.ledger import Lease
+
+Key = tuple[str, int]
+
+
+def claim(connection: Connection, queue: str, domain: str, count: int, lease: Lease, at: int) -> Sequence[Row[Any]]:
+    """Take up to `count` ready tasks of a queue: highest priority first, then the longest available."""
+    return connection.execute(
+        CLAIM,
+        {"the_queue": queue, "the_domain": domain, "count": count, "the_owner": lease.owner, "at": at, "lease": lease.lease_ms},
+    ).all()
+
+
+def extend(connection: Connection, tasks: Sequence[Key], owner: str, lease_ms: int, at: int) -> set[Key]:
+    """Lengthen the leases that `owner` still holds; gives those."""
+    if not tasks:
+        return set()
+    rows = connection.execute(EXTEND, {"keys": list(tasks), "the_owner": owner, "until": at + lease_ms})
+    return {(row.tree, row.number) for row in rows}
+
+
+def release(connection: Connection, tasks: Iterable[Key], available_at: int) -> list[tuple[str, str]]:
+    """Put leased tasks back into their queues, to be taken from `available_at` on; gives the queues."""
+    rows = connection.execute(RELEASE, {"keys": list(tasks), "the_available_at": available_at})
+    return [(row.queue, row.domain) for row in rows]
+
+
+def find(connection: Connection, tasks: Iterable[Key]) -> dict[Key, Row[Any]]:
+    """The rows of open tasks."""
+    keys = list(tasks)
+    rows = connection.execute(FIND, {"keys": keys}) if keys else ()
+    return {(row.tree, row.number): row for row in rows}
+
+
+def held_by(connection: Connection, owner: str) -> list[Key]:
+    """The tasks that an owner holds."""
+    return [(row.tree, row.number) for row in connection.execute(HELD_BY, {"the_owner": owner})]
+
+
+def owners(connection: Connection, prefix: str) -> list[str]:
+    """Who holds tasks, of the owners whose name begins with `prefix`."""
+    return [row.owner for row in connection.execute(OWNERS, {"prefix": f"{prefix}%"})]
+
+
+def due(connection: Connection, now: int, limit: int) -> Sequence[Row[Any]]:
+    """Open tasks with a deadline that has passed."""
+    return connection.execute(DUE, {"now": now, "limit": limit}).all()
+
+
+def due_executions(connection: Connection, now: int, limit: int) -> Sequence[Row[Any]]:
+    """Executions whose total time is over."""
+    return connection.execute(DUE_EXECUTIONS, {"now": now, "limit": limit}).all()
+
+
+def next_moment(connection: Connection, now: int) -> int:
+    """The earliest deadline, or moment at which a delayed task becomes available; 0 if there is none."""
+    moments = (
+        connection.execute(NEXT_DUE).scalar(),
+        connection.execute(NEXT_EXECUTION).scalar(),
+        connection.execute(NEXT_AVAILABLE, {"now": now}).scalar(),
+    )
+    return min((moment for moment in moments if moment), default=0)
+
+
+def newly_available(connection: Connection, since: int, now: int) -> list[tuple[str, str]]:
+    """The queues of delayed tasks that became available in between."""
+    rows = connection.execute(NEWLY_AVAILABLE, {"since": since, "now": now})
+    return [(row.queue, row.domain) for row in rows]
+
+
+_key = sa.tuple_(t.tasks.c.tree, t.tasks.c.number)
+_keys = sa.bindparam("keys", expanding=True)
+_ready = t.tasks.c.status == "SCHEDULED"
+_leased = t.tasks.c.status == "IN_PROGRESS"
+
+# One statement, so that two replicas never take the same task and neither waits for the other.
+_taken = (
+    sa.select(t.tasks.c.tree, t.tasks.c.number)
+    .where(
+        _ready,
+        t.tasks.c.queue == sa.bindparam("the_queue"),
+        t.tasks.c.domain == sa.bindparam("the_domain"),
+        t.tasks.c.available_at <= sa.bindparam("at", type_=sa.BigInteger),
+    )
+    .order_by(t.tasks.c.priority.desc(), t.tasks.c.available_at)
+    .limit(sa.bindparam("count", type_=sa.Integer))
+    .with_for_update(skip_locked=True)
+    .cte("taken")
+)
+_at = sa.bindparam("at", type_=sa.BigInteger)
+_lease = sa.bindparam("lease", type_=sa.BigInteger)
+_finish = sa.case((t.tasks.c.attempt_ms > 0, _at + t.tasks.c.attempt_ms), else_=0)
+_until = sa.case((_lease > 0, _at + _lease), else_=0)
+CLAIM = (
+    sa.update(t.tasks)
+    .where(t.tasks.c.tree == _taken.c.tree, t.tasks.c.number == _taken.c.number)
+    .values(
+        status="IN_PROGRESS",
+        owner=sa.bindparam("the_owner"),
+        leased_at=_at,
+        lease_until=_until,
+        finish_by=_finish,
+        due_at=sa.case((sa.and_(_finish > 0, sa.or_(_until == 0, _finish < _until)), _finish), else_=_until),
+        polls=t.tasks.c.polls + 1,
+    )
+    .returning(t.tasks)
+)
+_new_until = sa.bindparam("until", type_=sa.BigInteger)
+# Rows that another transaction holds are being settled: they are passed over, so that no two replicas wait in a circle.
+_mine = (
+    sa.select(t.tasks.c.tree, t.tasks.c.number)
+    .where(_key.in_(_keys), t.tasks.c.owner == sa.bindparam("the_owner"), _leased)
+    .with_for_update(skip_locked=True)
+    .cte("mine")
+)
+_theirs = (
+    sa.select(t.tasks.c.tree, t.tasks.c.number)
+    .where(_key.in_(_keys), _leased, t.tasks.c.queue != "@human")
+    .with_for_update(skip_locked=True)
+    .cte("theirs")
+)
+EXTEND = (
+    sa.update(t.tasks)
+    .where(t.tasks.c.tree == _mine.c.tree, t.tasks.c.number == _mine.c.number)
+    .values(
+        lease_until=_new_until,
+        due_at=sa.case(
+            (sa.and_(t.tasks.c.finish_by > 0, t.tasks.c.finish_by < _new_until), t.tasks.c.finish_by), else_=_new_until
+        ),
+    )
+    .returning(t.tasks.c.tree, t.tasks.c.number)
+)
+RELEASE = (
+    sa.update(t.tasks)
+    .where(t.tasks.c.tree == _theirs.c.tree, t.tasks.c.number == _theirs.c.number)
+    .values(
+        status="SCHEDULED", owner="", leased_at=0, lease_until=0, finish_by=0, due_at=0,
+        available_at=sa.bindparam("the_available_at", type_=sa.BigInteger),
+    )
+    .returning(t.tasks.c.queue, t.tasks.c.domain)
+)  # fmt: skip
+FIND = sa.select(t.tasks).where(_key.in_(_keys))
+HELD_BY = sa.select(t.tasks.c.tree, t.tasks.c.number).where(_leased, t.tasks.c.owner == sa.bindparam("the_owner"))
+OWNERS = sa.select(t.tasks.c.owner).distinct().where(_leased, t.tasks.c.owner.like(sa.bindparam("prefix")))
+_now = sa.bindparam("now", type_=sa.BigInteger)
+_limit = sa.bindparam("limit", type_=sa.Integer)
+DUE = (
+    sa.select(t.tasks).where(t.tasks.c.due_at > 0, t.tasks.c.due_at <= _now).order_by(t.tasks.c.due_at).limit(_limit)
+)
+DUE_EXECUTIONS = (
+    sa.select(t.executions.c.tree, t.executions.c.number)
+    .where(t.executions.c.due_at > 0, t.executions.c.due_at <= _now)
+    .order_by(t.executions.c.due_at)
+    .limit(_limit)
+)
+NEXT_DUE = sa.select(sa.func.min(t.tasks.c.due_at)).where(t.tasks.c.due_at > 0)
+NEXT_EXECUTION = sa.select(sa.func.min(t.executions.c.due_at)).where(t.executions.c.due_at > 0)
+NEXT_AVAILABLE = sa.select(sa.func.min(t.tasks.c.available_at)).where(_ready, t.tasks.c.available_at > _now)
+NEWLY_AVAILABLE = (
+    sa.select(t.tasks.c.queue, t.tasks.c.domain)
+    .distinct()
+    .where(_ready, t.tasks.c.available_at > sa.bindparam("since", type_=sa.BigInteger), t.tasks.c.available_at <= _now)
+)

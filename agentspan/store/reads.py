@@ -1,0 +1,427 @@
+"""Everything that is only looked at. Reads run in threads on their own connections and never touch the writer."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.engine import Connection, Row
+
+from agentspan.clock import now_ms
+from agentspan.core import events as e
+from agentspan.core import run as runs
+from agentspan.core import transcript
+from agentspan.core.advance import ROOT
+from agentspan.core.ids import execution_id, split_execution, split_task, task_id
+from agentspan.core.run import Run
+from agentspan.core.transcript import Transcript
+from agentspan.errors import NotFound
+from agentspan.spec import wire
+from agentspan.spec.agent import AgentSpec
+from agentspan.store import codec, definitions, queue, showing
+from agentspan.store import tables as t
+from agentspan.store.database import Database, unavailable
+from agentspan.store.ledger import Meta
+from agentspan.store.views import (
+    ExecutionRow,
+    ExecutionView,
+    QueueView,
+    RequestView,
+    TaskView,
+    WaitingView,
+    Want,
+)
+
+T = TypeVar("T")
+
+UNATTENDED_MS = 15_000
+"""A queue that nobody polled for so long has no live worker."""
+FRESH_MS = 2_000
+"""A task younger than this is not yet said to wait in vain."""
+
+
+class Scene(Struct, frozen=True):
+    """One execution as it is stored: its tree's record, its own agent's spec, its run."""
+
+    meta: Meta
+    root: AgentSpec
+    run: Run
+    row: Row[Any]
+    seq: int
+
+    @property
+    def spec(self) -> AgentSpec:
+        return self.root.at(self.run.path)
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        return names(self.root, self.run.path)
+
+
+class Reads:
+    """`last_poll` says when a queue was last polled: it is known to the server, not to the database."""
+
+    def __init__(self, database: Database, threads: int, last_poll: Callable[[Want], int]) -> None:
+        self.database = database
+        self.last_poll = last_poll
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="agentspan-read")
+        self._specs: dict[str, AgentSpec] = {}
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def query(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` on a connection in a thread. Unavailable if the database is away."""
+
+        def with_connection() -> T:
+            with self.database.reading.connect() as connection:
+                return work(connection)
+
+        answer: T = await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: unavailable(with_connection)
+        )
+        return answer
+
+    async def ping(self) -> None:
+        await self.query(lambda connection: connection.execute(sa.select(1)).scalar())
+
+    async def row(self, name: str) -> ExecutionRow:
+        return await self.query(lambda c: self._scene_row(c, name))
+
+    async def execution(self, name: str) -> ExecutionView:
+        return await self.query(lambda c: self._execution(c, name))
+
+    async def children(self, name: str) -> list[ExecutionRow]:
+        """The executions below this one, all levels, in the order of their start."""
+        return await self.query(lambda c: self._children(c, name))
+
+    async def tasks(self, name: str) -> list[TaskView]:
+        """All attempts of all tasks of this execution, in the order of their scheduling."""
+        return await self.query(lambda c: self._tasks(c, name))
+
+    async def task(self, name: str) -> TaskView:
+        return await self.query(lambda c: self._task(c, name))
+
+    async def logs(self, name: str) -> list[tuple[int, str]]:
+        tree, number = split_task(name)
+        statement = sa.select(t.logs.c.at, t.logs.c.text).where(t.logs.c.tree == tree, t.logs.c.task == number)
+        found = await self.query(lambda c: c.execute(statement.order_by(t.logs.c.line)).all())
+        return [(row.at, row.text) for row in found]
+
+    async def messages(self, name: str) -> list[dict[str, Any]]:
+        """The transcript of this execution: {role, content, tool_calls?, tool_call_id?} each."""
+
+        def work(connection: Connection) -> list[dict[str, Any]]:
+            spec, script = self.transcript_of(connection, name)
+            return script.messages(spec)
+
+        return await self.query(work)
+
+    async def transcript(self, name: str) -> tuple[AgentSpec, Transcript]:
+        """The spec of the execution's agent and its transcript so far."""
+        return await self.query(lambda c: self.transcript_of(c, name))
+
+    async def requests(self, name: str = "") -> list[RequestView]:
+        """What waits for a person: in this execution and below it, or everywhere."""
+        return await self.query(lambda c: self._requests(c, name))
+
+    async def waiting(self, name: str) -> list[WaitingView]:
+        """Open tasks of this execution and below it that no live worker polls for."""
+        return await self.query(lambda c: self._waiting(c, name))
+
+    async def log_of(self, tree: str, after: int = 0, execution: int | None = None, limit: int = 0) -> list[e.Event]:
+        """A tree's events after a sequence number."""
+        return await self.query(lambda c: self.events(c, tree, after, execution, limit))
+
+    async def search(
+        self,
+        *,
+        start: int = 0,
+        size: int = 20,
+        sort: str = "started_at:DESC",
+        status: Sequence[str] = (),
+        names: Sequence[str] = (),
+        text: str = "",
+        session_id: str = "",
+        correlation_id: str = "",
+        roots_only: bool = True,
+        started_after: int = 0,
+        started_before: int = 0,
+    ) -> tuple[int, list[ExecutionRow]]:
+        """How many executions match, and a page of them. `text` is looked for in the prompt, the id and the reason."""
+        x = t.executions.c
+        wanted = [
+            x.status.in_(status) if status else None,
+            x.agent.in_(names) if names else None,
+            x.session_id == session_id if session_id else None,
+            t.trees.c.correlation_id == correlation_id if correlation_id else None,
+            x.number == ROOT if roots_only else None,
+            x.started_at >= started_after if started_after else None,
+            x.started_at <= started_before if started_before else None,
+            sa.or_(*(each.icontains(text, autoescape=True) for each in (x.preview, x.reason, x.agent, x.tree)))
+            if text
+            else None,
+        ]
+        where = [each for each in wanted if each is not None]
+        column, _, direction = sort.partition(":")
+        order = SORTABLE.get(column, x.started_at)
+        order = order.asc() if direction.upper() == "ASC" else order.desc()
+        source = t.executions.join(t.trees, t.trees.c.tree == x.tree)
+        count = sa.select(sa.func.count()).select_from(source if correlation_id else t.executions).where(*where)
+        page = sa.select(*ROW).select_from(source).where(*where).order_by(order, x.tree, x.number)
+
+        def work(connection: Connection) -> tuple[int, list[ExecutionRow]]:
+            total = connection.execute(count).scalar_one()
+            found = connection.execute(page.offset(start).limit(size)).all() if size else []
+            return total, [line(row) for row in found]
+
+        return await self.query(work)
+
+    async def inputs(self, names: Iterable[str]) -> dict[str, tuple[dict[str, Any], dict[str, Any] | None]]:
+        """Input and output of executions, by id."""
+
+        def work(connection: Connection) -> dict[str, tuple[dict[str, Any], dict[str, Any] | None]]:
+            views = [self._execution(connection, name) for name in names]
+            return {view.row.execution_id: (view.input, view.output) for view in views}
+
+        return await self.query(work)
+
+    async def counts(self) -> dict[str, int]:
+        """How many executions have which status."""
+        statement = sa.select(t.executions.c.status, sa.func.count()).group_by(t.executions.c.status)
+        return {row[0]: row[1] for row in await self.query(lambda c: c.execute(statement).all())}
+
+    async def queues(self) -> list[QueueView]:
+        now = now_ms()
+        ready = t.tasks.c.status == "SCHEDULED"
+        statement = sa.select(
+            t.tasks.c.queue,
+            t.tasks.c.domain,
+            sa.func.sum(sa.case((ready, 1), else_=0)).label("ready"),
+            sa.func.sum(sa.case((ready, 0), else_=1)).label("leased"),
+            sa.func.min(sa.case((ready, t.tasks.c.available_at))).label("oldest"),
+        ).group_by(t.tasks.c.queue, t.tasks.c.domain)
+        found = await self.query(lambda c: c.execute(statement).all())
+        return [
+            QueueView(
+                name=row.queue, domain=row.domain, ready=int(row.ready), leased=int(row.leased),
+                oldest_ms=max(0, now - row.oldest) if row.oldest else 0,
+            )
+            for row in found
+        ]  # fmt: skip
+
+    async def definition(self, name: str, version: int | None = None) -> tuple[AgentSpec, int, int]:
+        """Spec, version and time of a deployed agent. NotFound if there is none."""
+        row = await self.query(lambda c: definitions.definition(c, name, version))
+        if row is None:
+            raise NotFound(f"no agent {name!r} is deployed" + (f" in version {version}" if version else ""))
+        return wire.load(row.data), row.version, row.created_at
+
+    async def definitions(self) -> list[tuple[str, int, int, str, AgentSpec]]:
+        """Name, version, time, digest and spec of all deployed agents."""
+        rows = await self.query(definitions.all_definitions)
+        return [(row.name, row.version, row.created_at, row.digest, wire.load(row.data)) for row in rows]
+
+    async def task_definitions(self) -> list[dict[str, Any]]:
+        return await self.query(definitions.task_definitions)
+
+    def scene(self, connection: Connection, name: str) -> Scene:
+        """NotFound if there is no such execution."""
+        tree, number = split_execution(name)
+        row = connection.execute(SCENE, {"tree": tree, "number": number}).first()
+        if row is None:
+            raise NotFound(f"there is no execution {name!r}")
+        meta = Meta(
+            tree, row.spec, row.session_id, row.correlation_id, row.run_id, row.priority, row.version,
+            row.forked_from, row.forked_at,
+        )  # fmt: skip
+        return Scene(meta, self._spec(connection, row.spec), runs.load(row.run), row, row.seq)
+
+    def _spec(self, connection: Connection, digest: str) -> AgentSpec:
+        if digest not in self._specs:
+            if len(self._specs) > 500:
+                self._specs.clear()
+            self._specs[digest] = wire.load(connection.execute(SPEC, {"digest": digest}).scalar_one())
+        return self._specs[digest]
+
+    def _scene_row(self, connection: Connection, name: str) -> ExecutionRow:
+        return line(self.scene(connection, name).row)
+
+    def _execution(self, connection: Connection, name: str) -> ExecutionView:
+        scene = self.scene(connection, name)
+        outputs = self.outputs(connection, scene.meta.tree, transcript.named(scene.run.result))
+        return ExecutionView(
+            row=line(scene.row),
+            input=self._given(connection, scene),
+            output=showing.outcome(scene.run, outputs),
+            state=scene.run.state,
+            path=scene.path,
+            spec=wire.encode(scene.spec),
+            parent_task_id=task_id(scene.meta.tree, scene.run.id) if scene.run.id else "",
+            forked_from=scene.meta.forked_from,
+            forked_at=scene.meta.forked_at,
+            seq=scene.seq,
+        )
+
+    def _given(self, connection: Connection, scene: Scene) -> dict[str, Any]:
+        """The input of an execution; a sub-agent's prompt is made of the root's and of the results before it."""
+        first = connection.execute(EVENT_ROWS, {"tree": scene.meta.tree, "seqs": [1]}).first()
+        started = codec.decode(first.data, first.payload) if first else None
+        given = dict(started.input or {}) if isinstance(started, e.ExecutionStarted) else {}
+        if scene.run.id == ROOT:
+            return given
+        wanted = set[int]().union(*(transcript.named(result) for result in scene.run.after))
+        outputs = self.outputs(connection, scene.meta.tree, wanted)
+        before = [transcript.text(result, outputs) for result in scene.run.after]
+        return {**given, "context": {}, "prompt": transcript.prompt(str(given.get("prompt", "")), before)}
+
+    def outputs(self, connection: Connection, tree: str, seqs: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """The outputs of completed tasks, by the sequence number of their completion."""
+        found: dict[int, dict[str, Any]] = {}
+        wanted = list(seqs)
+        for row in connection.execute(EVENT_ROWS, {"tree": tree, "seqs": wanted}) if wanted else ():
+            fact = codec.decode(row.data, row.payload)
+            if isinstance(fact, e.TaskCompleted):
+                found[row.seq] = fact.output or {}
+        return found
+
+    def events(
+        self, connection: Connection, tree: str, after: int = 0, execution: int | None = None, limit: int = 0
+    ) -> list[e.Event]:
+        statement = EVENTS if execution is None else EVENTS.where(t.events.c.execution == execution)
+        rows = connection.execute(statement.limit(limit) if limit else statement, {"tree": tree, "after": after})
+        return [e.Event(row.seq, row.execution, row.at, codec.decode(row.data, row.payload)) for row in rows]
+
+    def _children(self, connection: Connection, name: str) -> list[ExecutionRow]:
+        tree, number = split_execution(name)
+        statement = sa.select(*ROW).select_from(t.executions.join(t.trees, t.trees.c.tree == t.executions.c.tree))
+        found = connection.execute(statement.where(t.executions.c.tree == tree).order_by(t.executions.c.number)).all()
+        if not any(row.number == number for row in found):
+            raise NotFound(f"there is no execution {name!r}")
+        below = {number}
+        for row in found:
+            if row.number != ROOT and row.parent in below:
+                below.add(row.number)
+        return [line(row) for row in found if row.number in below and row.number != number]
+
+    def _tasks(self, connection: Connection, name: str) -> list[TaskView]:
+        scene = self.scene(connection, name)
+        log = self.events(connection, scene.meta.tree, execution=scene.run.id)
+        views = showing.attempts(scene.meta, scene.spec, scene.run, log)
+        rows = queue.find(connection, [split_task(view.task_id) for view in views if not view.ended_at])
+        return [showing.with_lease(view, rows.get(split_task(view.task_id))) for view in views]
+
+    def _task(self, connection: Connection, name: str) -> TaskView:
+        tree, number = split_task(name)
+        row = connection.execute(EVENT_ROWS, {"tree": tree, "seqs": [number]}).first()
+        if row is None:
+            raise NotFound(f"there is no task {name!r}")
+        for view in self._tasks(connection, execution_id(tree, row.execution)):
+            if view.task_id == name:
+                return view
+        raise NotFound(f"there is no task {name!r}")
+
+    def transcript_of(self, connection: Connection, name: str) -> tuple[AgentSpec, Transcript]:
+        scene = self.scene(connection, name)
+        given = self._given(connection, scene)
+        log = self.events(connection, scene.meta.tree, execution=scene.run.id)
+        script = Transcript(str(given.get("prompt", "")), given.get("context") or {})
+        first = log[0].fact if log else None
+        if isinstance(first, e.ExecutionStarted) and first.signal:
+            for event in self.events(connection, scene.meta.tree, first.signal - 1, limit=1):
+                script.signal = event.fact.message if isinstance(event.fact, e.SignalReceived) else ""
+        return scene.spec, script.extend(log)
+
+    def _requests(self, connection: Connection, name: str) -> list[RequestView]:
+        found: list[RequestView] = []
+        for row in self._open(connection, name, t.tasks.c.queue == "@human"):
+            scene = self.scene(connection, execution_id(row.tree, row.execution))
+            order = scene.run.tasks.get(row.number)
+            if order is None:
+                continue
+            source = connection.execute(EVENT_ROWS, {"tree": row.tree, "seqs": [order.source]}).first()
+            given = showing.arguments(order, codec.decode(source.data, source.payload) if source else None)
+            found.append(
+                RequestView(
+                    request_id=task_id(row.tree, row.number), execution_id=execution_id(row.tree, row.execution),
+                    root_id=row.tree, agent_name=scene.spec.name, path=scene.path, tool=order.name,
+                    ref=showing.reference(scene.spec, order), arguments=given, since=row.scheduled_at,
+                    response_schema=showing.RESPONSE_SCHEMA,
+                )
+            )  # fmt: skip
+        return found
+
+    def _waiting(self, connection: Connection, name: str) -> list[WaitingView]:
+        now = now_ms()
+        ready = sa.and_(t.tasks.c.status == "SCHEDULED", t.tasks.c.available_at < now - FRESH_MS)
+        found: list[WaitingView] = []
+        for row in self._open(connection, name, ready):
+            last = self.last_poll(Want(row.queue, row.domain))
+            if row.queue.startswith("@") or now - last < UNATTENDED_MS:
+                continue
+            where = f" in domain {row.domain!r}" if row.domain else ""
+            ever = f"the last poll was {(now - last) // 1000} s ago" if last else "no worker ever polled for it"
+            found.append(
+                WaitingView(
+                    task_id=task_id(row.tree, row.number), execution_id=execution_id(row.tree, row.execution),
+                    tool=row.queue, domain=row.domain, since=row.available_at, last_poll=last,
+                    reason=f"no live worker serves {row.queue!r}{where}: {ever}",
+                )
+            )  # fmt: skip
+        return found
+
+    def _open(self, connection: Connection, name: str, where: Any) -> list[Row[Any]]:
+        """Rows of open tasks, of an execution and below it if a name is given."""
+        statement = sa.select(t.tasks).where(where).order_by(t.tasks.c.scheduled_at, t.tasks.c.number)
+        if not name:
+            return list(connection.execute(statement.limit(1000)))
+        tree, number = split_execution(name)
+        below = {number, *(split_execution(row.execution_id)[1] for row in self._children(connection, name))}
+        rows = connection.execute(statement.where(t.tasks.c.tree == tree))
+        return [row for row in rows if row.execution in below]
+
+
+def names(spec: AgentSpec, path: tuple[int, ...]) -> tuple[str, ...]:
+    """The agents from the root's child down to the one at `path`."""
+    return tuple(spec.at(path[: depth + 1]).name for depth in range(len(path)))
+
+
+def line(row: Row[Any]) -> ExecutionRow:
+    return ExecutionRow(
+        execution_id=execution_id(row.tree, row.number), root_id=row.tree, agent_name=row.agent, status=row.status,
+        started_at=row.started_at, updated_at=row.updated_at, ended_at=row.ended_at, version=row.version,
+        parent_id=execution_id(row.tree, row.parent) if row.number else "", finish_reason=row.finish_reason,
+        reason=row.reason, session_id=row.session_id, correlation_id=row.correlation_id, run_id=row.run_id,
+        priority=row.priority, prompt_tokens=row.prompt_tokens, completion_tokens=row.completion_tokens,
+        cached_tokens=row.cached_tokens, reasoning_tokens=row.reasoning_tokens, cost=row.cost,
+        unpriced=row.unpriced, turns=row.turns,
+    )  # fmt: skip
+
+
+_x = t.executions.c
+ROW = (
+    _x.tree, _x.number, _x.parent, _x.agent, _x.status, _x.started_at, _x.updated_at, _x.ended_at, _x.finish_reason,
+    _x.reason, _x.session_id, _x.prompt_tokens, _x.completion_tokens, _x.cached_tokens, _x.reasoning_tokens, _x.cost,
+    _x.unpriced, _x.turns, t.trees.c.correlation_id, t.trees.c.run_id, t.trees.c.priority, t.trees.c.version,
+)  # fmt: skip
+SORTABLE = {
+    "started_at": _x.started_at, "startTime": _x.started_at, "updated_at": _x.updated_at, "updateTime": _x.updated_at,
+    "ended_at": _x.ended_at, "endTime": _x.ended_at, "status": _x.status, "agent_name": _x.agent, "cost": _x.cost,
+}  # fmt: skip
+SCENE = (
+    sa.select(*ROW, _x.run, t.trees.c.spec, t.trees.c.seq, t.trees.c.forked_from, t.trees.c.forked_at)
+    .select_from(t.executions.join(t.trees, t.trees.c.tree == _x.tree))
+    .where(_x.tree == sa.bindparam("tree"), _x.number == sa.bindparam("number"))
+)
+SPEC = sa.select(t.specs.c.data).where(t.specs.c.digest == sa.bindparam("digest"))
+_log = sa.select(
+    t.events.c.seq, t.events.c.execution, t.events.c.at, t.events.c.data, t.blobs.c.data.label("payload")
+).outerjoin(t.blobs, sa.and_(t.blobs.c.tree == t.events.c.tree, t.blobs.c.digest == t.events.c.blob))
+EVENTS = _log.where(t.events.c.tree == sa.bindparam("tree"), t.events.c.seq > sa.bindparam("after")).order_by(
+    t.events.c.seq
+)
+EVENT_ROWS = _log.where(
+    t.events.c.tree == sa.bindparam("tree"), t.events.c.seq.in_(sa.bindparam("seqs", expanding=True))
+)

@@ -1,0 +1,152 @@
+"""Views from runs and events: pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from agentspan.core import events as e
+from agentspan.core import transcript
+from agentspan.core.ids import execution_id, task_id
+from agentspan.core.run import TIME_OUTS, Run
+from agentspan.core.states import Kind, Purpose
+from agentspan.spec.agent import AgentSpec
+from agentspan.store.ledger import Lease, Meta
+from agentspan.store.views import TaskView
+
+RESPONSE_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "approved": {"type": "boolean"},
+        "reason": {"type": "string"},
+        "arguments": {"type": "object", "description": "replaces the call's arguments"},
+    },
+    "required": ["approved"],
+}
+
+
+def reference(spec: AgentSpec, order: e.TaskScheduled) -> str:
+    """The task's name within its execution, the same in each attempt."""
+    match order.purpose:
+        case Purpose.THINK:
+            return f"{spec.name}_llm__{order.turn}"
+        case Purpose.ACT:
+            return transcript.call_id(order.turn, order.index)
+        case Purpose.APPROVE:
+            return f"{spec.name}_approval_{order.turn}_{order.index}"
+        case _:
+            return f"{order.name}_{order.index}"
+
+
+def arguments(order: e.TaskScheduled, source: e.AnyFact | None) -> dict[str, Any]:
+    """The arguments of a call, from the event that holds them: the model's answer or the approval that edited them."""
+    output = source.output if isinstance(source, e.TaskCompleted) else None
+    if not output:
+        return {}
+    if "tool_calls" in output:
+        return dict(output["tool_calls"][order.index].get("arguments") or {})
+    return dict(output.get("arguments") or {})
+
+
+def scheduled(
+    meta: Meta, spec: AgentSpec, run: Run, number: int, order: e.TaskScheduled, given: dict[str, Any], at: int
+) -> TaskView:
+    """An open attempt. `spec` is its own agent's, `given` its arguments."""
+    human = order.kind is Kind.HUMAN
+    return TaskView(
+        task_id=task_id(meta.tree, number),
+        execution_id=execution_id(meta.tree, run.id),
+        root_id=meta.tree,
+        agent_name=spec.name,
+        name=order.name,
+        kind=order.kind,
+        purpose=order.purpose,
+        ref=reference(spec, order),
+        status="IN_PROGRESS" if human or order.kind is Kind.AGENT else "SCHEDULED",
+        input=given,
+        attempt=order.attempt + order.lost,
+        turn=order.turn,
+        seq=number,
+        retried_task_id="",
+        domain=meta.run_id if order.kind is Kind.WORKER else "",
+        scheduled_at=at,
+        available_at=at + order.delay_ms,
+        priority=meta.priority,
+        correlation_id=meta.correlation_id,
+        session_id=meta.session_id,
+        child_id=execution_id(meta.tree, number) if order.kind is Kind.AGENT else "",
+        idempotency_key=f"{execution_id(meta.tree, run.id)}:{order.turn}:{order.index}",
+        state=run.state if order.purpose is Purpose.ACT else {},
+    )
+
+
+def taken(view: TaskView, lease: Lease, at: int) -> TaskView:
+    """The same attempt, leased now."""
+    return replace(
+        view, status="IN_PROGRESS", worker=lease.owner, started_at=at, lease_ms=lease.lease_ms, poll_count=view.poll_count + 1
+    )
+
+
+def attempts(meta: Meta, spec: AgentSpec, run: Run, events: Iterable[e.Event]) -> list[TaskView]:
+    """Every attempt of an execution, in the order of their scheduling, from its events."""
+    views: dict[int, TaskView] = {}
+    facts: dict[int, e.AnyFact] = {}
+    last: dict[tuple[int, str], int] = {}
+    for event in events:
+        fact = event.fact
+        facts[event.seq] = fact
+        if isinstance(fact, e.TaskScheduled):
+            view = scheduled(meta, spec, run, event.seq, fact, arguments(fact, facts.get(fact.source)), event.at)
+            before = last.get((fact.turn, fact.slot))
+            if before is not None:
+                view = replace(view, retried_task_id=task_id(meta.tree, before))
+                views[before] = replace(views[before], retried=True)
+            last[(fact.turn, fact.slot)] = event.seq
+            views[event.seq] = view
+        elif isinstance(fact, e.SETTLEMENTS) and fact.task in views:
+            views[fact.task] = settled(views[fact.task], fact, event.at)
+    return list(views.values())
+
+
+def settled(view: TaskView, fact: e.AnyFact, at: int) -> TaskView:
+    """An attempt after its settlement."""
+    match fact:
+        case e.TaskCompleted():
+            changes: dict[str, Any] = {"status": "COMPLETED", "output": fact.output or {}}
+        case e.TaskFailed():
+            status = "FAILED_WITH_TERMINAL_ERROR" if fact.terminal else "FAILED"
+            changes = {"status": status, "reason": fact.error, "output": {}}
+        case e.TaskTimedOut():
+            changes = {"status": "TIMED_OUT", "reason": TIME_OUTS[fact.limit], "output": {}}
+        case e.TaskCanceled():
+            changes = {"status": "CANCELED", "reason": fact.reason, "output": {}}
+        case _:
+            return view
+    worker, started = getattr(fact, "worker", ""), getattr(fact, "started_at", 0)
+    return replace(view, **changes, worker=worker, started_at=started or view.scheduled_at, ended_at=at)
+
+
+def with_lease(view: TaskView, row: Any) -> TaskView:
+    """An open attempt with what its queue row knows."""
+    if row is None:
+        return view
+    until = row.lease_until - row.leased_at if row.lease_until else 0
+    return replace(
+        view, status=row.status, worker=row.owner, started_at=row.leased_at, poll_count=row.polls, lease_ms=until
+    )
+
+
+def outcome(run: Run, outputs: Mapping[int, dict[str, Any]]) -> dict[str, Any] | None:
+    """The output of an execution that has ended: {result, finishReason, context, subResults?} or {error, status}."""
+    if not run.ended:
+        return None
+    if run.reason or run.status != "COMPLETED":
+        return {"error": run.reason or run.finish_reason, "status": str(run.status), "finishReason": run.finish_reason}
+    output: dict[str, Any] = {
+        "result": transcript.text(run.result, outputs),
+        "finishReason": run.finish_reason,
+        "context": run.state,
+    }
+    if run.result.branches:
+        output["subResults"] = transcript.sub_results(run.result, outputs)
+    return output

@@ -1,0 +1,185 @@
+"""The tables. Each key leads with the tree's id, so that the schema partitions by tree.
+
+`events` is the truth. `executions` holds the folded state of each execution, `tasks` the open tasks that someone must
+take or answer (a settled task leaves it: its history is in the log), `blobs` the payloads too large for a row.
+All times are milliseconds since the epoch; 0 where there is none.
+"""
+
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+metadata = MetaData(naming_convention=NAMING)
+
+
+def _ms(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=text("0"))
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=text("0"))
+
+
+def _word(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False, server_default=text("''"))
+
+
+specs = Table(
+    "specs",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+    _ms("created_at"),
+)
+
+trees = Table(
+    "trees",
+    metadata,
+    Column("tree", String(36), primary_key=True),
+    _count("seq"),
+    Column("spec", String(64), nullable=False),
+    _ms("created_at"),
+    _word("session_id"),
+    _word("correlation_id"),
+    _word("run_id"),
+    Column("priority", Integer, nullable=False, server_default=text("0")),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    _word("forked_from"),
+    _count("forked_at"),
+)
+
+starts = Table(
+    "starts",
+    metadata,
+    Column("agent", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("tree", String(36), nullable=False),
+)
+
+executions = Table(
+    "executions",
+    metadata,
+    Column("tree", String(36), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    _count("parent"),
+    _word("agent"),
+    _word("status"),
+    _ms("started_at"),
+    _ms("updated_at"),
+    _ms("ended_at"),
+    _ms("due_at"),
+    _word("finish_reason"),
+    _word("reason"),
+    _word("session_id"),
+    _word("preview"),
+    _count("prompt_tokens"),
+    _count("completion_tokens"),
+    _count("cached_tokens"),
+    _count("reasoning_tokens"),
+    Column("cost", Double, nullable=False, server_default=text("0")),
+    _count("unpriced"),
+    _count("turns"),
+    Column("run", LargeBinary, nullable=False),
+)
+Index("ix_executions_started_at", executions.c.started_at, executions.c.tree)
+Index("ix_executions_agent", executions.c.agent, executions.c.started_at)
+Index("ix_executions_status", executions.c.status, executions.c.started_at)
+Index(
+    "ix_executions_session",
+    executions.c.session_id,
+    sqlite_where=executions.c.session_id != "",
+    postgresql_where=executions.c.session_id != "",
+)
+Index(
+    "ix_executions_due",
+    executions.c.due_at,
+    sqlite_where=executions.c.due_at > 0,
+    postgresql_where=executions.c.due_at > 0,
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("tree", String(36), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    _count("execution"),
+    _ms("at"),
+    Column("data", LargeBinary, nullable=False),
+    Column("blob", String(64)),
+    sqlite_with_rowid=False,
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("tree", String(36), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("tree", String(36), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    _count("execution"),
+    _word("queue"),
+    _word("domain"),
+    _word("status"),
+    Column("priority", Integer, nullable=False, server_default=text("0")),
+    _ms("scheduled_at"),
+    _ms("available_at"),
+    _ms("start_by"),
+    _ms("attempt_ms"),
+    _ms("finish_by"),
+    _ms("lease_until"),
+    _ms("due_at"),
+    _ms("leased_at"),
+    _word("owner"),
+    Column("polls", Integer, nullable=False, server_default=text("0")),
+)
+_ready = tasks.c.status == "SCHEDULED"
+Index(
+    "ix_tasks_ready",
+    tasks.c.queue,
+    tasks.c.domain,
+    tasks.c.priority.desc(),
+    tasks.c.available_at,
+    sqlite_where=_ready,
+    postgresql_where=_ready,
+)
+Index("ix_tasks_available", tasks.c.available_at, sqlite_where=_ready, postgresql_where=_ready)
+Index("ix_tasks_due", tasks.c.due_at, sqlite_where=tasks.c.due_at > 0, postgresql_where=tasks.c.due_at > 0)
+_leased = tasks.c.status == "IN_PROGRESS"
+Index("ix_tasks_owner", tasks.c.owner, sqlite_where=_leased, postgresql_where=_leased)
+
+logs = Table(
+    "logs",
+    metadata,
+    Column("tree", String(36), primary_key=True),
+    Column("task", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("line", Integer, primary_key=True, autoincrement=False),
+    Column("text", Text, nullable=False),
+)
+
+definitions = Table(
+    "definitions",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("spec", String(64), nullable=False),
+    _ms("created_at"),
+)
+
+task_definitions = Table(
+    "task_definitions",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+    _ms("updated_at"),
+)
