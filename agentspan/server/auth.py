@@ -1,0 +1,94 @@
+"""Who may ask: nobody is asked on an open server; else every request shows the key and the secret, or a token for them.
+
+Accepted, because the clients there are send them: `X-Authorization: <token>`, `X-Auth-Key` with `X-Auth-Secret`,
+`Authorization: Bearer` with a token, `key:secret` or the secret, and `X-API-Key` with `key:secret` or the secret.
+A token is a JWT signed with a key that is derived from the secret, so every replica accepts it.
+"""
+
+import hashlib
+import hmac
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from agentspan.config import Settings
+from agentspan.errors import Unauthorized
+
+TOKEN_SECONDS = 24 * 3600
+INVALID, EXPIRED = "INVALID_TOKEN", "EXPIRED_TOKEN"
+"""Words that make Conductor's clients fetch a new token."""
+
+_PURPOSE = b"agentspan access token, version 1, of "
+_ISSUER = "agentspan"
+
+
+class WrongCredentials(Unauthorized):
+    """No or wrong credentials. `code` tells a client whether a new token would help."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Door:
+    """Opens to those who show the settings' key and secret; always open where there are none."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._key, self._secret = settings.auth_key or "", settings.auth_secret or ""
+        self._signing_key = hmac.new(self._secret.encode(), _PURPOSE + self._key.encode(), hashlib.sha256).digest()
+
+    @property
+    def is_open(self) -> bool:
+        return not self._secret
+
+    def check(self, headers: Mapping[str, str]) -> None:
+        """Raise WrongCredentials unless one of the accepted forms is there and right."""
+        if self.is_open:
+            return
+        if "X-Auth-Key" in headers or "X-Auth-Secret" in headers:
+            self.check_pair(headers.get("X-Auth-Key", ""), headers.get("X-Auth-Secret", ""))
+        elif "X-API-Key" in headers:
+            if not self._is_key(headers["X-API-Key"]):
+                raise WrongCredentials("X-API-Key holds neither the secret nor key:secret")
+        elif shown := headers.get("X-Authorization") or headers.get("Authorization"):
+            self._check_bearer(shown)
+        else:
+            raise WrongCredentials("this server asks for credentials: a token of /api/token, or its key and secret")
+
+    def check_pair(self, key: str, secret: str) -> None:
+        if not _same(key, self._key) & _same(secret, self._secret):
+            raise WrongCredentials("the key or the secret is wrong")
+
+    def token(self) -> str:
+        """A new token, good for 24 hours."""
+        import jwt
+
+        now = int(time.time())
+        claims = {"iss": _ISSUER, "sub": self._key, "jti": str(uuid.uuid4()), "iat": now, "exp": now + TOKEN_SECONDS}
+        return jwt.encode(claims, self._signing_key, algorithm="HS256")
+
+    def _check_bearer(self, shown: str) -> None:
+        scheme, _, rest = shown.strip().partition(" ")
+        value = rest.strip() if scheme.lower() == "bearer" else shown.strip()
+        if not self._is_key(value):
+            self._check_token(value)
+
+    def _is_key(self, value: str) -> bool:
+        return _same(value, self._secret) | _same(value, f"{self._key}:{self._secret}")
+
+    def _check_token(self, token: str) -> None:
+        import jwt
+
+        options: Any = {"require": ["exp", "iat", "sub"]}
+        try:
+            jwt.decode(token, self._signing_key, algorithms=["HS256"], issuer=_ISSUER, options=options)
+        except jwt.ExpiredSignatureError as problem:
+            raise WrongCredentials("the token has expired; get a new one from /api/token", EXPIRED) from problem
+        except jwt.PyJWTError as problem:
+            raise WrongCredentials("the token is not one of this server; get one from /api/token", INVALID) from problem
+
+
+def _same(one: str, other: str) -> bool:
+    """Compare in a time that does not depend on where they differ."""
+    return hmac.compare_digest(hashlib.sha256(one.encode()).digest(), hashlib.sha256(other.encode()).digest())

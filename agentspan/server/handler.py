@@ -1,0 +1,281 @@
+"""The base of every handler: who may ask, what a body and a parameter are, and the one JSON shape of every error."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Coroutine
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+
+import msgspec
+from tornado.web import Finish, HTTPError, RequestHandler
+
+from agentspan.errors import AgentspanError, BadInput, NotImplementedHere
+from agentspan.server.auth import WrongCredentials
+from agentspan.server.origin import check_host, check_origin, is_navigation
+from agentspan.server.unbuilt import UNBUILT
+
+if TYPE_CHECKING:
+    from agentspan.config import Settings
+    from agentspan.engine.engine import Engine
+    from agentspan.server.auth import Door
+    from agentspan.server.timings import Timings
+    from agentspan.store.reads import Reads
+
+log = logging.getLogger("agentspan.server")
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+MAX_WAIT_MS = 60_000
+"""A long poll is answered after this time at the latest, so that proxies do not cut it."""
+
+_HOSTNAME = socket.gethostname()
+encode = msgspec.json.Encoder().encode
+
+
+class Route(NamedTuple):
+    """A path, with its parameters in braces, and who answers it."""
+
+    path: str
+    handler: type["Handler"]
+
+
+class Context(NamedTuple):
+    """What every handler of one application works with."""
+
+    engine: "Engine"
+    settings: "Settings"
+    door: "Door"
+    timings: "Timings"
+
+
+class BodyProblem(BadInput):
+    """The body is JSON but not of the right shape."""
+
+    def __init__(self, message: str, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class MediaProblem(BadInput):
+    """The body must be application/json."""
+
+    status = 415
+
+
+class Handler(RequestHandler):
+    """Checks the request, then leaves it to the verb; every exception is answered by `write_error`."""
+
+    without_credentials = False
+    accepts_text = False
+    may_be_a_link = False
+    """A page that a person may open from another page: reads nobody is harmed by, never a poll."""
+
+    route: str
+    _work: "asyncio.Future[Any] | None" = None
+    _is_gone = False
+
+    def initialize(self, route: str, context: Context) -> None:
+        self.route = route
+        self.context = context
+
+    @property
+    def engine(self) -> "Engine":
+        return self.context.engine
+
+    @property
+    def reads(self) -> "Reads":
+        return self.context.engine.reads
+
+    # Before the verb
+
+    def prepare(self) -> None:
+        """Refuse what a web page, a stranger or a mistake has sent."""
+        headers, settings = self.request.headers, self.context.settings
+        check_host(headers.get("Host", ""), settings)
+        if not (self.may_be_a_link and self.request.method == "GET" and is_navigation(headers)):
+            check_origin(headers, settings)
+        if not self.without_credentials:
+            self.context.door.check(headers)
+        self._check_verb()
+        self._check_media()
+
+    def _check_verb(self) -> None:
+        verb = (self.request.method or "").lower()
+        if getattr(type(self), verb, None) is getattr(RequestHandler, verb, None):
+            if sentence := UNBUILT.get(f"{self.request.method} {self.route}"):
+                raise NotImplementedHere(sentence)
+            raise HTTPError(405)
+
+    def _check_media(self) -> None:
+        if not self.request.body or self.accepts_text:
+            return
+        media = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
+            raise MediaProblem(f"the body must be application/json, not {media or 'of an unknown type'}")
+
+    # What was sent
+
+    def json(self) -> Any:
+        """The body as JSON; None if there is none."""
+        if not self.request.body:
+            return None
+        try:
+            return msgspec.json.decode(self.request.body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+            raise BadInput(f"the body is not JSON: {problem}") from problem
+
+    def json_object(self) -> Json:
+        """The body as a JSON object; {} if there is none."""
+        body = self.json()
+        if body is None:
+            return {}
+        if not isinstance(body, dict):
+            raise BadInput(f"the body must be a JSON object, not {type(body).__name__}")
+        return body
+
+    def body(self, shape: type[T]) -> T:
+        """The body in a shape; BadInput names the place that does not fit."""
+        try:
+            return msgspec.json.decode(self.request.body or b"{}", type=shape, strict=False)
+        except msgspec.ValidationError as problem:
+            path = str(problem).partition(" - at `$")[2]
+            raise BodyProblem(f"the body does not fit: {problem}", path.strip("`.") or "body") from problem
+        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+            raise BadInput(f"the body is not JSON: {problem}") from problem
+
+    def text(self) -> str:
+        """The body as text."""
+        return self.request.body.decode(errors="replace")
+
+    def param(self, name: str, default: str = "") -> str:
+        return str(self.get_query_argument(name, default))
+
+    def params(self, name: str) -> list[str]:
+        """All values of a parameter that may be repeated, or hold several with commas between them."""
+        return [each.strip() for value in self.get_query_arguments(name) for each in value.split(",") if each.strip()]
+
+    def number(self, name: str, default: int, lowest: int = 0, highest: int = 2**53) -> int:
+        text = self.param(name)
+        try:
+            value = int(text) if text else default
+        except ValueError:
+            raise BadInput(f"{name} must be a whole number, not {text!r}") from None
+        if not lowest <= value <= highest:
+            raise BadInput(f"{name} must be from {lowest} to {highest}, not {value}")
+        return value
+
+    def optional_number(self, name: str) -> int | None:
+        return self.number(name, 0) if self.param(name) else None
+
+    def switch(self, name: str, default: bool = False) -> bool:
+        text = self.param(name).lower()
+        if text not in ("", "true", "false", "1", "0"):
+            raise BadInput(f"{name} must be true or false, not {text!r}")
+        return text in ("true", "1") if text else default
+
+    # The answer
+
+    def answer(self, value: Any, status: int = 200) -> None:
+        self.set_status(status)
+        self.finish(encode(value))
+
+    def answer_text(self, value: str) -> None:
+        self.set_header("Content-Type", "text/plain; charset=UTF-8")
+        self.finish(value)
+
+    def answer_nothing(self, status: int = 200) -> None:
+        self.set_status(status)
+        self.clear_header("Content-Type")
+        self.finish()
+
+    async def while_open(self, work: Coroutine[Any, Any, T] | Awaitable[T]) -> T:
+        """Await work that may take long, and drop it at once when the client goes away."""
+        self._work = doing = asyncio.ensure_future(work)
+        try:
+            return await doing
+        except asyncio.CancelledError:
+            if self._is_gone:
+                raise Finish from None
+            raise
+
+    def on_connection_close(self) -> None:
+        self._is_gone = True
+        if self._work is not None:
+            self._work.cancel()
+
+    # Errors
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        body = error_body(error, status_code)
+        self.set_status(body["status"])
+        self.set_header("Content-Type", "application/json")
+        if body["status"] == HTTPStatus.UNAUTHORIZED:
+            self.set_header("WWW-Authenticate", "Bearer")
+        if body["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
+            self.set_header("Retry-After", "1")
+        self.finish(encode(body))
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        if isinstance(value, AgentspanError | HTTPError) and getattr(value, "status", 0) != 500:
+            log.debug("%s %s: %s", self.request.method, self.request.path, value)
+        else:
+            log.error("%s %s failed", self.request.method, self.request.path, exc_info=(typ, value, tb))
+
+    # What Tornado asks
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    def compute_etag(self) -> None:
+        return None
+
+    def check_etag_header(self) -> bool:
+        return False
+
+    def on_finish(self) -> None:
+        self.context.timings.add(self.request.method or "", self.route, self.get_status(), self.request.request_time())
+
+
+class Unknown(Handler):
+    """Any path that nobody answers."""
+
+    def _check_verb(self) -> None:
+        pass
+
+    def _check_media(self) -> None:
+        pass
+
+    def get(self, *_: str) -> NoReturn:
+        raise HTTPError(404, f"there is no {self.request.path} here; /openapi.json lists what there is")
+
+    post = put = patch = delete = head = options = get
+
+
+class Planned(Handler):
+    """A documented path of which no verb is built yet."""
+
+
+def error_body(error: BaseException | None, status: int) -> Json:
+    """The one shape of an error."""
+    message, retryable = HTTPStatus(status).phrase, False
+    more: Json = {}
+    match error:
+        case AgentspanError():
+            status, message, retryable = error.status, error.message, error.retryable
+        case HTTPError():
+            message = error.log_message or error.reason or HTTPStatus(status).phrase
+        case None:
+            pass
+        case _:
+            message = "this request met an error that the server did not expect; the server's log has it"
+    if isinstance(error, BodyProblem):
+        more["validationErrors"] = [{"path": error.path, "message": error.message}]
+    if isinstance(error, WrongCredentials) and error.code:
+        more["error"] = error.code
+    return {"status": status, "message": message, "instance": _HOSTNAME, "retryable": retryable, **more}

@@ -1,0 +1,292 @@
+"""The API's description: OpenAPI 3.1 out of the routes, the verbs' docstrings and a table of what goes in and out.
+
+`python -m agentspan.server.openapi` prints it; with `--unbuilt` the routes that answer 501, as a table for the docs.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+from tornado.web import RequestHandler
+
+import agentspan
+from agentspan.server import agents, conductor, control, routes, tasks, tokens
+from agentspan.server.handler import Handler, Route
+from agentspan.server.unbuilt import unbuilt
+
+Json = dict[str, Any]
+
+VERBS = ("get", "post", "put", "delete")
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """What one verb of one path takes and gives. `takes` is a struct or a word of WORDS, `gives` a word of WORDS."""
+
+    gives: str
+    takes: Any = None
+    query: str = ""
+
+
+def describe(table: Iterable[Route]) -> Json:
+    """The OpenAPI document of these routes."""
+    shapes = [each.takes for each in OPERATIONS.values() if isinstance(each.takes, type)]
+    _, components = msgspec.json.schema_components(
+        list(dict.fromkeys(shapes)), ref_template="#/components/schemas/{name}"
+    )
+    paths: Json = {}
+    for route in table:
+        for verb, method in verbs(route.handler):
+            paths.setdefault(route.path, {})[verb] = operation(route, verb, method)
+    for verb, path, sentence in unbuilt():
+        answer = {"501": {"description": sentence}}
+        paths.setdefault(path, {})[verb.lower()] = {
+            "summary": "Not built yet",
+            "tags": [tag(path)],
+            "parameters": path_parameters(path),
+            "responses": answer,
+        }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "agentspan", "version": agentspan.__version__},
+        "paths": paths,
+        "components": {
+            "schemas": {**components, "Error": ERROR},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "token": {"type": "apiKey", "in": "header", "name": "X-Authorization"},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+    }
+
+
+def verbs(handler: type[Handler]) -> Iterator[tuple[str, Any]]:
+    """The verbs that a handler answers itself."""
+    for verb in VERBS:
+        method = getattr(handler, verb)
+        if method is not getattr(RequestHandler, verb):
+            yield verb, method
+
+
+def operation(route: Route, verb: str, method: Any) -> Json:
+    known = OPERATIONS[f"{verb.upper()} {route.path}"]
+    content = {"application/json": {"schema": WORDS[known.gives]}} if known.gives in WORDS else {}
+    if known.gives == "text":
+        content = {"text/plain": {"schema": {"type": "string"}}}
+    if known.gives == "events":
+        content = {"text/event-stream": {"schema": {"type": "string"}}}
+    body: Json = {
+        "summary": inspect.getdoc(method),
+        "tags": [tag(route.path)],
+        "parameters": [*path_parameters(route.path), *map(query_parameter, known.query.split())],
+        "responses": {
+            "200": {"description": "OK", "content": content},
+            "default": {
+                "description": "An error",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+            },
+        },
+    }
+    if known.takes is not None:
+        body["requestBody"] = {"content": request_content(known.takes)}
+    if route.handler.without_credentials:
+        body["security"] = []
+    return body
+
+
+def request_content(takes: Any) -> Json:
+    if takes == "text":
+        return {"text/plain": {"schema": {"type": "string"}}}
+    schema = WORDS[takes] if isinstance(takes, str) else {"$ref": f"#/components/schemas/{takes.__name__}"}
+    return {"application/json": {"schema": schema}}
+
+
+def path_parameters(path: str) -> list[Json]:
+    names = re.findall(r"{(\w+)}", path)
+    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+
+
+def query_parameter(name: str) -> Json:
+    return {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
+
+
+def tag(path: str) -> str:
+    parts = path.strip("/").split("/")
+    return parts[1] if parts[0] == "api" and len(parts) > 1 else "server"
+
+
+def unbuilt_table() -> str:
+    """The routes that answer 501, as a Markdown table."""
+    lines = ["| method | path | what the answer says |", "|---|---|---|"]
+    lines += [f"| {verb} | `{path}` | {sentence} |" for verb, path, sentence in unbuilt()]
+    return "\n".join(lines)
+
+
+class Document(Handler):
+    may_be_a_link = True
+
+    def get(self) -> None:
+        """This description."""
+        self.answer(describe([*routes.ROUTES, *ROUTES]))
+
+
+_OBJECT: Json = {"type": "object"}
+_OBJECTS: Json = {"type": "array", "items": _OBJECT}
+
+WORDS: dict[str, Json] = {
+    "object": _OBJECT,
+    "objects": _OBJECTS,
+    "ids": {"type": "array", "items": {"type": "string"}},
+    "number": {"type": "integer"},
+    "sizes": {"type": "object", "additionalProperties": {"type": "integer"}},
+    "started": {
+        "type": "object",
+        "properties": {
+            "executionId": {"type": "string"},
+            "agentName": {"type": "string"},
+            "requiredWorkers": {"type": "array", "items": {"type": "string"}},
+            "existing": {"type": "boolean"},
+        },
+    },
+    "page": {"type": "object", "properties": {"totalHits": {"type": "integer"}, "results": _OBJECTS}},
+    "tasks": {"type": "object", "properties": {"tasks": _OBJECTS}},
+    "bulk": {
+        "type": "object",
+        "properties": {"bulkErrorResults": _OBJECT, "bulkSuccessfulResults": {"type": "array"}},
+    },
+    "execution": {"type": "object", "properties": {"executionId": {"type": "string"}}},
+    "token": {"type": "object", "properties": {"token": {"type": "string"}}},
+}
+"""Shapes of answers and of bodies that are no struct."""
+
+ERROR: Json = {
+    "type": "object",
+    "required": ["status", "message", "instance", "retryable"],
+    "properties": {
+        "status": {"type": "integer"},
+        "message": {"type": "string"},
+        "instance": {"type": "string"},
+        "retryable": {"type": "boolean"},
+        "validationErrors": _OBJECTS,
+        "error": {"type": "string", "enum": ["INVALID_TOKEN", "EXPIRED_TOKEN"]},
+    },
+}
+
+OPERATIONS: dict[str, Operation] = {
+    "POST /api/agent/start": Operation("started", agents.StartRequest),
+    "POST /api/agent/deploy": Operation("object", agents.StartRequest),
+    "POST /api/agent/compile": Operation("object", agents.StartRequest),
+    "GET /api/agent/list": Operation("objects"),
+    "GET /api/agent/definitions/{name}": Operation("object", query="version"),
+    "GET /api/agent/{name}": Operation("object", query="version"),
+    "DELETE /api/agent/{name}": Operation("nothing", query="version"),
+    "GET /api/agent/{execution_id}/status": Operation("object", query="waitMs"),
+    "GET /api/agent/{execution_id}/result": Operation("object", query="waitMs"),
+    "GET /api/agent/{execution_id}/events": Operation("object", query="after limit"),
+    "GET /api/agent/stream/{execution_id}": Operation("events", query="lastEventId"),
+    "GET /api/agent/execution/{execution_id}": Operation("object"),
+    "GET /api/agent/executions": Operation(
+        "page", query="start size sort freeText status agentName sessionId correlationId"
+    ),
+    "GET /api/agent/executions/search": Operation("page", query="start size sort freeText query"),
+    "GET /api/agent/executions/{execution_id}": Operation("object"),
+    "DELETE /api/agent/executions/{execution_id}": Operation("nothing", query="reason"),
+    "GET /api/agent/executions/{execution_id}/full": Operation("object"),
+    "GET /api/agent/executions/{execution_id}/tasks": Operation("page", query="status start count"),
+    "GET /api/agent/tasks/{task_id}/log": Operation("objects"),
+    "POST /api/agent/{execution_id}/respond": Operation("nothing", "object", query="requestId"),
+    "PUT /api/agent/{execution_id}/pause": Operation("nothing"),
+    "PUT /api/agent/{execution_id}/resume": Operation("nothing"),
+    "POST /api/agent/{execution_id}/stop": Operation("nothing"),
+    "POST /api/agent/{execution_id}/signal": Operation("nothing", control.Signal),
+    "DELETE /api/agent/{execution_id}/cancel": Operation("nothing", query="reason"),
+    "POST /api/agent/executions/{execution_id}/fork": Operation("execution", control.ForkRequest),
+    "POST /api/agent/executions/{execution_id}/retry": Operation("nothing", query="resumeSubworkflowTasks"),
+    "POST /api/agent/executions/{execution_id}/rerun": Operation("text", control.RerunRequest),
+    "PUT /api/agent/executions/bulk/pause": Operation("bulk", "ids"),
+    "PUT /api/agent/executions/bulk/resume": Operation("bulk", "ids"),
+    "POST /api/agent/executions/bulk/retry": Operation("bulk", "ids"),
+    "POST /api/agent/executions/bulk/terminate": Operation("bulk", "ids", query="reason"),
+    "GET /api/inbox": Operation("object", query="executionId"),
+    "POST /api/tasks/poll": Operation("tasks", tasks.PollRequest),
+    "POST /api/tasks/report": Operation("tasks", tasks.ReportRequest),
+    "POST /api/tasks/extend": Operation("object", tasks.ExtendRequest),
+    "POST /api/tasks": Operation("text", conductor.TaskResult),
+    "POST /api/tasks/update-v2": Operation("object", conductor.TaskResult),
+    "GET /api/tasks/poll/{name}": Operation("object", query="workerid domain"),
+    "GET /api/tasks/poll/batch/{name}": Operation("objects", query="workerid domain count timeout"),
+    "GET /api/tasks/queue/sizes": Operation("sizes", query="taskType"),
+    "GET /api/tasks/queue/size": Operation("number", query="taskType domain"),
+    "GET /api/tasks/queue/all": Operation("sizes"),
+    "GET /api/tasks/queue/all/verbose": Operation("object"),
+    "GET /api/tasks/queue/polldata": Operation("objects", query="taskType"),
+    "GET /api/tasks/queue/polldata/all": Operation("objects"),
+    "GET /api/tasks/{task_id}": Operation("object"),
+    "GET /api/tasks/{task_id}/log": Operation("objects"),
+    "POST /api/tasks/{task_id}/log": Operation("nothing", "text"),
+    "POST /api/tasks/{execution_id}/{ref}/{status}": Operation("text", "object", query="workerid"),
+    "POST /api/agent/tasks/{execution_id}/{ref}/{status}": Operation("text", "object", query="workerid"),
+    "POST /api/tasks/{execution_id}/{ref}/{status}/sync": Operation("object", "object", query="workerid"),
+    "GET /api/metadata/taskdefs": Operation("objects"),
+    "POST /api/metadata/taskdefs": Operation("nothing", "objects"),
+    "PUT /api/metadata/taskdefs": Operation("nothing", "objects"),
+    "GET /api/metadata/taskdefs/{name}": Operation("object"),
+    "DELETE /api/metadata/taskdefs/{name}": Operation("nothing"),
+    "GET /api/metadata/workflow": Operation("objects"),
+    "GET /api/metadata/workflow/names-and-versions": Operation("object"),
+    "GET /api/metadata/workflow/latest-versions": Operation("objects"),
+    "GET /api/metadata/workflow/{name}": Operation("object", query="version"),
+    "DELETE /api/metadata/workflow/{name}/{version}": Operation("nothing"),
+    "POST /api/workflow": Operation("text", conductor.StartWorkflow),
+    "POST /api/workflow/execute/{name}/{version}": Operation(
+        "object", conductor.StartWorkflow, query="waitForSeconds requestId"
+    ),
+    "GET /api/workflow/search": Operation("page", query="start size sort freeText query"),
+    "GET /api/workflow/search-v2": Operation("page", query="start size sort freeText query"),
+    "GET /api/workflow/running/{name}": Operation("ids"),
+    "PUT /api/workflow/bulk/pause": Operation("bulk", "ids"),
+    "PUT /api/workflow/bulk/resume": Operation("bulk", "ids"),
+    "POST /api/workflow/bulk/retry": Operation("bulk", "ids"),
+    "POST /api/workflow/bulk/terminate": Operation("bulk", "ids", query="reason"),
+    "POST /api/workflow/bulk/search": Operation("bulk", "ids", query="includeTasks"),
+    "GET /api/workflow/{execution_id}": Operation("object", query="includeTasks"),
+    "POST /api/workflow/{execution_id}": Operation("text", "object", query="version correlationId priority"),
+    "DELETE /api/workflow/{execution_id}": Operation("nothing", query="reason"),
+    "GET /api/workflow/{execution_id}/tasks": Operation("page", query="status start count"),
+    "PUT /api/workflow/{execution_id}/pause": Operation("nothing"),
+    "PUT /api/workflow/{execution_id}/resume": Operation("nothing"),
+    "POST /api/workflow/{execution_id}/terminate": Operation("nothing", query="reason"),
+    "POST /api/workflow/{execution_id}/retry": Operation("nothing"),
+    "POST /api/workflow/{execution_id}/rerun": Operation("text", control.RerunRequest),
+    "POST /api/workflow/{name}/correlated": Operation("object", "ids", query="includeClosed includeTasks"),
+    "GET /api/workflow/{name}/correlated/{correlation_id}": Operation("objects", query="includeClosed includeTasks"),
+    "POST /api/token": Operation("token", tokens.TokenRequest),
+    "POST /api/auth/login": Operation("token", tokens.Login),
+    "GET /api/version": Operation("text"),
+    "GET /": Operation("object"),
+    "GET /health": Operation("object"),
+    "GET /livez": Operation("object"),
+    "GET /readyz": Operation("object"),
+    "GET /actuator/health": Operation("object"),
+    "GET /actuator/info": Operation("object"),
+    "GET /actuator/prometheus": Operation("text"),
+    "GET /metrics": Operation("text"),
+    "GET /openapi.json": Operation("object"),
+    "GET /api-docs": Operation("object"),
+}
+
+ROUTES = [Route("/openapi.json", Document), Route("/api-docs", Document)]
+
+
+def main(arguments: list[str]) -> None:
+    if arguments == ["--unbuilt"]:
+        print(unbuilt_table())
+    else:
+        print(msgspec.json.format(msgspec.json.encode(describe([*routes.ROUTES, *ROUTES]))).decode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

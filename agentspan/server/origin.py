@@ -1,0 +1,79 @@
+"""Who a request may come from: no name but our own (DNS rebinding), and no page of another site (CSRF).
+
+A web page can make a browser on this machine send requests to a local server. Three things give it away: the Host
+header holds the page's own name, Origin names the page's site, Sec-Fetch-Site says that the site is another.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from agentspan.config import Settings
+from agentspan.errors import Forbidden
+
+
+def check_host(host: str, settings: Settings) -> None:
+    """Refuse a Host that is not ours. With credentials required, a foreign name gives a page nothing."""
+    if settings.auth_secret or _is_ours(_name(host), settings):
+        return
+    raise Forbidden(f"this server does not answer to the host name {host!r}; add it to AGENTSPAN_ALLOWED_HOSTS")
+
+
+def check_origin(headers: Mapping[str, str], settings: Settings) -> None:
+    """Refuse a request that a page of another site has caused."""
+    origin = headers.get("Origin", "")
+    if origin and not _is_same(origin, headers.get("Host", ""), settings):
+        raise Forbidden(f"this server does not take requests from the web page {origin!r}")
+    if not origin and headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        raise Forbidden("this server does not take requests that a page of another site has caused")
+
+
+def is_navigation(headers: Mapping[str, str]) -> bool:
+    """Whether a person follows a link: the page that holds the link does not see the answer."""
+    return (
+        "Origin" not in headers
+        and headers.get("Sec-Fetch-Mode") == "navigate"
+        and headers.get("Sec-Fetch-Dest") == "document"
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach that address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_ours(name: str, settings: Settings) -> bool:
+    if is_loopback(name) or name == settings.host.lower() or name in settings.allowed_hosts:
+        return True
+    if "*" in settings.allowed_hosts:
+        return True
+    # Bound to the network: an address is no name that somebody could point elsewhere.
+    return not is_loopback(settings.host) and (_is_address(name) or name == socket.gethostname().lower())
+
+
+def _is_same(origin: str, host: str, settings: Settings) -> bool:
+    parts = urlsplit(origin)
+    return parts.scheme in ("http", "https") and (
+        parts.netloc.lower() == host.lower() or (parts.hostname or "") in settings.allowed_hosts
+    )
+
+
+def _name(host: str) -> str:
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
