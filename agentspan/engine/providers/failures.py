@@ -56,7 +56,7 @@ def _passing(kinds: set[str], status: int | None, text: str, model: str) -> str:
         return f"The provider limits the rate of calls to {model} (429): {text}"
     if "Timeout" in kinds or status in (408, 504):
         return f"The call of {model} timed out at the provider: {text}"
-    if "APIConnectionError" in kinds or "Connection error" in text or "Cannot connect" in text:
+    if _AWAY.search(text):
         return f"The provider of {model} cannot be reached; check the network and the base URL. {text}"
     return f"The provider of {model} failed ({status or 'no status'}): {text}"
 
@@ -76,7 +76,7 @@ def _clean(text: str, secrets: tuple[str, ...]) -> str:
     text = _KEYS.sub("***", text)
     while (shorter := _WRAPPERS.sub("", text)) != text:
         text = shorter
-    text = " ".join(text.split())
+    text = " ".join(text.partition("Traceback (most recent call last)")[0].split())
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
@@ -109,4 +109,5 @@ def _litellm_headers(error: Exception) -> Any:
 LONGEST = 500
 _KEYS = re.compile(r"\bsk-[\w*.-]{6,}|\bAIza[\w-]{10,}|\bBearer\s+\S+|(?<=[?&]key=)[^&\s'\"]+", re.IGNORECASE)
 _WRAPPERS = re.compile(r"^\s*(?:litellm\.)?(?:\w*(?:Error|Exception|Timeout))\s*(?::|-)\s+")
+_AWAY = re.compile(r"connection error|cannot connect|connect(ion)? ?(refused|reset|error)|getaddrinfo", re.IGNORECASE)
 _NO_CREDIT = re.compile(r"insufficient_quota|exceeded your current quota|credit balance", re.IGNORECASE)

@@ -4,8 +4,11 @@ import asyncio
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from agentspan import clock
 from agentspan.engine.providers.failures import explain
@@ -19,7 +22,7 @@ from agentspan.engine.providers.model import (
     finish,
     tool_call,
 )
-from agentspan.engine.providers.names import Route, route
+from agentspan.engine.providers.names import NO_KEY, Route, route
 from agentspan.errors import InvalidSpec, ModelFailure
 
 _litellm: Any = None
@@ -66,10 +69,16 @@ def _load() -> None:
 def _import() -> Any:
     # Without this, litellm fetches a price list from the network while it is imported.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    try:
-        import litellm
-    except ImportError as error:
-        raise ModelFailure(f'Calling a model provider needs `pip install "agentspan[server]"` ({error}).') from None
+    with warnings.catch_warnings():
+        # Its own old ways are no news to our users. The first answer builds what the import put off.
+        warnings.simplefilter("ignore")
+        try:
+            import litellm
+        except ImportError as error:
+            raise ModelFailure(f'Calling a model needs `pip install "agentspan[server]"` ({error}).') from None
+        asked = {"model": "openai/none", "api_key": NO_KEY, "messages": [], "mock_response": "none"}
+        for _ in litellm.completion(**asked, stream=True):
+            pass
     litellm.suppress_debug_info = True
     litellm.telemetry = False
     logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
@@ -120,12 +129,21 @@ def _is_strict(schema: Any) -> bool:
     return all(map(_is_strict, schema.values()))
 
 
+class _Call(msgspec.Struct):
+    """A tool call that is still being told."""
+
+    index: int
+    id: str
+    name: str = ""
+    arguments: str = ""
+
+
 class _Answered:
     """The answer so far, gathered from chunks."""
 
     def __init__(self) -> None:
         self._texts: list[str] = []
-        self._calls: list[dict[str, Any]] = []
+        self._calls: list[_Call] = []
         self._reason: str | None = None
         self._usage: Any = None
 
@@ -144,20 +162,19 @@ class _Answered:
         return text
 
     def _add_call(self, piece: Any) -> None:
-        call = self._open_call(piece)
-        call["id"] = call["id"] or piece.id or ""
+        call = self._open_call(piece.index, piece.id or "")
+        call.id = call.id or piece.id or ""
         if piece.function is not None:
-            call["name"] += piece.function.name or ""
-            call["arguments"] += piece.function.arguments or ""
+            call.name += piece.function.name or ""
+            call.arguments += piece.function.arguments or ""
 
-    def _open_call(self, piece: Any) -> dict[str, Any]:
-        """The call that this piece continues. Some providers give every call the index 0 and an id of its own."""
+    def _open_call(self, index: int, call_id: str) -> "_Call":
+        """The call that a piece continues. Some providers give every call the index 0 and an id of its own."""
         for call in reversed(self._calls):
-            if call["index"] == piece.index and (not piece.id or not call["id"] or call["id"] == piece.id):
+            if call.index == index and (not call_id or call.id in ("", call_id)):
                 return call
-        opened = {"index": piece.index, "id": piece.id or "", "name": "", "arguments": ""}
-        self._calls.append(opened)
-        return opened
+        self._calls.append(_Call(index, call_id))
+        return self._calls[-1]
 
     def answer(self, model: str, priced_as: str) -> ModelAnswer:
         calls = tuple(_tool_call(each) for each in self._calls)
@@ -171,8 +188,8 @@ class _Answered:
         )
 
 
-def _tool_call(call: dict[str, Any]) -> ToolCall:
-    return tool_call(call["id"] or f"call_{clock.new_id()}", call["name"], call["arguments"])
+def _tool_call(call: _Call) -> ToolCall:
+    return tool_call(call.id or f"call_{clock.new_id()}", call.name, call.arguments)
 
 
 def _usage(usage: Any) -> Usage:
