@@ -11,6 +11,7 @@ from agentspan.core.fork import edited_spec, fold, fork
 from agentspan.core.ids import execution_id, split_execution, split_task, task_id
 from agentspan.core.run import Run
 from agentspan.core.states import Kind, Status
+from agentspan.engine.pollers import Poller
 from agentspan.engine.writer import Desk
 from agentspan.errors import BadInput, Conflict, NotFound
 from agentspan.spec import wire
@@ -177,22 +178,23 @@ class Match(Ask, kw_only=True):
                 desk.pollers.settle(poller, room=1)
                 desk.pollers.found_empty(self.want)
                 return
-            for place, row in enumerate(rows):
-                if place and desk.pollers.reserve_more(poller) is None:
-                    queue.release(transaction.connection, [(row.tree, row.number)], transaction.at)
-                    desk.put.add(self.want)
-                    continue
-                self._hand(transaction, desk, poller, row, lease)
+            for _ in rows[1:]:
+                desk.pollers.reserve_more(poller)
+            self._hand(transaction, desk, poller, rows, lease)
 
-    def _hand(self, transaction: Transaction, desk: Desk, poller: Any, row: Any, lease: Lease) -> None:
-        held = transaction.peek(row.tree)
-        run = held.tree.runs[row.execution]
-        order = run.tasks[row.number]
-        source = transaction.fact(row.tree, order.source) if order.source else None
-        view = showing.scheduled(
-            held.meta, held.spec.at(run.path), run, row.number, order, showing.arguments(order, source), row.scheduled_at
-        )
-        desk.hand(poller, showing.taken(view, lease, transaction.at), row.attempt_ms)
+    def _hand(self, transaction: Transaction, desk: Desk, poller: Poller, rows: Sequence[Any], lease: Lease) -> None:
+        transaction.look(row.tree for row in rows)
+        shown = [(row, transaction.tree(row.tree)) for row in rows]
+        runs = [held.tree.runs[row.execution] for row, held in shown]
+        orders = [run.tasks[row.number] for (row, _), run in zip(shown, runs, strict=True)]
+        sources = [(row.tree, order.source) for row, order in zip(rows, orders, strict=True)]
+        facts = transaction.facts(source for source in sources if source[1])
+        for (row, held), run, order, source in zip(shown, runs, orders, sources, strict=True):
+            given = showing.arguments(order, facts.get(source))
+            view = showing.scheduled(
+                held.meta, held.spec.at(run.path), run, row.number, order, given, row.scheduled_at
+            )
+            desk.hand(poller, showing.taken(view, lease, transaction.at), row.attempt_ms)
 
 
 class Extend(Ask, kw_only=True):

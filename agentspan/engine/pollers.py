@@ -72,14 +72,11 @@ class Pollers:
                     return poller
         return None
 
-    def reserve_more(self, poller: Poller) -> Poller | None:
-        """One more task for the same waiter, if it has room."""
+    def reserve_more(self, poller: Poller) -> None:
+        """One more task for a waiter that asked for it, even if it has left meanwhile: it will hand it back."""
         with self._lock:
-            if poller.room <= 0:
-                return None
-            poller.room -= 1
+            poller.room = max(0, poller.room - 1)
             poller.reserved += 1
-            return poller
 
     def settle(self, poller: Poller, *, room: int = 0) -> None:
         """The reservation is over. `room=1` gives the place back."""

@@ -180,7 +180,8 @@ class Writer:
             return
         lease = Lease(poller.worker, poller.lease_ms(want.name))
         transaction.leases[(held.meta.tree, event.seq)] = lease
-        source = transaction.fact(held.meta.tree, order.source) if order.source else None
+        key = (held.meta.tree, order.source)
+        source = transaction.facts([key]).get(key) if order.source else None
         view = showing.scheduled(
             held.meta, held.spec.at(run.path), run, event.seq, order, showing.arguments(order, source), transaction.at
         )

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from agentspan.clock import now_ms
@@ -23,7 +22,7 @@ from agentspan.core.states import Kind
 from agentspan.errors import NotFound
 from agentspan.spec import wire
 from agentspan.spec.agent import AgentSpec
-from agentspan.store import codec
+from agentspan.store import bulk, codec
 from agentspan.store import tables as t
 from agentspan.store.database import Database, unavailable
 
@@ -116,6 +115,10 @@ class Ledger:
             self.learn(digest, wire.load(data))
         return self._specs[digest]
 
+    def knows(self, digest: str) -> bool:
+        """Whether the spec is known to be stored."""
+        return digest in self._specs
+
     def learn(self, digest: str, spec: AgentSpec) -> None:
         self._specs[digest] = spec
         while len(self._specs) > CACHED_SPECS:
@@ -137,13 +140,15 @@ class Transaction:
 
         A tree in `whole` comes with its ended runs too.
         """
-        names = sorted(set(trees) - self.held.keys())
+        self._have(sorted(set(trees) - self.held.keys()), LOCK, whole)
+
+    def _have(self, names: list[str], current_seqs: Any, whole: frozenset[str]) -> None:
         if not names:
             return
         if self.ledger.database.is_sqlite:
             current = {name: self.ledger.cache[name].tree.seq for name in names if name in self.ledger.cache}
         else:
-            current = {row.tree: row.seq for row in self.connection.execute(LOCK, {"trees": names})}
+            current = {row.tree: row.seq for row in self.connection.execute(current_seqs, {"trees": names})}
         for name in names:
             hot = self.ledger.cache.get(name)
             if hot and hot.tree.seq == current.get(name) and name not in whole:
@@ -179,16 +184,13 @@ class Transaction:
     def flush(self) -> None:
         """Write everything: called once, last."""
         changed = [self.held[name] for name in self.events]
-        if self.new_specs:
-            self._write_specs()
-        rows = [row for held in changed for row in self._event_rows(held)]
-        if blobs := [row.pop("payload") for row in rows if row["payload"]]:
-            self._insert(t.blobs, blobs, ignore=True)
-        for row in rows:
-            row.pop("payload", None)
-        self._insert(t.trees, [tree_row(held, self.at) for held in changed if held.new])
-        self._execute(UPDATE_TREE, [{"b_tree": h.meta.tree, "b_seq": h.tree.seq} for h in changed if not h.new])
-        self._insert(t.events, rows)
+        to = self.connection
+        bulk.insert(to, t.specs, self._spec_rows(), ignore=True)
+        bulk.insert(to, t.trees, [tree_row(held, self.at) for held in changed if held.new])
+        bulk.update(to, t.trees, [{"tree": h.meta.tree, "seq": h.tree.seq} for h in changed if not h.new])
+        rows, blobs = self._event_rows(changed)
+        bulk.insert(to, t.blobs, blobs, ignore=True)
+        bulk.insert(to, t.events, rows)
         self._write_executions(changed)
         self._write_tasks(changed)
         for held in changed:
@@ -196,22 +198,23 @@ class Transaction:
             held.tree = Tree(held.meta.tree, held.tree.seq, living)
             held.stored, held.new = living, False
 
-    def peek(self, name: str) -> Held:
-        """The tree as it stands, without a lock: enough to show a task of it."""
-        if name not in self.held:
-            hot = self.ledger.cache.get(name) if self.ledger.database.is_sqlite else None
-            if hot:
-                return hot
-            self._read([name], frozenset())
-        return self.held[name]
+    def look(self, trees: Iterable[str]) -> None:
+        """Have the trees at hand as they stand, without a lock: enough to show their tasks."""
+        self._have(sorted(set(trees) - self.held.keys()), SEQS, frozenset())
 
-    def fact(self, name: str, seq: int) -> e.AnyFact | None:
-        """An event's fact, of this transaction or of the log."""
-        for event in self.events.get(name, ()):
-            if event.seq == seq:
-                return event.fact
-        row = self.connection.execute(EVENT, {"tree": name, "seq": seq}).first()
-        return codec.decode(row.data, row.payload) if row else None
+    def facts(self, keys: Iterable[tuple[str, int]]) -> dict[tuple[str, int], e.AnyFact]:
+        """The facts of events, of this transaction or of the log."""
+        wanted = set(keys)
+        found = {
+            (name, event.seq): event.fact
+            for name in {name for name, _ in wanted}
+            for event in self.events.get(name, ())
+            if (name, event.seq) in wanted
+        }
+        if missing := list(wanted - found.keys()):
+            for row in self.connection.execute(EVENTS, {"keys": missing}):
+                found[(row.tree, row.seq)] = codec.decode(row.data, row.payload)
+        return found
 
     def _read(self, names: list[str], whole: frozenset[str]) -> None:
         found = {row.tree: row for row in self.connection.execute(TREES, {"trees": names})}
@@ -228,22 +231,29 @@ class Transaction:
             spec = self.ledger.spec(self.connection, row.spec)
             self.held[name] = Held(meta, spec, Tree(name, row.seq, living[name]), living[name])
 
-    def _write_specs(self) -> None:
-        rows = [
+    def _spec_rows(self) -> list[dict[str, Any]]:
+        return [
             {"digest": digest, "data": wire.dump(spec), "created_at": self.at}
             for digest, spec in self.new_specs.items()
-            if digest not in self.ledger._specs
+            if not self.ledger.knows(digest)
         ]
-        self._insert(t.specs, rows, ignore=True)
 
-    def _event_rows(self, held: Held) -> Iterable[dict[str, Any]]:
-        for event in self.events[held.meta.tree]:
-            data, digest, payload = codec.encode(event.fact, self.ledger.blob_bytes)
-            blob = {"tree": held.meta.tree, "digest": digest, "data": payload} if digest else None
-            yield {
-                "tree": held.meta.tree, "seq": event.seq, "execution": event.execution, "at": event.at, "data": data,
-                "blob": digest, "payload": blob,
-            }  # fmt: skip
+    def _event_rows(self, changed: list[Held]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The rows of the log, and those of the payloads that are too large for it."""
+        rows, blobs = [], []
+        for held in changed:
+            tree = held.meta.tree
+            for event in self.events[tree]:
+                data, digest, payload = codec.encode(event.fact, self.ledger.blob_bytes)
+                rows.append(
+                    {
+                        "tree": tree, "seq": event.seq, "execution": event.execution, "at": event.at, "data": data,
+                        "blob": digest,
+                    }
+                )  # fmt: skip
+                if digest:
+                    blobs.append({"tree": tree, "digest": digest, "data": payload})
+        return rows, blobs
 
     def _write_executions(self, changed: list[Held]) -> None:
         inserts, updates = [], []
@@ -253,11 +263,11 @@ class Transaction:
                     continue
                 row = execution_row(held, run)
                 if number in held.stored:
-                    updates.append({f"b_{key}": value for key, value in row.items() if key not in FIXED})
+                    updates.append({key: value for key, value in row.items() if key not in FIXED})
                 else:
                     inserts.append({**row, "preview": self._preview(held) if number == ROOT else ""})
-        self._insert(t.executions, inserts)
-        self._execute(UPDATE_EXECUTION, updates)
+        bulk.insert(self.connection, t.executions, inserts)
+        bulk.update(self.connection, t.executions, updates)
 
     def _preview(self, held: Held) -> str:
         first = self.events[held.meta.tree][0].fact
@@ -273,14 +283,14 @@ class Transaction:
                 if before is run:
                     continue
                 was, now = before.tasks if before else {}, run.tasks
-                deletes += [{"b_tree": name, "b_number": task} for task in was if task not in now]
+                deletes += [{"tree": name, "number": task} for task in was if task not in now]
                 inserts += [
                     self.task_row(held, run, task, order)
                     for task, order in now.items()
                     if task not in was and order.kind is not Kind.AGENT
                 ]
-        self._execute(DELETE_TASK, deletes)
-        self._insert(t.tasks, inserts)
+        bulk.delete(self.connection, t.tasks, deletes)
+        bulk.insert(self.connection, t.tasks, inserts)
 
     def task_row(self, held: Held, run: Run, task: int, order: e.TaskScheduled) -> dict[str, Any]:
         """The queue's row of an open task, leased if a worker was waiting for it."""
@@ -297,18 +307,6 @@ class Transaction:
             return {**row, "status": "IN_PROGRESS", "due_at": 0}
         lease = self.leases.get((held.meta.tree, task))
         return {**row, **leased(lease, self.at, order.limits.attempt_ms)} if lease else row
-
-    def _insert(self, table: sa.Table, rows: list[dict[str, Any]], *, ignore: bool = False) -> None:
-        if rows:
-            self.connection.execute(self._ignoring(table) if ignore else INSERTS[table.name], rows)
-
-    def _ignoring(self, table: sa.Table) -> Any:
-        dialect = sqlite if self.ledger.database.is_sqlite else postgresql
-        return dialect.insert(table).on_conflict_do_nothing()
-
-    def _execute(self, statement: Any, rows: list[dict[str, Any]]) -> None:
-        if rows:
-            self.connection.execute(statement, rows)
 
 
 def leased(lease: Lease, at: int, attempt_ms: int) -> dict[str, Any]:
@@ -343,16 +341,14 @@ def execution_row(held: Held, run: Run) -> dict[str, Any]:
 FIXED = frozenset({"parent", "agent", "session_id", "started_at"})
 """Columns of an execution that never change."""
 
-INSERTS = {table.name: sa.insert(table) for table in t.metadata.sorted_tables}
-
 NOTIFY = sa.select(sa.func.pg_notify(sa.bindparam("channel"), sa.bindparam("payload")))
 # Taken in the order of their ids, so that two replicas cannot wait for each other.
-LOCK = (
+SEQS = (
     sa.select(t.trees.c.tree, t.trees.c.seq)
     .where(t.trees.c.tree.in_(sa.bindparam("trees", expanding=True)))
     .order_by(t.trees.c.tree)
-    .with_for_update()
 )
+LOCK = SEQS.with_for_update()
 TREES = sa.select(t.trees).where(t.trees.c.tree.in_(sa.bindparam("trees", expanding=True)))
 SPEC = sa.select(t.specs.c.data).where(t.specs.c.digest == sa.bindparam("digest"))
 ALL_RUNS = sa.select(t.executions.c.tree, t.executions.c.number, t.executions.c.run).where(
@@ -360,23 +356,8 @@ ALL_RUNS = sa.select(t.executions.c.tree, t.executions.c.number, t.executions.c.
 )
 # Ended sub-agents are not needed: what their parent must know of them is in its own state.
 RUNS = ALL_RUNS.where(sa.or_(t.executions.c.ended_at == 0, t.executions.c.number == ROOT))
-EVENT = (
-    sa.select(t.events.c.data, t.blobs.c.data.label("payload"))
+EVENTS = (
+    sa.select(t.events.c.tree, t.events.c.seq, t.events.c.data, t.blobs.c.data.label("payload"))
     .outerjoin(t.blobs, sa.and_(t.blobs.c.tree == t.events.c.tree, t.blobs.c.digest == t.events.c.blob))
-    .where(t.events.c.tree == sa.bindparam("tree"), t.events.c.seq == sa.bindparam("seq"))
-)
-UPDATE_TREE = sa.update(t.trees).where(t.trees.c.tree == sa.bindparam("b_tree")).values(seq=sa.bindparam("b_seq"))
-UPDATE_EXECUTION = (
-    sa.update(t.executions)
-    .where(t.executions.c.tree == sa.bindparam("b_tree"), t.executions.c.number == sa.bindparam("b_number"))
-    .values(
-        {
-            column.name: sa.bindparam(f"b_{column.name}")
-            for column in t.executions.c
-            if column.name not in FIXED | {"tree", "number", "preview"}
-        }
-    )
-)
-DELETE_TASK = sa.delete(t.tasks).where(
-    t.tasks.c.tree == sa.bindparam("b_tree"), t.tasks.c.number == sa.bindparam("b_number")
+    .where(sa.tuple_(t.events.c.tree, t.events.c.seq).in_(sa.bindparam("keys", expanding=True)))
 )

@@ -1,0 +1,84 @@
+"""Many rows by one statement: `executemany` on SQLite, arrays unfolded by the server on PostgreSQL.
+
+PostgreSQL would take a message for each row of an `executemany`, which costs more than the row.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.engine import Connection
+
+Rows = Sequence[dict[str, Any]]
+
+
+def insert(connection: Connection, table: sa.Table, rows: Rows, *, ignore: bool = False) -> None:
+    """Insert rows that all have the same keys; with `ignore`, only those whose key is new."""
+    if rows:
+        _run(connection, _insert(table, tuple(rows[0]), _dialect(connection), ignore), rows)
+
+
+def update(connection: Connection, table: sa.Table, rows: Rows) -> None:
+    """Update the rows with these primary keys to the other values."""
+    if rows:
+        _run(connection, _update(table, tuple(rows[0]), _dialect(connection)), rows)
+
+
+def delete(connection: Connection, table: sa.Table, rows: Rows) -> None:
+    """Delete the rows with these primary keys."""
+    if rows:
+        _run(connection, _delete(table, _dialect(connection)), rows)
+
+
+def _dialect(connection: Connection) -> str:
+    return connection.dialect.name
+
+
+def _run(connection: Connection, statement: Any, rows: Rows) -> None:
+    if _dialect(connection) == "sqlite":
+        connection.execute(statement, [{f"v_{key}": value for key, value in row.items()} for row in rows])
+    else:
+        connection.execute(statement, {f"v_{key}": [row[key] for row in rows] for key in rows[0]})
+
+
+@cache
+def _insert(table: sa.Table, names: tuple[str, ...], dialect: str, ignore: bool) -> Any:
+    if dialect == "sqlite":
+        values = {name: sa.bindparam(f"v_{name}") for name in names}
+        statement: Any = sqlite.insert(table).values(values)
+    else:
+        given = _given(table, names)
+        statement = postgresql.insert(table).from_select(names, sa.select(*(given.c[name] for name in names)))
+    return statement.on_conflict_do_nothing() if ignore else statement
+
+
+@cache
+def _update(table: sa.Table, names: tuple[str, ...], dialect: str) -> Any:
+    keys = [column.name for column in table.primary_key]
+    source = _source(table, names, dialect)
+    values = {name: source[name] for name in names if name not in keys}
+    return sa.update(table).where(*(table.c[key] == source[key] for key in keys)).values(values)
+
+
+@cache
+def _delete(table: sa.Table, dialect: str) -> Any:
+    keys = [column.name for column in table.primary_key]
+    source = _source(table, tuple(keys), dialect)
+    return sa.delete(table).where(*(table.c[key] == source[key] for key in keys))
+
+
+def _source(table: sa.Table, names: tuple[str, ...], dialect: str) -> dict[str, Any]:
+    """Where the values come from: a parameter each, or a column of the unfolded arrays."""
+    if dialect == "sqlite":
+        return {name: sa.bindparam(f"v_{name}") for name in names}
+    given = _given(table, names)
+    return {name: given.c[name] for name in names}
+
+
+def _given(table: sa.Table, names: tuple[str, ...]) -> Any:
+    arrays = [sa.cast(sa.bindparam(f"v_{name}", type_=ARRAY(table.c[name].type)), ARRAY(table.c[name].type)) for name in names]
+    columns = [sa.column(name, table.c[name].type) for name in names]
+    return sa.func.unnest(*arrays).table_valued(*columns, name="given").render_derived()
