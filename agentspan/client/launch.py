@@ -76,7 +76,7 @@ def start(settings: Settings, *, may_move: bool = True) -> Server:
     with _alone(settings.data_dir / "launch.lock"):
         if found := find(settings.data_dir):
             return Server(found, started=False)
-        move = may_move and settings.sources.get("port") == "default" and _is_taken(settings)
+        move = may_move and settings.sources.get("port") == "default" and is_taken(settings)
         log = log_path(settings.data_dir)
         with _opened(log) as output:
             start_of_log = output.tell()
@@ -92,13 +92,14 @@ def start(settings: Settings, *, may_move: bool = True) -> Server:
         return Server(_ready(child, settings.data_dir, log, start_of_log), started=True)
 
 
-def is_healthy(url: str) -> bool:
+def is_healthy(url: str, path: str = "/health") -> bool:
     """Whether an agentspan server answers at this address."""
     # A proxy of the environment must not stand between this machine and itself.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{url}/health", timeout=PROBE_SECONDS) as answer:
-            return bool(json.loads(answer.read()).get("healthy"))
+        with opener.open(f"{url}{path}", timeout=PROBE_SECONDS) as answer:
+            body = json.loads(answer.read())
+            return bool(body.get("healthy") or body.get("status") == "UP")
     except (OSError, ValueError, AttributeError):
         return False
 
@@ -156,7 +157,7 @@ def _environment(settings: Settings, port: int) -> Mapping[str, str]:
     return given
 
 
-def _is_taken(settings: Settings) -> bool:
+def is_taken(settings: Settings) -> bool:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family) as probe:
         if os.name != "nt":

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import signal
 import socket
 import sys
@@ -23,6 +24,7 @@ from agentspan.errors import AgentspanError, ConfigurationProblem, TooLarge
 from agentspan.server import openapi, routes
 from agentspan.server.auth import Door
 from agentspan.server.handler import Context, Unknown, encode, error_body
+from agentspan.server.maintenance import enabled_providers
 from agentspan.server.origin import is_loopback
 from agentspan.server.record import Claim
 from agentspan.server.timings import Timings
@@ -95,7 +97,9 @@ async def _serve(settings: Settings) -> None:
 
 
 async def _preload(engine: Engine) -> None:
-    """Load what takes long while nobody waits for it."""
+    """Load what model providers need while nobody waits for it; without a provider, nobody ever will."""
+    if not enabled_providers(os.environ):
+        return
     try:
         await engine.preload()
     except AgentspanError as problem:

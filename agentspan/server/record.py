@@ -57,11 +57,18 @@ class Claim:
 def find(data_dir: Path) -> Record | None:
     """The server that runs on this folder; None if there is none, whatever a dead one has left."""
     try:
-        record = msgspec.json.decode((data_dir / FILE).read_bytes(), type=Record)
-        with (data_dir / LOCK).open("ab") as file:
-            return None if _lock(file) else record
+        return msgspec.json.decode((data_dir / FILE).read_bytes(), type=Record) if is_held(data_dir) else None
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def is_held(data_dir: Path) -> bool:
+    """Whether a living server holds this folder."""
+    try:
+        with (data_dir / LOCK).open("ab") as file:
+            return not _lock(file)
+    except OSError:
+        return False
 
 
 def _lock(file: IO[bytes]) -> bool:
