@@ -69,6 +69,9 @@ def _load() -> None:
 def _import() -> Any:
     # Without this, litellm fetches a price list from the network while it is imported.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    # Its limits of connections, 500 to one host, would make agents wait for each other.
+    os.environ.setdefault("AIOHTTP_CONNECTOR_LIMIT", "100000")
+    os.environ.setdefault("AIOHTTP_CONNECTOR_LIMIT_PER_HOST", "100000")
     with warnings.catch_warnings():
         # Its own old ways are no news to our users. The first answer builds what the import put off.
         warnings.simplefilter("ignore")

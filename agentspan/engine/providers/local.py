@@ -76,7 +76,9 @@ def _load(path: Path) -> None:
     wanted.model.path = str(path)
     wanted.n_ctx = CONTEXT_TOKENS
     wanted.n_parallel = 1
-    wanted.cpuparams.n_threads = min(4, os.cpu_count() or 1)
+    # Its threads spin while they wait: one too many on a busy machine makes it a hundred times slower.
+    wanted.cpuparams.n_threads = min(4, max(1, (os.cpu_count() or 1) // 2))
+    wanted.cpuparams_batch.n_threads = wanted.cpuparams.n_threads
     wanted.verbosity = -1
     # The library always listens on a loopback port as well; with a key that nobody knows, nobody can use it.
     wanted.api_keys = [secrets.token_hex(32)]

@@ -293,6 +293,17 @@ async def test_cancelling_closes_the_call(provider: Stub, chunks: tuple[dict[str
     await provider.was_abandoned()
 
 
+async def test_agents_do_not_wait_for_each_others_connections(provider: Stub) -> None:
+    provider.act = does.stalls(does.delta(content="It is"))
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    calls = [asyncio.create_task(ask(provider, on_delta=heard.put_nowait)) for _ in range(600)]
+    for _ in calls:
+        await heard.get()
+    for call in calls:
+        call.cancel()
+    assert all(isinstance(each, BaseException) for each in await asyncio.gather(*calls, return_exceptions=True))
+
+
 async def test_every_provider_of_ours_is_one_of_litellm() -> None:
     await preload()
     import litellm
