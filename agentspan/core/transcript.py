@@ -104,8 +104,9 @@ class Transcript:
             self._said.append({"role": "user", "content": CONTINUE})
 
     def _failed(self, order: e.TaskScheduled | None, error: str) -> None:
-        if order and order.purpose is Purpose.ACT:
-            self._answer(call_id(order.turn, order.index), f"Error: {error}")
+        if order and order.purpose in (Purpose.ACT, Purpose.APPROVE):
+            prefix = "Error" if order.purpose is Purpose.ACT else "Error: not approved"
+            self._answer(call_id(order.turn, order.index), f"{prefix}: {error}")
 
     def _answer(self, call: str, text: str) -> None:
         if call in self._open:

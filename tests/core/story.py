@@ -1,0 +1,77 @@
+"""Given a spec and what happened, what follows: a small language for the core's tests."""
+
+from typing import Any
+
+from agentspan.core import events as e
+from agentspan.core.advance import ROOT, Tree, advance
+from agentspan.core.run import Run
+from agentspan.core.transcript import Transcript
+from agentspan.spec.agent import AgentSpec
+from agentspan.spec.tool import ToolSpec
+
+TOOLS = (ToolSpec("look"), ToolSpec("pay", approval_required=True))
+
+
+def lone(**changes: Any) -> AgentSpec:
+    """An agent with a free tool and one that needs approval."""
+    return AgentSpec(**{"name": "lone", "model": "scripted/any", "tools": TOOLS, **changes})
+
+
+def team(strategy: str, *names: str, **changes: Any) -> AgentSpec:
+    members = tuple(AgentSpec(name=name, model="scripted/any") for name in names)
+    return AgentSpec(**{"name": "team", "agents": members, "strategy": strategy, **changes})
+
+
+class Story:
+    def __init__(self, spec: AgentSpec, prompt: str = "go") -> None:
+        self.spec = spec
+        self.prompt = prompt
+        self.now = 1_000
+        self.tree = Tree("T")
+        self.log: list[e.Event] = []
+        self.when(e.ExecutionStarted({"prompt": prompt}))
+
+    def when(self, *facts: e.AnyFact, execution: int = ROOT) -> list[e.AnyFact]:
+        """These things happen; gives what follows from them."""
+        self.tree, events = advance(self.spec, self.tree, [(execution, fact) for fact in facts], self.now)
+        self.log += events
+        return [event.fact for event in events[len(facts) :]]
+
+    def think(self, content: str = "", *calls: str, execution: int = ROOT, **output: Any) -> list[e.AnyFact]:
+        """The model answers: words, and calls of these tools."""
+        asked = [{"name": name, "arguments": {"n": place}} for place, name in enumerate(calls)]
+        answer = {"content": content, "tool_calls": asked, "finish_reason": "stop", "cost": None, **output}
+        return self.when(e.TaskCompleted(self.task("think", execution), answer), execution=execution)
+
+    def act(self, index: int = 0, result: Any = "ok", execution: int = ROOT) -> list[e.AnyFact]:
+        """A tool's result."""
+        return self.when(
+            e.TaskCompleted(self.task(f"call.{index}", execution), {"result": result}), execution=execution
+        )
+
+    def decide(self, index: int = 0, **answer: Any) -> list[e.AnyFact]:
+        """A person answers a request for approval."""
+        return self.when(e.TaskCompleted(self.task(f"approve.{index}"), answer))
+
+    def fail(self, slot: str, error: str = "broken", execution: int = ROOT, **changes: Any) -> list[e.AnyFact]:
+        return self.when(e.TaskFailed(self.task(slot, execution), error, **changes), execution=execution)
+
+    def task(self, slot: str, execution: int = ROOT) -> int:
+        """The open attempt in that slot."""
+        return next(number for number, order in self.run(execution).tasks.items() if order.slot == slot)
+
+    def run(self, execution: int = ROOT) -> Run:
+        return self.tree.runs[execution]
+
+    def child(self, name: str) -> int:
+        """The newest execution of the sub-agent of that name."""
+        return max(n for n, run in self.tree.runs.items() if run.path and self.spec.at(run.path).name == name)
+
+    def messages(self, execution: int = ROOT) -> list[dict[str, Any]]:
+        script = Transcript(self.prompt).extend(each for each in self.log if each.execution == execution)
+        return script.messages(self.spec.at(self.run(execution).path))
+
+
+def slots(facts: list[e.AnyFact]) -> list[str]:
+    """The slots of the tasks that were scheduled."""
+    return [fact.slot for fact in facts if isinstance(fact, e.TaskScheduled)]
