@@ -462,7 +462,8 @@ class Engine:
         if self.database.is_sqlite:
             alive = {self.number}
         else:
-            alive = await self.reads.query(living)
+            # Its own connection may just be lost: a server never takes itself for dead.
+            alive = await self.reads.query(living) | {self.number}
             self.writer.alone = alive <= {self.number}
         for owner in await self.reads.query(lambda c: queue.owners(c, OWNER)):
             if int(owner.removeprefix(OWNER)) in alive:
