@@ -169,17 +169,17 @@ class Match(Ask, kw_only=True):
     late: bool = True
 
     def apply(self, transaction: Transaction, desk: Desk) -> None:
-        while poller := desk.pollers.reserve(self.want):
+        while poller := desk.reserve(self.want):
             lease = Lease(poller.worker, poller.lease_ms(self.want.name))
             rows = queue.claim(
                 transaction.connection, self.want.name, self.want.domain, poller.room + 1, lease, transaction.at
             )
             if not rows:
-                desk.pollers.settle(poller, room=1)
+                desk.unreserve(poller)
                 desk.pollers.found_empty(self.want)
                 return
             for _ in rows[1:]:
-                desk.pollers.reserve_more(poller)
+                desk.reserve_more(poller)
             self._hand(transaction, desk, poller, rows, lease)
 
     def _hand(self, transaction: Transaction, desk: Desk, poller: Poller, rows: Sequence[Any], lease: Lease) -> None:

@@ -42,8 +42,35 @@ class Desk:
         self.replica = replica
         self.taken: dict[tuple[str, int], tuple[str, int]] = {}
         self.deliveries: list[tuple[Poller, TaskView]] = []
+        self.owed: list[Poller] = []
         self.put: set[Want] = set()
         self.soonest = 0
+
+    def reserve(self, want: Want) -> Poller | None:
+        """A waiter for this queue; it is owed one task until the commit, or until `unreserve`."""
+        poller = self.pollers.reserve(want)
+        if poller is not None:
+            self.owed.append(poller)
+        return poller
+
+    def reserve_more(self, poller: Poller) -> None:
+        """One more task for the same waiter."""
+        self.pollers.reserve_more(poller)
+        self.owed.append(poller)
+
+    def unreserve(self, poller: Poller) -> None:
+        """There is nothing for this waiter after all."""
+        self.owed.remove(poller)
+        self.pollers.settle(poller, room=1)
+
+    def give_up(self) -> None:
+        """Nothing was committed: nobody is owed anything, and what was found out may be wrong."""
+        for _, view in self.deliveries:
+            self.taken.pop(split_task(view.task_id), None)
+        for poller in self.owed:
+            self.pollers.settle(poller, room=1)
+        self.pollers.doubt()
+        self.clear()
 
     def hand(self, poller: Poller, view: TaskView, attempt_ms: int) -> None:
         """Lease a task to a reserved waiter: it is delivered after the commit."""
@@ -58,7 +85,7 @@ class Desk:
             self.soonest = min(self.soonest or moment, moment)
 
     def clear(self) -> None:
-        self.deliveries, self.put, self.soonest = [], set(), 0
+        self.deliveries, self.owed, self.put, self.soonest = [], [], set(), 0
 
 
 class Committed:
@@ -130,9 +157,12 @@ class Writer:
             self.commits += bool(transaction.events)
             news = Committed(transaction, desk)
         except Exception as problem:  # the edge of the thread: each asker hears of it
-            for poller, _ in desk.deliveries:
-                desk.pollers.settle(poller, room=1)
-            desk.pollers.doubt()
+            desk.give_up()
+            if len(batch) > 1 and not isinstance(problem, Unavailable):
+                for asked in batch:
+                    asked.problem = None
+                    self._commit([asked])
+                return
             for asked in batch:
                 asked.problem = asked.problem or problem
         self.loop.call_soon_threadsafe(self._tell, batch, news)
@@ -172,7 +202,7 @@ class Writer:
         domain = held.meta.run_id if order.kind is Kind.WORKER else ""
         want = Want(QUEUES.get(order.kind, order.name), domain)
         available = transaction.at + order.delay_ms
-        poller = None if order.delay_ms else self.desk.pollers.reserve(want)
+        poller = None if order.delay_ms else self.desk.reserve(want)
         if poller is None:
             self.desk.put.add(want)
             self.desk.due(available if order.delay_ms else 0)
