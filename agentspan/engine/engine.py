@@ -6,14 +6,13 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
-import msgspec
-
-from agentspan.clock import new_id, now_ms
+from agentspan.clock import new_id
 from agentspan.config import Settings
 from agentspan.core import events as e
-from agentspan.core.ids import execution_id, split_execution, split_task, task_id
+from agentspan.core.ids import split_execution, split_task, task_id
 from agentspan.core.run import Run
 from agentspan.engine import commands, providers
 from agentspan.engine.feed import Feed, Item
@@ -40,8 +39,11 @@ log = logging.getLogger("agentspan.engine")
 HEARTBEAT_SECONDS = 15.0
 TAKE_OVER_SECONDS = 1.0
 """How often a server looks for dead ones whose model calls it must take over, where there can be several."""
+LOOK_SECONDS = 5.0
+"""How long a waiter trusts that it will be woken before it looks for itself."""
 OWNER = "server:"
 SPARE_READERS = 4
+GIVEN_UP = (e.TaskTimedOut, e.TaskCanceled)
 
 
 class Engine:
@@ -62,11 +64,11 @@ class Engine:
             Ledger(database, settings.blob_bytes), self.desk, asyncio.get_running_loop(), self._committed
         )
         self.sweeper = Sweeper(self.reads, self.writer, self.pollers, self._match)
-        self.llm = LlmWorker(
-            self.replica, settings, self.pollers, self.transcripts, self._report_one, self._token
-        )
+        self.llm = LlmWorker(self.replica, settings, self.pollers, self.transcripts, self._report_one, self._token)
         self.presence = (
-            None if alone else Presence(database, self.number, json.dumps({"from": self.replica, "all": True}), self._heard)
+            None
+            if alone
+            else Presence(database, self.number, json.dumps({"from": self.replica, "all": True}), self._heard)
         )
         self._leases: dict[str, int] = {}
         self._background: list[asyncio.Task[None]] = []
@@ -79,17 +81,24 @@ class Engine:
         )
         await asyncio.to_thread(database.open)
         engine = cls(settings, database)
-        if engine.presence:
-            await engine.presence.open()
-            engine._spawn(engine.presence.listen())
-        await engine._learn_leases()
-        await engine._take_over()
-        engine.llm.start()
-        await engine._match([LLM_QUEUE])
-        engine._spawn(engine.sweeper.run())
-        if engine.presence:
-            engine._spawn(engine._watch())
+        try:
+            await engine._begin()
+        except BaseException:
+            await engine.close()
+            raise
         return engine
+
+    async def _begin(self) -> None:
+        if self.presence:
+            await self.presence.open()
+            self._spawn(self.presence.listen())
+        await self._learn_leases()
+        await self._take_over()
+        self.llm.start()
+        await self._match([LLM_QUEUE])
+        self._spawn(self.sweeper.run())
+        if self.presence:
+            self._spawn(self._watch())
 
     async def ping(self) -> None:
         """Unavailable if the database does not answer."""
@@ -137,6 +146,8 @@ class Engine:
         self._check(spec)
         if not str(input.get("prompt") or "").strip() and not input.get("context"):
             raise BadInput("an execution needs a prompt or a context")
+        if not isinstance(input.get("context") or {}, dict):
+            raise BadInput("the context of an execution is a JSON object")
         if input.get("media"):
             raise NotImplementedHere("media inputs are not built in this version")
         meta = Meta(
@@ -165,9 +176,9 @@ class Engine:
         self.pollers.enter(poller)
         try:
             await self._match(self.pollers.may_be_ready(wants))
-            deadline = now_ms() + wait_ms
-            while not got and not self.draining and (left := deadline - now_ms()) > 0:
-                await _wait(woken, min(left, 5_000) / 1000)
+            deadline = _seconds() + wait_ms / 1000
+            while not got and not self.draining and (left := deadline - _seconds()) > 0:
+                await _wait(woken, min(left, LOOK_SECONDS))
                 if not got:
                     await self._match(self.pollers.may_be_ready(wants))
         except BaseException:
@@ -202,9 +213,7 @@ class Engine:
         if lines:
             await self._write(lambda txn: definitions.write_log(txn.connection, tree, number, txn.at, lines))
 
-    async def respond(
-        self, execution: str, answer: dict[str, Any], *, request_id: str = "", by: str = ""
-    ) -> Receipt:
+    async def respond(self, execution: str, answer: dict[str, Any], *, request_id: str = "", by: str = "") -> Receipt:
         """A person's answer. Conflict if nothing waits for one."""
         command = commands.Respond(
             trees=_tree(execution), execution=execution, answer=_answer(answer), request=request_id, by=by
@@ -313,7 +322,10 @@ class Engine:
             while not feed.ended:
                 if not await subscription.wait(HEARTBEAT_SECONDS):
                     yield None
-                    continue
+                    if self.database.is_sqlite:
+                        continue
+                    # Another replica's notification may have been lost.
+                    subscription.put(None)
                 async for item in self._news(feed, tree, *subscription.take()):
                     if item.get("id", after + 1) > after:
                         yield item
@@ -337,15 +349,15 @@ class Engine:
     async def wait(self, execution: str, wait_ms: int) -> None:
         """Return when the execution has ended, or after `wait_ms`."""
         tree, _ = split_execution(execution)
-        deadline = now_ms() + wait_ms
+        deadline = _seconds() + wait_ms / 1000
         with self.hub.subscribe(tree) as subscription:
-            while not (await self.reads.row(execution)).ended_at and (left := deadline - now_ms()) > 0:
-                await self._ending(subscription, min(left, 5_000) / 1000)
+            while not (await self.reads.row(execution)).ended_at and (left := deadline - _seconds()) > 0:
+                await self._ending(subscription, min(left, LOOK_SECONDS))
 
     async def _ending(self, subscription: Any, seconds: float) -> None:
         """Wait until something that may be an ending came."""
-        until = now_ms() + seconds * 1000
-        while (left := (until - now_ms()) / 1000) > 0 and await subscription.wait(left):
+        until = _seconds() + seconds
+        while (left := until - _seconds()) > 0 and await subscription.wait(left):
             items, missed = subscription.take()
             ends = any(isinstance(event.fact, e.ENDINGS) for item in items if isinstance(item, list) for event in item)
             if missed or ends:
@@ -369,9 +381,7 @@ class Engine:
 
     async def _report_one(self, report: Report) -> Receipt:
         tree, _ = split_task(report.task_id)
-        receipt = await self.writer.do(
-            commands.Land(trees=(tree,), report=report, fact=commands.reported)
-        )
+        receipt = await self.writer.do(commands.Land(trees=(tree,), report=report, fact=commands.reported))
         if report.logs:
             await self.log(report.task_id, report.logs)
         return receipt
@@ -379,9 +389,7 @@ class Engine:
     async def _control(
         self, execution: str, facts: Callable[[Held, Run], commands.Facts], *, whole: bool = False
     ) -> None:
-        await self.writer.do(
-            commands.Control(trees=_tree(execution), execution=execution, facts=facts, whole=whole)
-        )
+        await self.writer.do(commands.Control(trees=_tree(execution), execution=execution, facts=facts, whole=whole))
 
     async def _write(self, work: Callable[[Any], Any]) -> Any:
         return await self.writer.do(commands.Write(work=work))
@@ -408,10 +416,8 @@ class Engine:
             self.transcripts.follow(held, events)
             self.hub.publish(held.meta.tree, events)
             for event in events:
-                if isinstance(event.fact, e.SETTLEMENTS):
-                    self.llm.cancel(task_id(held.meta.tree, event.fact.task)) if not isinstance(
-                        event.fact, e.TaskCompleted
-                    ) else None
+                if isinstance(event.fact, GIVEN_UP):
+                    self.llm.cancel(task_id(held.meta.tree, event.fact.task))
         by_poller: dict[Poller, list[TaskView]] = {}
         for poller, view in news.deliveries:
             by_poller.setdefault(poller, []).append(view)
@@ -431,7 +437,7 @@ class Engine:
 
     def _heard(self, payload: str | None) -> None:
         """Another server has committed something, or notifications were lost."""
-        notice = json.loads(payload) if payload else {"all": True}
+        notice: dict[str, Any] = json.loads(payload) if payload else {"all": True}
         if notice.get("from") == self.replica:
             return
         self.writer.alone = False
@@ -468,7 +474,7 @@ class Engine:
         for owner in await self.reads.query(lambda c: queue.owners(c, OWNER)):
             if int(owner.removeprefix(OWNER)) in alive:
                 continue
-            keys = await self.reads.query(lambda c, owner=owner: queue.held_by(c, owner))
+            keys = await self.reads.query(partial(queue.held_by, owner=owner))
             for some in _chunks(keys, 200):
                 trees = tuple({tree for tree, _ in some})
                 await self.writer.do(commands.TakeOver(trees=trees, owner=owner, tasks=some))
@@ -491,6 +497,11 @@ class Engine:
         self._background.remove(task)
         if not task.cancelled() and (problem := task.exception()):
             log.error("background work failed", exc_info=problem)
+
+
+def _seconds() -> float:
+    """A clock to wait by, which goes on when the one on the wall is set back."""
+    return asyncio.get_running_loop().time()
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
@@ -517,7 +528,7 @@ def _clean(text: str) -> str:
 
 def _answer(answer: Any) -> dict[str, Any]:
     if not isinstance(answer, dict):
-        raise BadInput("an answer is a JSON object such as {\"approved\": true}")
+        raise BadInput('an answer is a JSON object such as {"approved": true}')
     return answer
 
 
