@@ -9,13 +9,15 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, make_url
 
 from agentspan.errors import StoreProblem, Unavailable
 from agentspan.store.migrations import HEAD
+
+T = TypeVar("T")
 
 BUSY_MS = 5_000
 CONNECT_SECONDS = 5
@@ -40,6 +42,14 @@ class Database:
         """Lock the database against a second server (SQLite) and refuse a schema that is not this version's."""
         if self.path:
             self._lock = lock_file(self.path.with_name(self.path.name + ".lock"), self.path)
+        try:
+            self._fit()
+        except BaseException:
+            self.close()
+            raise
+
+    def _fit(self) -> None:
+        """Make the schema of an empty database; StoreProblem for one that is not this version's."""
         try:
             with self.writing.connect() as connection:
                 found = revision(connection)
@@ -176,7 +186,7 @@ ADVICE = {
 }
 
 
-def unavailable(work: Callable[[], Any]) -> Any:
+def unavailable(work: Callable[[], T]) -> T:
     """Run `work`; a database that is away or full becomes Unavailable."""
     try:
         return work()
