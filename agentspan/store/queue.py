@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
 from agentspan.store import tables as t
 from agentspan.store.ledger import Lease
@@ -12,11 +12,18 @@ from agentspan.store.ledger import Lease
 Key = tuple[str, int]
 
 
-def claim(connection: Connection, queue: str, domain: str, count: int, lease: Lease, at: int) -> Sequence[Row[Any]]:
+def claim(connection: Connection, queue: str, domain: str, count: int, lease: Lease, at: int) -> Sequence[Any]:
     """Take up to `count` ready tasks of a queue: highest priority first, then the longest available."""
     return connection.execute(
         CLAIM,
-        {"the_queue": queue, "the_domain": domain, "count": count, "the_owner": lease.owner, "at": at, "lease": lease.lease_ms},
+        {
+            "the_queue": queue,
+            "the_domain": domain,
+            "count": count,
+            "the_owner": lease.owner,
+            "at": at,
+            "lease": lease.lease_ms,
+        },
     ).all()
 
 
@@ -34,7 +41,7 @@ def release(connection: Connection, tasks: Iterable[Key], available_at: int) -> 
     return [(row.queue, row.domain) for row in rows]
 
 
-def find(connection: Connection, tasks: Iterable[Key]) -> dict[Key, Row[Any]]:
+def find(connection: Connection, tasks: Iterable[Key]) -> dict[Key, Any]:
     """The rows of open tasks."""
     keys = list(tasks)
     rows = connection.execute(FIND, {"keys": keys}) if keys else ()
@@ -51,12 +58,12 @@ def owners(connection: Connection, prefix: str) -> list[str]:
     return [row.owner for row in connection.execute(OWNERS, {"prefix": f"{prefix}%"})]
 
 
-def due(connection: Connection, now: int, limit: int) -> Sequence[Row[Any]]:
+def due(connection: Connection, now: int, limit: int) -> Sequence[Any]:
     """Open tasks with a deadline that has passed."""
     return connection.execute(DUE, {"now": now, "limit": limit}).all()
 
 
-def due_executions(connection: Connection, now: int, limit: int) -> Sequence[Row[Any]]:
+def due_executions(connection: Connection, now: int, limit: int) -> Sequence[Any]:
     """Executions whose total time is over."""
     return connection.execute(DUE_EXECUTIONS, {"now": now, "limit": limit}).all()
 
@@ -78,7 +85,7 @@ def newly_available(connection: Connection, since: int, now: int) -> list[tuple[
 
 
 _key = sa.tuple_(t.tasks.c.tree, t.tasks.c.number)
-_keys = sa.bindparam("keys", expanding=True)
+_keys: Any = sa.bindparam("keys", expanding=True)
 _ready = t.tasks.c.status == "SCHEDULED"
 _leased = t.tasks.c.status == "IN_PROGRESS"
 
@@ -139,12 +146,15 @@ EXTEND = (
     )
     .returning(t.tasks.c.tree, t.tasks.c.number)
 )
+_available = sa.bindparam("the_available_at", type_=sa.BigInteger)
+# It waits for a worker again, and may wait as long as it might the first time.
+_start_by = sa.case((t.tasks.c.start_by > 0, t.tasks.c.start_by - t.tasks.c.available_at + _available), else_=0)
 RELEASE = (
     sa.update(t.tasks)
     .where(t.tasks.c.tree == _theirs.c.tree, t.tasks.c.number == _theirs.c.number)
     .values(
-        status="SCHEDULED", owner="", leased_at=0, lease_until=0, finish_by=0, due_at=0,
-        available_at=sa.bindparam("the_available_at", type_=sa.BigInteger),
+        status="SCHEDULED", owner="", leased_at=0, lease_until=0, finish_by=0, start_by=_start_by, due_at=_start_by,
+        available_at=_available,
     )
     .returning(t.tasks.c.queue, t.tasks.c.domain)
 )  # fmt: skip
@@ -153,9 +163,7 @@ HELD_BY = sa.select(t.tasks.c.tree, t.tasks.c.number).where(_leased, t.tasks.c.o
 OWNERS = sa.select(t.tasks.c.owner).distinct().where(_leased, t.tasks.c.owner.like(sa.bindparam("prefix")))
 _now = sa.bindparam("now", type_=sa.BigInteger)
 _limit = sa.bindparam("limit", type_=sa.Integer)
-DUE = (
-    sa.select(t.tasks).where(t.tasks.c.due_at > 0, t.tasks.c.due_at <= _now).order_by(t.tasks.c.due_at).limit(_limit)
-)
+DUE = sa.select(t.tasks).where(t.tasks.c.due_at > 0, t.tasks.c.due_at <= _now).order_by(t.tasks.c.due_at).limit(_limit)
 DUE_EXECUTIONS = (
     sa.select(t.executions.c.tree, t.executions.c.number)
     .where(t.executions.c.due_at > 0, t.executions.c.due_at <= _now)
