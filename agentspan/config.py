@@ -41,7 +41,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     first_token_seconds: float = 60
     idle_seconds: float = 60
     total_seconds: float = 600
-    model_retries: int = 3
     log_level: str = "INFO"
     sources: dict[str, str]
 
@@ -389,7 +388,6 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("first_token_seconds", ("AGENTSPAN_FIRST_TOKEN_SECONDS",), _seconds, _SECONDS),
     Setting("idle_seconds", ("AGENTSPAN_IDLE_SECONDS",), _seconds, _SECONDS),
     Setting("total_seconds", ("AGENTSPAN_TOTAL_SECONDS",), _seconds, _SECONDS),
-    Setting("model_retries", ("AGENTSPAN_MODEL_RETRIES",), _whole(0, 100), "a whole number from 0 to 100"),
     Setting("scripts_path", ("AGENTSPAN_SCRIPTS",), _path, "a file or a folder with scripted models"),
     Setting(
         "log_level",

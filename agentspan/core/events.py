@@ -33,7 +33,7 @@ class Fact(Struct, frozen=True, omit_defaults=True, tag_field="type"):
     """One thing that happened."""
 
 
-class ExecutionStarted(Fact, tag=True):
+class ExecutionStarted(Fact, frozen=True, tag=True):
     """`input` of a root: {prompt, context?, session_id?}. A child has none: its prompt is the root's, and `after`.
 
     `signal` is the event of the signal that is in force when a child starts.
@@ -46,19 +46,19 @@ class ExecutionStarted(Fact, tag=True):
     signal: int = 0
 
 
-class ExecutionPaused(Fact, tag=True):
+class ExecutionPaused(Fact, frozen=True, tag=True):
     pass
 
 
-class ExecutionResumed(Fact, tag=True):
+class ExecutionResumed(Fact, frozen=True, tag=True):
     pass
 
 
-class ExecutionRetried(Fact, tag=True):
+class ExecutionRetried(Fact, frozen=True, tag=True):
     """An ended execution goes on from the point where it failed."""
 
 
-class ExecutionForked(Fact, tag=True):
+class ExecutionForked(Fact, frozen=True, tag=True):
     """The history up to here is a prefix of another tree's, with edits."""
 
     tree: str
@@ -66,24 +66,24 @@ class ExecutionForked(Fact, tag=True):
     edits: tuple[str, ...] = ()
 
 
-class ExecutionCompleted(Fact, tag=True):
+class ExecutionCompleted(Fact, frozen=True, tag=True):
     finish_reason: str
     result: Result = Result()
 
 
-class ExecutionFailed(Fact, tag=True):
+class ExecutionFailed(Fact, frozen=True, tag=True):
     reason: str
 
 
-class ExecutionTimedOut(Fact, tag=True):
+class ExecutionTimedOut(Fact, frozen=True, tag=True):
     reason: str
 
 
-class ExecutionTerminated(Fact, tag=True):
+class ExecutionTerminated(Fact, frozen=True, tag=True):
     reason: str
 
 
-class TaskScheduled(Fact, tag=True):
+class TaskScheduled(Fact, frozen=True, tag=True):
     """Both the order and the record of one attempt.
 
     `slot` is where its result goes: "think", "call.2", "approve.2", "agent.0". `source` is the event that holds the
@@ -109,7 +109,7 @@ class TaskScheduled(Fact, tag=True):
         return int(self.slot.partition(".")[2] or 0)
 
 
-class TaskCompleted(Fact, tag=True):
+class TaskCompleted(Fact, frozen=True, tag=True):
     """`output` is what the worker reported; a sub-agent's has none and points to its `result`."""
 
     task: int
@@ -119,7 +119,7 @@ class TaskCompleted(Fact, tag=True):
     started_at: int = 0
 
 
-class TaskFailed(Fact, tag=True):
+class TaskFailed(Fact, frozen=True, tag=True):
     """`terminal`: no other attempt can succeed. `retry_after_ms`: the least time to wait, by the provider's word."""
 
     task: int
@@ -130,7 +130,7 @@ class TaskFailed(Fact, tag=True):
     started_at: int = 0
 
 
-class TaskTimedOut(Fact, tag=True):
+class TaskTimedOut(Fact, frozen=True, tag=True):
     """`limit` is what ran out: start, attempt, lease (its worker went silent) or server (its server died)."""
 
     task: int
@@ -139,12 +139,12 @@ class TaskTimedOut(Fact, tag=True):
     started_at: int = 0
 
 
-class TaskCanceled(Fact, tag=True):
+class TaskCanceled(Fact, frozen=True, tag=True):
     task: int
     reason: str = ""
 
 
-class CallRefused(Fact, tag=True):
+class CallRefused(Fact, frozen=True, tag=True):
     """A call that no worker will see: `cause` is unknown_tool, bad_arguments, rejected or stopped."""
 
     turn: int
@@ -153,13 +153,13 @@ class CallRefused(Fact, tag=True):
     detail: str = ""
 
 
-class SignalReceived(Fact, tag=True):
+class SignalReceived(Fact, frozen=True, tag=True):
     """Text that the model sees in each turn until the next signal; "" clears it."""
 
     message: str
 
 
-class StopRequested(Fact, tag=True):
+class StopRequested(Fact, frozen=True, tag=True):
     """End gracefully: finish what runs, ask nothing new."""
 
 

@@ -59,5 +59,6 @@ def _with_output(event: e.Event, output: Any) -> e.Event:
         raise BadInput(f"event {event.seq} has no output to edit; fork at the event of an answer or a tool's result")
     value = output if isinstance(output, dict) else {"result": output}
     if event.fact.output and "content" in event.fact.output and "content" not in value:
-        value = {"content": output if isinstance(output, str) else str(output.get("result", output)), "finish_reason": "stop"}
+        content = output if isinstance(output, str) else str(output.get("result", output))
+        value = {"content": content, "finish_reason": "stop"}
     return replace(event, fact=replace(event.fact, output=value))

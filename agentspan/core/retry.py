@@ -24,7 +24,8 @@ def again(fault: Fault, seed: str) -> TaskScheduled | None:
 
 def delay_ms(policy: RetryPolicy, attempt: int, seed: str) -> int:
     """Milliseconds before attempt `attempt` (from 1), jitter included; the same seed draws the same jitter."""
-    delay = policy.delay_ms * {"fixed": 1, "linear": attempt, "exponential": 2 ** (attempt - 1)}[policy.back_off]
+    factors: dict[str, int] = {"fixed": 1, "linear": attempt, "exponential": 2 ** (attempt - 1)}
+    delay = policy.delay_ms * factors[policy.back_off]
     if policy.max_delay_ms:
         delay = min(delay, policy.max_delay_ms)
     return delay + chance(seed, policy.jitter_ms + 1)

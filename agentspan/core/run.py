@@ -119,7 +119,8 @@ def evolve(run: Run, event: e.Event) -> Run:
         case e.TaskFailed():
             return _fault(run, fact.task, fact.error, terminal=fact.terminal, retry_after_ms=fact.retry_after_ms)
         case e.TaskTimedOut():
-            return _fault(run, fact.task, TIME_OUTS[fact.limit], lost=fact.limit in LOSSES, terminal=fact.limit == "start")
+            lost, never_taken = fact.limit in LOSSES, fact.limit == "start"
+            return _fault(run, fact.task, TIME_OUTS[fact.limit], lost=lost, terminal=never_taken)
         case e.TaskCanceled():
             return _canceled(run, fact)
         case e.CallRefused():

@@ -4,13 +4,19 @@ Decided per call, not per barrier: an approval or a retry of one call holds back
 """
 
 from agentspan.core import retry
-from agentspan.core.events import CallRefused, ExecutionCompleted, ExecutionFailed, Fact, Result, TaskCanceled, TaskScheduled
+from agentspan.core.events import (
+    CallRefused,
+    ExecutionCompleted,
+    ExecutionFailed,
+    Fact,
+    Result,
+    TaskCanceled,
+    TaskScheduled,
+)
 from agentspan.core.run import Call, Run
 from agentspan.core.states import CallState, Kind, Purpose
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.policy import MODEL_RETRY
-
-APPROVAL_TASK = "approval"
 
 
 def turn(spec: AgentSpec, run: Run, seed: str) -> list[Fact]:
@@ -58,7 +64,8 @@ def _first(spec: AgentSpec, run: Run, index: int, call: Call) -> Fact:
     tool = spec.tool(call.name)
     if tool is None:
         names = ", ".join(each.name for each in spec.tools) or "none"
-        return CallRefused(run.turn, index, "unknown_tool", f"there is no tool named {call.name!r}; the tools are: {names}")
+        problem = f"there is no tool named {call.name!r}; the tools are: {names}"
+        return CallRefused(run.turn, index, "unknown_tool", problem)
     if not call.valid:
         return CallRefused(run.turn, index, "bad_arguments", f"the arguments of {call.name} are not a JSON object")
     if tool.approval_required:

@@ -191,9 +191,7 @@ class Match(Ask, kw_only=True):
         facts = transaction.facts(source for source in sources if source[1])
         for (row, held), run, order, source in zip(shown, runs, orders, sources, strict=True):
             given = showing.arguments(order, facts.get(source))
-            view = showing.scheduled(
-                held.meta, held.spec.at(run.path), run, row.number, order, given, row.scheduled_at
-            )
+            view = showing.scheduled(held.meta, held.spec.at(run.path), run, row.number, order, given, row.scheduled_at)
             desk.hand(poller, showing.taken(view, lease, transaction.at), row.attempt_ms)
 
 

@@ -200,7 +200,7 @@ class Engine:
         keys = [split_task(name) for name in task_ids]
         length = int(self.settings.lease_seconds * 1000) if lease_ms is None else lease_ms
         held = await self.writer.do(commands.Extend(tasks=keys, worker=worker, lease_ms=length))
-        names = {key: name for key, name in zip(keys, task_ids, strict=True)}
+        names = dict(zip(keys, task_ids, strict=True))
         return [names[key] for key in keys if key in held], [names[key] for key in keys if key not in held]
 
     async def postpone(self, task_id: str, worker: str, after_ms: int) -> Receipt:

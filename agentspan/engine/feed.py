@@ -87,7 +87,13 @@ class Feed:
                 last = event.execution == self.execution
                 self.ended = self.ended or last
                 return [
-                    {"type": "error", "content": fact.reason, "toolName": "workflow", "final": last, "status": str(run.status)}
+                    {
+                        "type": "error",
+                        "content": fact.reason,
+                        "toolName": "workflow",
+                        "final": last,
+                        "status": str(run.status),
+                    }
                 ]
             case e.ExecutionRetried():
                 self.ended = self.ended and event.execution != self.execution
@@ -103,7 +109,9 @@ class Feed:
             case e.CallRefused():
                 call = transcript.call_id(fact.turn, fact.index)
                 problem = {"error": fact.detail or transcript.REFUSALS[fact.cause]}
-                return [{"type": "tool_result", "toolName": run.calls[fact.index].name, "callId": call, "result": problem}]
+                return [
+                    {"type": "tool_result", "toolName": run.calls[fact.index].name, "callId": call, "result": problem}
+                ]
             case (
                 e.ExecutionResumed()
                 | e.ExecutionForked()
@@ -120,16 +128,21 @@ class Feed:
         name = {"taskId": task_id(self.tree, event.seq)}
         match order.purpose:
             case Purpose.THINK:
-                return [{"type": "thinking", "content": f"{agent.name}_llm", "attempt": order.attempt + order.lost, **name}]
+                return [
+                    {"type": "thinking", "content": f"{agent.name}_llm", "attempt": order.attempt + order.lost, **name}
+                ]
             case Purpose.ACT if order.attempt + order.lost == 0:
                 given = self._arguments(order)
                 call = transcript.call_id(order.turn, order.index)
                 return [{"type": "tool_call", "toolName": order.name, "args": given, "callId": call, **name}]
             case Purpose.APPROVE:
                 pending = {
-                    "taskRefName": showing.reference(agent, order), "requestId": name["taskId"], "tool_name": order.name,
-                    "parameters": self._arguments(order), "response_schema": showing.RESPONSE_SCHEMA,
-                }  # fmt: skip
+                    "taskRefName": showing.reference(agent, order),
+                    "requestId": name["taskId"],
+                    "tool_name": order.name,
+                    "parameters": self._arguments(order),
+                    "response_schema": showing.RESPONSE_SCHEMA,
+                }
                 return [{"type": "waiting", "pendingTool": pending, **name}]
         return []
 

@@ -58,7 +58,9 @@ class Sweeper:
         commands = [Expire(trees=(row.tree,), task=(row.tree, row.number)) for row in tasks]
         endings = [ExpireExecution(trees=(row.tree,), execution=(row.tree, row.number)) for row in ended]
         await asyncio.gather(*(self.writer.do(each) for each in commands), *(self.writer.do(each) for each in endings))
-        available = [Want(*each) for each in await self.reads.query(lambda c: queue.newly_available(c, self._seen, now))]
+        available = [
+            Want(*each) for each in await self.reads.query(lambda c: queue.newly_available(c, self._seen, now))
+        ]
         self._seen = now
         for want in available:
             self.pollers.put(want)

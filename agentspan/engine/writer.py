@@ -128,7 +128,8 @@ class Writer:
                 raise Unavailable("the server is shutting down")
             self._asked.append(asked)
             self._wake.notify()
-        return await asked.answer
+        answer: T = await asked.answer
+        return answer
 
     def stop(self) -> None:
         """Finish what was asked, then end the thread."""

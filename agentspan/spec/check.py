@@ -50,8 +50,8 @@ def problems(spec: AgentSpec) -> Iterator[str]:
 
 
 def check_schemas(spec: AgentSpec) -> None:
-    """Raise InvalidSpec for a tool whose inputSchema is not JSON Schema of an object (server side: needs jsonschema)."""
-    import jsonschema
+    """Raise InvalidSpec for a tool whose inputSchema is not JSON Schema of an object. Server side: needs jsonschema."""
+    import jsonschema  # type: ignore[import-untyped]
 
     for tool in (tool for tool in spec.tools if tool.input_schema):
         where = f"agent {spec.name!r}, tool {tool.name!r}: inputSchema"
@@ -79,7 +79,9 @@ def _strategy(spec: AgentSpec) -> bool:
 
 
 UNBUILT: dict[str, Callable[[AgentSpec], Any]] = {
-    "a reference to an agent deployed elsewhere (external, or no model)": lambda s: s.external or not (s.model or s.agents),
+    "a reference to an agent deployed elsewhere (external, or no model)": lambda s: (
+        s.external or not (s.model or s.agents)
+    ),
     "a strategy other than sequential and parallel": _strategy,
     "tools beside sub-agents": lambda s: s.agents and s.tools,
     "tools that are no functions": lambda s: [t for t in s.tools if t.tool_type not in BUILT_TOOL_TYPES],

@@ -47,7 +47,7 @@ def _run(connection: Connection, statement: Any, rows: Rows) -> None:
 @cache
 def _insert(table: sa.Table, names: tuple[str, ...], dialect: str, ignore: bool) -> Any:
     if dialect == "sqlite":
-        values = {name: sa.bindparam(f"v_{name}") for name in names}
+        values: dict[str, Any] = {name: sa.bindparam(f"v_{name}") for name in names}
         statement: Any = sqlite.insert(table).values(values)
     else:
         given = _given(table, names)
@@ -79,6 +79,8 @@ def _source(table: sa.Table, names: tuple[str, ...], dialect: str) -> dict[str, 
 
 
 def _given(table: sa.Table, names: tuple[str, ...]) -> Any:
-    arrays = [sa.cast(sa.bindparam(f"v_{name}", type_=ARRAY(table.c[name].type)), ARRAY(table.c[name].type)) for name in names]
+    arrays = [
+        sa.cast(sa.bindparam(f"v_{name}", type_=ARRAY(table.c[name].type)), ARRAY(table.c[name].type)) for name in names
+    ]
     columns = [sa.column(name, table.c[name].type) for name in names]
     return sa.func.unnest(*arrays).table_valued(*columns, name="given").render_derived()

@@ -18,7 +18,7 @@ PAYLOADS: dict[type[e.Fact], str] = {
 
 EMPTY: dict[type[e.Fact], Any] = {e.TaskFailed: "", e.SignalReceived: ""}
 
-_fact = msgspec.json.Decoder(e.AnyFact)
+_fact: msgspec.json.Decoder[e.AnyFact] = msgspec.json.Decoder(e.AnyFact)
 
 
 def encode(fact: e.AnyFact, limit: int) -> tuple[bytes, str | None, bytes | None]:
@@ -37,4 +37,7 @@ def encode(fact: e.AnyFact, limit: int) -> tuple[bytes, str | None, bytes | None
 def decode(data: bytes, blob: bytes | None = None) -> e.AnyFact:
     """The fact of `encode`."""
     fact = _fact.decode(data)
-    return fact if blob is None else replace(fact, **{PAYLOADS[type(fact)]: msgspec.json.decode(blob)})
+    if blob is None:
+        return fact
+    whole: e.AnyFact = replace(fact, **{PAYLOADS[type(fact)]: msgspec.json.decode(blob)})
+    return whole

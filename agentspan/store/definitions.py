@@ -50,7 +50,7 @@ def undeploy(connection: Connection, name: str, version: int | None) -> int:
     return connection.execute(statement).rowcount
 
 
-def definition(connection: Connection, name: str, version: int | None) -> sa.Row[Any] | None:
+def definition(connection: Connection, name: str, version: int | None) -> Any:
     """name, version, created_at, digest and data of a deployed agent."""
     statement = DEFINITIONS.where(t.definitions.c.name == name)
     if version is not None:
@@ -58,7 +58,7 @@ def definition(connection: Connection, name: str, version: int | None) -> sa.Row
     return connection.execute(statement.order_by(t.definitions.c.version.desc()).limit(1)).first()
 
 
-def all_definitions(connection: Connection) -> Sequence[sa.Row[Any]]:
+def all_definitions(connection: Connection) -> Sequence[Any]:
     return connection.execute(DEFINITIONS.order_by(t.definitions.c.name, t.definitions.c.version)).all()
 
 
@@ -93,9 +93,7 @@ def _insert(connection: Connection, table: sa.Table) -> Any:
     return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
 
 
-KEY = sa.select(t.starts.c.tree).where(
-    t.starts.c.agent == sa.bindparam("agent"), t.starts.c.key == sa.bindparam("key")
-)
+KEY = sa.select(t.starts.c.tree).where(t.starts.c.agent == sa.bindparam("agent"), t.starts.c.key == sa.bindparam("key"))
 EXECUTION = sa.select(t.executions.c.number).where(
     t.executions.c.tree == sa.bindparam("tree"), t.executions.c.number == sa.bindparam("number")
 )

@@ -75,7 +75,9 @@ class Ledger:
         self.cache: OrderedDict[str, Held] = OrderedDict()
         self._specs: OrderedDict[str, AgentSpec] = OrderedDict()
 
-    def commit(self, work: Callable[["Transaction"], None], notice: Callable[["Transaction"], str | None]) -> "Transaction":
+    def commit(
+        self, work: Callable[["Transaction"], None], notice: Callable[["Transaction"], str | None]
+    ) -> "Transaction":
         """Do `work` in one transaction. On PostgreSQL `notice` gives the one notification that goes with the commit.
 
         Unavailable if the database is away or full; nothing has happened then.
@@ -86,13 +88,14 @@ class Ledger:
             self.cache.clear()
             raise
 
-    def _commit(self, work: Callable[["Transaction"], None], notice: Callable[["Transaction"], str | None]) -> "Transaction":
-        with self.database.writing.connect() as connection:
-            with connection.begin():
-                transaction = Transaction(self, connection, now_ms())
-                work(transaction)
-                if not self.database.is_sqlite and (payload := notice(transaction)):
-                    connection.execute(NOTIFY, {"channel": CHANNEL, "payload": payload})
+    def _commit(
+        self, work: Callable[["Transaction"], None], notice: Callable[["Transaction"], str | None]
+    ) -> "Transaction":
+        with self.database.writing.connect() as connection, connection.begin():
+            transaction = Transaction(self, connection, now_ms())
+            work(transaction)
+            if not self.database.is_sqlite and (payload := notice(transaction)):
+                connection.execute(NOTIFY, {"channel": CHANNEL, "payload": payload})
         self._keep(transaction.held[name] for name in transaction.events)
         for digest, spec in transaction.new_specs.items():
             self.learn(digest, spec)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from msgspec import Struct
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
 from agentspan.clock import now_ms
 from agentspan.core import events as e
@@ -48,7 +48,7 @@ class Scene(Struct, frozen=True):
     meta: Meta
     root: AgentSpec
     run: Run
-    row: Row[Any]
+    row: Any
     seq: int
 
     @property
@@ -165,9 +165,9 @@ class Reads:
             else None,
         ]
         where = [each for each in wanted if each is not None]
-        column, _, direction = sort.partition(":")
-        order = SORTABLE.get(column, x.started_at)
-        order = order.asc() if direction.upper() == "ASC" else order.desc()
+        name, _, direction = sort.partition(":")
+        column = SORTABLE.get(name, x.started_at)
+        order = column.asc() if direction.upper() == "ASC" else column.desc()
         source = t.executions.join(t.trees, t.trees.c.tree == x.tree)
         count = sa.select(sa.func.count()).select_from(source if correlation_id else t.executions).where(*where)
         page = sa.select(*ROW).select_from(source).where(*where).order_by(order, x.tree, x.number)
@@ -372,7 +372,7 @@ class Reads:
             )  # fmt: skip
         return found
 
-    def _open(self, connection: Connection, name: str, where: Any) -> list[Row[Any]]:
+    def _open(self, connection: Connection, name: str, where: Any) -> list[Any]:
         """Rows of open tasks, of an execution and below it if a name is given."""
         statement = sa.select(t.tasks).where(where).order_by(t.tasks.c.scheduled_at, t.tasks.c.number)
         if not name:
@@ -388,7 +388,7 @@ def names(spec: AgentSpec, path: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(spec.at(path[: depth + 1]).name for depth in range(len(path)))
 
 
-def line(row: Row[Any]) -> ExecutionRow:
+def line(row: Any) -> ExecutionRow:
     return ExecutionRow(
         execution_id=execution_id(row.tree, row.number), root_id=row.tree, agent_name=row.agent, status=row.status,
         started_at=row.started_at, updated_at=row.updated_at, ended_at=row.ended_at, version=row.version,

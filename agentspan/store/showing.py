@@ -83,7 +83,12 @@ def scheduled(
 def taken(view: TaskView, lease: Lease, at: int) -> TaskView:
     """The same attempt, leased now."""
     return replace(
-        view, status="IN_PROGRESS", worker=lease.owner, started_at=at, lease_ms=lease.lease_ms, poll_count=view.poll_count + 1
+        view,
+        status="IN_PROGRESS",
+        worker=lease.owner,
+        started_at=at,
+        lease_ms=lease.lease_ms,
+        poll_count=view.poll_count + 1,
     )
 
 

@@ -11,7 +11,8 @@ class TaskView(Struct, frozen=True, kw_only=True):
     """One attempt of a task. `input` holds a tool's arguments; `attempt` counts from 0 over retries and losses.
 
     `ref` is the task's name within the execution (`call_2_0` is the first call of turn 2) and the same in each attempt.
-    `kind` is llm, worker, human or agent; `purpose` think, act, approve or speak. `child_id` is a sub-agent's execution.
+    `kind` is llm, worker, human or agent; `purpose` think, act, approve or speak. `child_id` is a sub-agent's
+    execution.
     """
 
     task_id: str

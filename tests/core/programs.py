@@ -59,13 +59,17 @@ class Program:
     def step(self) -> None:
         match self.tape.below(16):
             case 0:
-                self.commit([(n, e.ExecutionPaused()) for n in self.tree.below(ROOT) if self.status(n) is Status.RUNNING])
+                self.commit(
+                    [(n, e.ExecutionPaused()) for n in self.tree.below(ROOT) if self.status(n) is Status.RUNNING]
+                )
             case 1 | 2:
                 self.resume()
             case 3:
                 self.repeat()
             case 4:
-                self.commit([(n, e.SignalReceived("hurry")) for n in self.tree.below(ROOT) if not self.tree.runs[n].ended])
+                self.commit(
+                    [(n, e.SignalReceived("hurry")) for n in self.tree.below(ROOT) if not self.tree.runs[n].ended]
+                )
             case 5 if self.tape.below(4) == 0:
                 self.commit([(n, e.StopRequested()) for n in self.tree.below(ROOT) if not self.tree.runs[n].ended])
             case 6 if self.tape.below(4) == 0:
@@ -129,11 +133,19 @@ class Program:
     def answer(self) -> e.Json:
         names = ("look", "pay", "once", "nothing")
         calls = [
-            {"name": names[self.tape.below(4)], **({"raw": "{"} if self.tape.below(6) == 5 else {"arguments": {"i": i}})}
+            {
+                "name": names[self.tape.below(4)],
+                **({"raw": "{"} if self.tape.below(6) == 5 else {"arguments": {"i": i}}),
+            }
             for i in range((0, 0, 1, 1, 2, 3)[self.tape.below(6)])
         ]
         finish = "length" if self.tape.below(8) == 7 else "stop"
-        return {"content": "well" if self.tape.below(3) else "", "tool_calls": calls, "finish_reason": finish, "cost": None}
+        return {
+            "content": "well" if self.tape.below(3) else "",
+            "tool_calls": calls,
+            "finish_reason": finish,
+            "cost": None,
+        }
 
     def settle(self) -> None:
         """Let everything end well: resume, then complete whatever is open."""
@@ -142,7 +154,7 @@ class Program:
             tasks = self.open_tasks()
             if not tasks:
                 return
-            run, number, order = tasks[0]
+            run, number, _ = tasks[0]
             output = {"content": "done", "finish_reason": "stop", "approved": True, "result": 1, "cost": 0.0}
             self.commit([(run.id, e.TaskCompleted(number, output))])
 

@@ -98,12 +98,13 @@ def assert_legal(messages: list[dict[str, object]]) -> None:
     owed: list[str] = []
     for before, message in zip([None, *messages], messages, strict=False):
         if message["role"] == "tool":
-            assert owed and message["tool_call_id"] == owed.pop(0), "a result without its call, or out of order"
+            assert owed, "a result without its call"
+            assert message["tool_call_id"] == owed.pop(0), "results out of order"
             assert message["content"] != ""
             continue
         assert not owed, "a call without its result"
         if message["role"] == "assistant":
-            assert before is not None and before["role"] in ("user", "tool"), "two answers in a row"
+            assert (before or {}).get("role") in ("user", "tool"), "two answers in a row"
             owed = [call["id"] for call in message.get("tool_calls", [])]  # type: ignore[attr-defined,index]
             assert not seen & set(owed), "a call id used twice"
             seen.update(owed)
@@ -162,11 +163,7 @@ def test_a_retry_reopens_what_failed_and_can_still_end(tape: bytes) -> None:
     root = program.tree.runs[ROOT]
     if root.status is Status.COMPLETED:
         return
-    done = {
-        (event.execution, event.fact.task)
-        for event in program.log
-        if isinstance(event.fact, e.TaskCompleted)
-    }
+    done = {(event.execution, event.fact.task) for event in program.log if isinstance(event.fact, e.TaskCompleted)}
     program.tree = fold("T", program.log)
     program.commit([(ROOT, e.ExecutionRetried())])
     assert program.tree.runs[ROOT].status in (Status.RUNNING, *ENDED)

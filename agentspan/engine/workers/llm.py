@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from agentspan.core.ids import split_execution
@@ -66,9 +67,9 @@ class LlmWorker:
         for view in views:
             call = asyncio.get_running_loop().create_task(self._perform(view))
             self._calls[view.task_id] = call
-            call.add_done_callback(lambda _, task_id=view.task_id: self._done(task_id))
+            call.add_done_callback(partial(self._done, view.task_id))
 
-    def _done(self, task_id: str) -> None:
+    def _done(self, task_id: str, _: asyncio.Task[None]) -> None:
         del self._calls[task_id]
         self.pollers.freed(self.poller)
 
@@ -86,9 +87,7 @@ class LlmWorker:
         try:
             spec, script = await self._transcript(tree, number)
             request = request_of(spec, script.messages(spec), view)
-            answer = await providers.complete(
-                request, self.settings, lambda piece: self.stream(tree, number, piece)
-            )
+            answer = await providers.complete(request, self.settings, lambda piece: self.stream(tree, number, piece))
         except ModelFailure as failure:
             return Report(
                 task_id=view.task_id,
@@ -161,5 +160,3 @@ def output_of(answer: ModelAnswer) -> dict[str, Any]:
         "content": answer.content, **({"tool_calls": calls} if calls else {}), "finish_reason": answer.finish_reason,
         "usage": usage, "cost": answer.cost, "model": answer.model,
     }  # fmt: skip
-
-

@@ -1,5 +1,7 @@
 """The first schema."""
 
+from typing import Any
+
 from alembic import op
 from sqlalchemy import BigInteger, Column, Double, Integer, LargeBinary, String, Text, text
 
@@ -7,20 +9,22 @@ revision = "0001"
 down_revision = None
 
 
-def _number(name: str, kind: type = BigInteger) -> Column:
+def _number(name: str, kind: Any = BigInteger) -> Column[Any]:
     return Column(name, kind, nullable=False, server_default=text("0"))
 
 
-def _word(name: str) -> Column:
+def _word(name: str) -> Column[Any]:
     return Column(name, Text, nullable=False, server_default=text("''"))
 
 
-def _key(name: str, kind: object = BigInteger) -> Column:
+def _key(name: str, kind: Any = BigInteger) -> Column[Any]:
     return Column(name, kind, primary_key=True, autoincrement=False)
 
 
 def upgrade() -> None:
-    op.create_table("specs", _key("digest", String(64)), Column("data", LargeBinary, nullable=False), _number("created_at"))
+    op.create_table(
+        "specs", _key("digest", String(64)), Column("data", LargeBinary, nullable=False), _number("created_at")
+    )
     op.create_table(
         "trees",
         _key("tree", String(36)),
@@ -105,7 +109,12 @@ def upgrade() -> None:
     _partial("ix_tasks_due", "tasks", ["due_at"], "due_at > 0")
     _partial("ix_tasks_owner", "tasks", ["owner"], "status = 'IN_PROGRESS'")
     op.create_table(
-        "logs", _key("tree", String(36)), _key("task"), _key("at"), _key("line", Integer), Column("text", Text, nullable=False)
+        "logs",
+        _key("tree", String(36)),
+        _key("task"),
+        _key("at"),
+        _key("line", Integer),
+        Column("text", Text, nullable=False),
     )
     op.create_table(
         "definitions",
@@ -119,5 +128,5 @@ def upgrade() -> None:
     )
 
 
-def _partial(name: str, table: str, columns: list, where: str) -> None:
+def _partial(name: str, table: str, columns: list[Any], where: str) -> None:
     op.create_index(name, table, columns, sqlite_where=text(where), postgresql_where=text(where))
