@@ -1,0 +1,102 @@
+"""The settings of a runtime: given, or read from the environment."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from agentspan.agents.exceptions import ConfigurationError, unbuilt
+
+DEFAULT_URL = "http://localhost:6767/api"
+
+
+@dataclass
+class AgentConfig:
+    """Which server, as whom, and how tools are run.
+
+    `server_url`: with or without `/api`; left at its default, a local server is found or started. `api_key`, or
+    `auth_key` with `auth_secret`: the credentials. `worker_thread_count`: how many tools that are plain functions run
+    at once. `missing_worker_grace_seconds`: how long `run` and `join` wait for a worker that is not there before they
+    raise WorkerMissingError. `auto_start_server`: may a local server be started? `auto_start_workers`: does this
+    process serve the tools of the agents it starts? `worker_poll_interval_ms`, `llm_retry_count`, `daemon_workers`,
+    `streaming_enabled` and `credential_strict_mode` are kept for older programs: workers wait in long polls, model
+    retries belong to the server, and threads never hold up the end of the process.
+    """
+
+    server_url: str = DEFAULT_URL
+    api_key: str | None = None
+    auth_key: str | None = None
+    auth_secret: str | None = None
+    llm_retry_count: int = 3
+    worker_poll_interval_ms: int = 100
+    worker_thread_count: int = 16
+    auto_start_workers: bool = True
+    auto_start_server: bool = True
+    daemon_workers: bool = True
+    auto_register_integrations: bool = False
+    streaming_enabled: bool = True
+    credential_strict_mode: bool = False
+    log_level: str = "INFO"
+    missing_worker_grace_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        url = self.server_url.strip().rstrip("/")
+        self.server_url = url if url.endswith("/api") else f"{url}/api"
+        if self.worker_thread_count < 1:
+            raise ConfigurationError(f"worker_thread_count must be 1 or more, got {self.worker_thread_count}")
+        if self.missing_worker_grace_seconds <= 0:
+            raise ConfigurationError("missing_worker_grace_seconds must be above 0")
+        if self.auto_register_integrations:
+            raise unbuilt("Registering integrations (auto_register_integrations)")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "AgentConfig":
+        """The settings of the environment; ConfigurationError names the variable that cannot be read."""
+        return cls(**values_of_environment(os.environ if environ is None else environ))
+
+
+def values_of_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The fields that the environment sets."""
+    values = {}
+    kinds = {field.name: field.type for field in fields(AgentConfig)}
+    for name, variable in VARIABLES.items():
+        if (text := environ.get(variable, "").strip()) != "":
+            values[name] = _read(variable, text, kinds[name])
+    return values
+
+
+def _read(variable: str, text: str, kind: Any) -> Any:
+    read = READERS.get(kind, str)
+    try:
+        return read(text)
+    except (ValueError, KeyError):
+        raise ConfigurationError(f"{variable}={text!r} must be {WORDS[kind]}") from None
+
+
+def _truth(text: str) -> bool:
+    return {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}[
+        text.lower()
+    ]
+
+
+READERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: _truth}
+WORDS = {int: "a whole number", float: "a number", bool: "true or false"}
+
+VARIABLES = {
+    "server_url": "AGENTSPAN_SERVER_URL",
+    "api_key": "AGENTSPAN_API_KEY",
+    "auth_key": "AGENTSPAN_AUTH_KEY",
+    "auth_secret": "AGENTSPAN_AUTH_SECRET",
+    "llm_retry_count": "AGENTSPAN_LLM_RETRY_COUNT",
+    "worker_poll_interval_ms": "AGENTSPAN_WORKER_POLL_INTERVAL",
+    "worker_thread_count": "AGENTSPAN_WORKER_THREADS",
+    "auto_start_workers": "AGENTSPAN_AUTO_START_WORKERS",
+    "auto_start_server": "AGENTSPAN_AUTO_START_SERVER",
+    "daemon_workers": "AGENTSPAN_DAEMON_WORKERS",
+    "auto_register_integrations": "AGENTSPAN_INTEGRATIONS_AUTO_REGISTER",
+    "streaming_enabled": "AGENTSPAN_STREAMING_ENABLED",
+    "credential_strict_mode": "AGENTSPAN_CREDENTIAL_STRICT_MODE",
+    "log_level": "AGENTSPAN_LOG_LEVEL",
+    "missing_worker_grace_seconds": "AGENTSPAN_MISSING_WORKER_GRACE",
+}
+"""The environment variable of each setting."""

@@ -1,0 +1,622 @@
+"""The runtime: starts runs on a server, serves the tools of their agents from this process, waits for results."""
+
+import asyncio
+import atexit
+import difflib
+import logging
+import signal
+import sys
+import threading
+import uuid
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from agentspan.agents.agent import Agent, PromptTemplate, resolve_agent
+from agentspan.agents.discovery import discover_agents
+from agentspan.agents.exceptions import unbuilt
+from agentspan.agents.frameworks import detect_framework
+from agentspan.agents.handle import AgentHandle
+from agentspan.agents.result import AgentEvent, AgentResult, AgentStatus, DeploymentInfo
+from agentspan.agents.runtime.config import DEFAULT_URL, AgentConfig
+from agentspan.agents.serialize import serialize, tree
+from agentspan.agents.settings import RunSettings
+from agentspan.agents.stream import AgentStream, AsyncAgentStream
+from agentspan.agents.tool import get_tool_defs
+from agentspan.agents.worker import Worker
+from agentspan.client.client import Client
+from agentspan.client.portal import Portal, in_caller, portal
+from agentspan.spec.agent import AgentSpec
+from agentspan.spec.check import check
+from agentspan.spec.wire import encode
+
+Json = dict[str, Any]
+
+log = logging.getLogger("agentspan")
+
+
+class AgentRuntime:
+    """Runs agents on the server at `server_url` (with or without `/api`).
+
+    Without an address, here or in the environment, a local server is found or started when the first call needs it.
+    The constructor never waits. Each method has a twin with `_async`, for `await` in any event loop. Runs live on the
+    server: they go on when this process ends, and `attach` and `resume` take them up again from any other.
+    """
+
+    def __init__(
+        self,
+        *,
+        server_url: str | None = None,
+        api_key: str | None = None,
+        api_secret: str | None = None,
+        config: AgentConfig | None = None,
+    ) -> None:
+        config = config if config is not None else AgentConfig.from_env()
+        if server_url is not None:
+            config = replace(config, server_url=server_url)
+        if api_key is not None and api_secret is not None:
+            config = replace(config, api_key=None, auth_key=api_key, auth_secret=api_secret)
+        elif api_key is not None:
+            config = replace(config, api_key=api_key)
+        self.config = config
+        self.portal: Portal = portal()
+        self._may_launch = config.auto_start_server and server_url is None and config.server_url == DEFAULT_URL
+        self._lock = threading.Lock()
+        self._client: Client | None = None
+        self._worker: Worker | None = None
+        self._stopping = asyncio.Event()
+        _configure_logging(config.log_level)
+
+    def __repr__(self) -> str:
+        return f"AgentRuntime(server_url={self.config.server_url!r})"
+
+    # Runs
+
+    async def run_async(
+        self,
+        agent: Any,
+        prompt: Any = None,
+        *,
+        version: int | None = None,
+        media: list[str] | None = None,
+        session_id: str | None = None,
+        idempotency_key: str | None = None,
+        on_event: Callable[[AgentEvent], Any] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+        credentials: list[Any] | None = None,
+        context: Json | None = None,
+        run_settings: RunSettings | None = None,
+        **kwargs: Any,
+    ) -> AgentResult:
+        """Start a run and wait for its end; a failed run is a result too (`status`, `error`, `finish_reason`).
+
+        `agent`: an Agent, an `@agent` function, or the name of a deployed agent (`version` of it). `on_event` is
+        called with each AgentEvent as it happens. `timeout` (seconds) bounds the waiting, not the run: TimeoutError
+        says how to wait on. `context`: the first shared state. With an `idempotency_key`, the same start twice is one
+        run. A run that waits for a person is waited for; one that waits for a tool that no live worker serves raises
+        WorkerMissingError. Definitions that cannot run raise InvalidSpec, features that this version lacks
+        NotImplementedError.
+        """
+        handle = await self.start_async(
+            agent,
+            prompt,
+            version=version,
+            media=media,
+            session_id=session_id,
+            idempotency_key=idempotency_key,
+            context=context,
+            credentials=credentials,
+            run_settings=run_settings,
+            **kwargs,
+        )
+        return await (handle.join_async(timeout) if on_event is None else handle._tell(on_event, timeout))
+
+    async def start_async(
+        self,
+        agent: Any,
+        prompt: Any = None,
+        *,
+        version: int | None = None,
+        media: list[str] | None = None,
+        session_id: str | None = None,
+        idempotency_key: str | None = None,
+        context: Json | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+        credentials: list[Any] | None = None,
+        run_settings: RunSettings | None = None,
+        **kwargs: Any,
+    ) -> AgentHandle:
+        """Start a run; returns when the server has stored it. `timeout` (seconds) bounds the whole run, on the server.
+
+        This process serves the agent's tools until `shutdown`; see `run_async` for the rest.
+        """
+        _warn_of_unknown(kwargs)
+        if credentials:
+            raise unbuilt("Delivering credentials to tools (credentials=)")
+        request, domain = await self._definition(agent, version, run_settings)
+        correlation_id = uuid.uuid4().hex
+        request |= {
+            "prompt": _prompt(prompt),
+            "sessionId": session_id or "",
+            "media": list(media or ()),
+            # A key in any case: the request may be sent again when its answer is lost.
+            "idempotencyKey": idempotency_key or correlation_id,
+            "correlationId": correlation_id,
+        }
+        given = {"context": context, "timeoutSeconds": timeout, "runId": domain}
+        request |= {key: value for key, value in given.items() if value}
+        if not (str(request["prompt"] or "").strip() or any(request["media"]) or context):
+            raise ValueError("a run needs a prompt that is not blank, media or context")
+        answer = await (await self.client()).start(request)
+        return AgentHandle(answer["executionId"], self, correlation_id, domain)
+
+    async def stream_async(
+        self,
+        agent: Any = None,
+        prompt: Any = None,
+        *,
+        version: int | None = None,
+        handle: AgentHandle | None = None,
+        media: list[str] | None = None,
+        session_id: str | None = None,
+        **kwargs: Any,
+    ) -> AsyncAgentStream:
+        """Start a run (or take up the one of `handle`) and return its events, to iterate with `async for`."""
+        return AsyncAgentStream(await self._streamed(agent, prompt, handle, version, media, session_id, kwargs))
+
+    async def resume_async(self, execution_id: str, agent: Any, *, timeout: float | None = None) -> AgentHandle:  # noqa: ASYNC109
+        """Serve the tools of a run that was started elsewhere, or before this process; AgentNotFoundError if there is
+        no such run. (A paused run goes on by `handle.resume()`.)"""
+        agent = resolve_agent(agent)
+        client = await self.client()
+        run = await client.workflow(execution_id, include_tasks=False)
+        domains = [each for each in (run.get("taskToDomain") or {}).values() if each]
+        domain = max(domains, key=domains.count) if domains else None
+        await self._serve(agent, domain)
+        return AgentHandle(execution_id, self, run.get("correlationId"), domain)
+
+    def attach(self, execution_id: str) -> AgentHandle:
+        """A handle on a run by its id. Serves no tools: see `resume`."""
+        return AgentHandle(execution_id, self)
+
+    async def plan_async(self, agent: Any) -> Json:
+        """What a start would register: `{workflowDef, requiredWorkers}`. Nothing is started or stored."""
+        request, _ = await self._definition(agent, None, None, serve=False)
+        return await (await self.client()).compile(request)
+
+    async def deploy_async(
+        self, *agents: Any, packages: list[str] | None = None, schedules: list[Any] | None = None
+    ) -> list[DeploymentInfo]:
+        """Store agents under their names, to be run by name. No tools are served: see `serve`."""
+        if schedules:
+            raise unbuilt("Scheduling agents (schedules=)")
+        client, deployed = await self.client(), []
+        for each in _all_agents(agents, packages):
+            spec = await in_caller(_checked, resolve_agent(each))
+            answer = await client.deploy({"agentConfig": encode(spec)})
+            deployed.append(DeploymentInfo(answer.get("agentName") or spec.name, spec.name))
+        return deployed
+
+    async def serve_async(self, *agents: Any, packages: list[str] | None = None, blocking: bool = True) -> None:
+        """Serve the tools of agents, for runs that others start; with `blocking` until `shutdown` or cancellation."""
+        for each in _all_agents(agents, packages):
+            await self._serve(resolve_agent(each), None)
+        if blocking:
+            await self.portal.bridge(self._until_shutdown())
+
+    async def prepare_async(self, agent: Any) -> None:
+        """Be ready to serve an agent's tools."""
+        await self._serve(resolve_agent(agent), None)
+
+    # One run
+
+    async def get_status_async(self, execution_id: str) -> AgentStatus:
+        """See AgentHandle.get_status_async."""
+        return await self.attach(execution_id).get_status_async()
+
+    async def respond_async(self, execution_id: str, output: Any, *, request_id: str | None = None) -> None:
+        """See AgentHandle.respond_async."""
+        await self.attach(execution_id).respond_async(output, request_id=request_id)
+
+    async def approve_async(self, execution_id: str, *, request_id: str | None = None) -> None:
+        """See AgentHandle.approve_async."""
+        await self.attach(execution_id).approve_async(request_id=request_id)
+
+    async def reject_async(self, execution_id: str, reason: str = "", *, request_id: str | None = None) -> None:
+        """See AgentHandle.reject_async."""
+        await self.attach(execution_id).reject_async(reason, request_id=request_id)
+
+    async def send_message_async(self, execution_id: str, message: Any) -> str:
+        """Put a message into the run's queue, for `wait_for_message_tool`; its id."""
+        body = dict(message) if isinstance(message, Mapping) else {"message": message}
+        return await (await self.client()).send_message(execution_id, body)
+
+    async def pause_async(self, execution_id: str) -> None:
+        """See AgentHandle.pause_async."""
+        await self.attach(execution_id).pause_async()
+
+    async def unpause_async(self, execution_id: str) -> None:
+        """See AgentHandle.resume_async."""
+        await self.attach(execution_id).resume_async()
+
+    async def cancel_async(self, execution_id: str, reason: str = "") -> None:
+        """See AgentHandle.cancel_async."""
+        await self.attach(execution_id).cancel_async(reason)
+
+    async def stop_async(self, execution_id: str) -> None:
+        """See AgentHandle.stop_async."""
+        await self.attach(execution_id).stop_async()
+
+    async def signal_async(self, execution_id: str, message: str) -> None:
+        """See AgentHandle.signal_async."""
+        await self.attach(execution_id).signal_async(message)
+
+    async def fork_async(self, execution_id: str, at: int, **edits: Any) -> AgentHandle:
+        """A new run whose history is this one's up to event `at`; nothing of it runs again.
+
+        `edits`: `prompt`, `model`, `instructions`, or `output` (of the event at `at`), for the new run.
+        """
+        answer = await (await self.client()).fork(execution_id, at, edits)
+        return AgentHandle(answer["executionId"], self)
+
+    async def retry_async(self, execution_id: str) -> AgentHandle:
+        """Let a failed run go on from where it failed."""
+        await (await self.client()).retry(execution_id)
+        return AgentHandle(execution_id, self)
+
+    # The runtime itself
+
+    async def client(self) -> Client:
+        """The client of the server, which is found or started now if none is configured."""
+        if self._client is None:
+            await self._connect()
+        assert self._client is not None
+        return self._client
+
+    async def shutdown_async(self) -> None:
+        """Serve no tools any more (running ones get a few seconds) and close the connections. Runs go on."""
+        self._end_serving()
+        with self._lock:
+            worker, self._worker = self._worker, None
+            client, self._client = self._client, None
+        if worker is not None:
+            await worker.stop()
+        if client is not None:
+            await client.aclose()
+
+    def __enter__(self) -> "AgentRuntime":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+
+    async def __aenter__(self) -> "AgentRuntime":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.shutdown_async()
+
+    # The same for code that does not await
+
+    def run(
+        self,
+        agent: Any,
+        prompt: Any = None,
+        *,
+        version: int | None = None,
+        media: list[str] | None = None,
+        session_id: str | None = None,
+        idempotency_key: str | None = None,
+        on_event: Callable[[AgentEvent], Any] | None = None,
+        timeout: float | None = None,
+        credentials: list[Any] | None = None,
+        context: Json | None = None,
+        run_settings: RunSettings | None = None,
+        **kwargs: Any,
+    ) -> AgentResult:
+        """See `run_async`. A KeyboardInterrupt leaves the run alone; its note says how to wait on."""
+        return self.portal.call(
+            self.run_async(
+                agent,
+                prompt,
+                version=version,
+                media=media,
+                session_id=session_id,
+                idempotency_key=idempotency_key,
+                on_event=on_event,
+                timeout=timeout,
+                credentials=credentials,
+                context=context,
+                run_settings=run_settings,
+                **kwargs,
+            )
+        )
+
+    def start(
+        self,
+        agent: Any,
+        prompt: Any = None,
+        *,
+        version: int | None = None,
+        media: list[str] | None = None,
+        session_id: str | None = None,
+        idempotency_key: str | None = None,
+        context: Json | None = None,
+        timeout: float | None = None,
+        credentials: list[Any] | None = None,
+        run_settings: RunSettings | None = None,
+        **kwargs: Any,
+    ) -> AgentHandle:
+        """See `start_async`."""
+        return self.portal.call(
+            self.start_async(
+                agent,
+                prompt,
+                version=version,
+                media=media,
+                session_id=session_id,
+                idempotency_key=idempotency_key,
+                context=context,
+                timeout=timeout,
+                credentials=credentials,
+                run_settings=run_settings,
+                **kwargs,
+            )
+        )
+
+    def stream(
+        self,
+        agent: Any = None,
+        prompt: Any = None,
+        *,
+        version: int | None = None,
+        handle: AgentHandle | None = None,
+        media: list[str] | None = None,
+        session_id: str | None = None,
+        **kwargs: Any,
+    ) -> AgentStream:
+        """Start a run (or take up the one of `handle`) and return its events, to iterate."""
+        return AgentStream(self.portal.call(self._streamed(agent, prompt, handle, version, media, session_id, kwargs)))
+
+    def resume(self, execution_id: str, agent: Any, *, timeout: float | None = None) -> AgentHandle:
+        """See `resume_async`."""
+        return self.portal.call(self.resume_async(execution_id, agent, timeout=timeout))
+
+    def plan(self, agent: Any) -> Json:
+        """See `plan_async`."""
+        return self.portal.call(self.plan_async(agent))
+
+    def deploy(
+        self, *agents: Any, packages: list[str] | None = None, schedules: list[Any] | None = None
+    ) -> list[DeploymentInfo]:
+        """See `deploy_async`."""
+        return self.portal.call(self.deploy_async(*agents, packages=packages, schedules=schedules))
+
+    def serve(self, *agents: Any, packages: list[str] | None = None, blocking: bool = True) -> None:
+        """See `serve_async`. In the main thread, SIGTERM and SIGINT end it gracefully."""
+        with _ended_by_signals(self._end_serving if blocking else None):
+            self.portal.call(self.serve_async(*agents, packages=packages, blocking=blocking))
+        if blocking:
+            self.shutdown()
+
+    def prepare(self, agent: Any) -> None:
+        """See `prepare_async`."""
+        self.portal.call(self.prepare_async(agent))
+
+    def get_status(self, execution_id: str) -> AgentStatus:
+        """See `get_status_async`."""
+        return self.portal.call(self.get_status_async(execution_id))
+
+    def respond(self, execution_id: str, output: Any, *, request_id: str | None = None) -> None:
+        """See `respond_async`."""
+        self.portal.call(self.respond_async(execution_id, output, request_id=request_id))
+
+    def approve(self, execution_id: str, *, request_id: str | None = None) -> None:
+        """See `approve_async`."""
+        self.portal.call(self.approve_async(execution_id, request_id=request_id))
+
+    def reject(self, execution_id: str, reason: str = "", *, request_id: str | None = None) -> None:
+        """See `reject_async`."""
+        self.portal.call(self.reject_async(execution_id, reason, request_id=request_id))
+
+    def send_message(self, execution_id: str, message: Any) -> str:
+        """See `send_message_async`."""
+        return self.portal.call(self.send_message_async(execution_id, message))
+
+    def pause(self, execution_id: str) -> None:
+        """See `pause_async`."""
+        self.portal.call(self.pause_async(execution_id))
+
+    def unpause(self, execution_id: str) -> None:
+        """See `unpause_async`."""
+        self.portal.call(self.unpause_async(execution_id))
+
+    def cancel(self, execution_id: str, reason: str = "") -> None:
+        """See `cancel_async`."""
+        self.portal.call(self.cancel_async(execution_id, reason))
+
+    def stop(self, execution_id: str) -> None:
+        """See `stop_async`."""
+        self.portal.call(self.stop_async(execution_id))
+
+    def signal(self, execution_id: str, message: str) -> None:
+        """See `signal_async`."""
+        self.portal.call(self.signal_async(execution_id, message))
+
+    def fork(self, execution_id: str, at: int, **edits: Any) -> AgentHandle:
+        """See `fork_async`."""
+        return self.portal.call(self.fork_async(execution_id, at, **edits))
+
+    def retry(self, execution_id: str) -> AgentHandle:
+        """See `retry_async`."""
+        return self.portal.call(self.retry_async(execution_id))
+
+    def shutdown(self) -> None:
+        """See `shutdown_async`. It can be called twice."""
+        self.portal.call(self.shutdown_async())
+
+    # Parts
+
+    async def _definition(
+        self, agent: Any, version: int | None, settings: RunSettings | None, *, serve: bool = True
+    ) -> tuple[Json, str | None]:
+        """The part of a request that says which agent, and the domain of its tools, which are served from now on."""
+        if isinstance(agent, str):
+            if settings is not None:
+                raise unbuilt("run_settings for a run by name")
+            named: Json = {"agentName": agent}
+            return (named if version is None else {**named, "version": version}), None
+        if framework := detect_framework(agent):
+            raise unbuilt(f"Running an agent of {framework}")
+        agent = resolve_agent(agent)
+        spec = await in_caller(_checked, agent, settings)
+        domain = uuid.uuid4().hex if _is_stateful(agent) else None
+        if serve:
+            await self._serve(agent, domain)
+        return {"agentConfig": encode(spec)}, domain
+
+    async def _streamed(
+        self,
+        agent: Any,
+        prompt: Any,
+        handle: AgentHandle | None,
+        version: int | None,
+        media: list[str] | None,
+        session_id: str | None,
+        more: Json,
+    ) -> AgentHandle:
+        if handle is not None:
+            return handle
+        if agent is None or prompt is None:
+            raise ValueError("stream needs an agent and a prompt, or a handle")
+        return await self.start_async(agent, prompt, version=version, media=media, session_id=session_id, **more)
+
+    async def _serve(self, agent: Agent, domain: str | None) -> None:
+        """Serve the tools of an agent from this process."""
+        if not self.config.auto_start_workers:
+            return
+        client = await self.client()
+        with self._lock:
+            if self._worker is None:
+                self._worker = Worker(client, threads=self.config.worker_thread_count)
+            worker = self._worker
+        await worker.serve(agent, domain)
+
+    async def _until_shutdown(self) -> None:
+        await self._stopping.wait()
+
+    def _end_serving(self) -> None:
+        """From any thread: let `serve` return."""
+        self.portal.loop.call_soon_threadsafe(self._stopping.set)
+
+    async def _connect(self) -> None:
+        """Make the client; with no server configured, find or start one."""
+        url = await asyncio.to_thread(_launched) if self._may_launch else self.config.server_url
+        with self._lock:
+            if self._client is None:
+                config = self.config
+                self._client = Client(
+                    url, api_key=config.api_key, auth_key=config.auth_key, auth_secret=config.auth_secret
+                )
+                self._stopping = asyncio.Event()
+                _close_at_exit(self)
+
+
+def _launched() -> str:
+    """The address of the local server, found or started; says so in one line when it was started."""
+    from agentspan.client.launch import find_or_start
+
+    with _launching:
+        server = find_or_start()
+        if server.started:
+            print(f"agentspan: started a local server at {server.url}", file=sys.stderr)
+        return server.url
+
+
+def _checked(agent: Agent, settings: RunSettings | None = None) -> AgentSpec:
+    """The agent's spec, which can run."""
+    for each in tree(agent):
+        get_tool_defs([] if each.is_claude_code else each.tools)
+    spec = serialize(agent)
+    if settings is not None:
+        spec = msgspec.structs.replace(spec, **settings.spec_fields())
+    check(spec)
+    return spec
+
+
+def _is_stateful(agent: Agent) -> bool:
+    return any(
+        each.stateful or any(tool.stateful for tool in get_tool_defs([] if each.is_claude_code else each.tools))
+        for each in tree(agent)
+    )
+
+
+def _prompt(prompt: Any) -> str:
+    if isinstance(prompt, PromptTemplate):
+        raise unbuilt("A prompt template as the prompt of a run")
+    return "" if prompt is None else str(prompt)
+
+
+def _all_agents(agents: tuple[Any, ...], packages: list[str] | None) -> list[Any]:
+    found = [*agents, *(discover_agents(packages) if packages else ())]
+    if not found:
+        raise ValueError("no agents were given, and none were found in the packages")
+    return found
+
+
+def _warn_of_unknown(kwargs: Json) -> None:
+    for name in kwargs:
+        near = difflib.get_close_matches(name, START_PARAMETERS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        warnings.warn(f"unknown parameter {name!r} is ignored{hint}", UserWarning, stacklevel=2)
+
+
+def _configure_logging(level: str) -> None:
+    """Set the level of this package's logger; where it goes is the program's choice."""
+    log.setLevel(level.upper())
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
+
+
+def _close_at_exit(runtime: AgentRuntime) -> None:
+    """Report what has been done before the process ends. The portal's own ending was registered before: it is later."""
+    runtime.portal.loop  # noqa: B018
+    _OPEN.add(runtime)
+    global _registered
+    if not _registered:
+        _registered = True
+        atexit.register(_close_all)
+
+
+def _close_all() -> None:
+    for runtime in list(_OPEN):
+        runtime.shutdown()
+
+
+@contextmanager
+def _ended_by_signals(stop: Callable[[], None] | None) -> Iterator[None]:
+    """In the main thread, let SIGTERM and SIGINT call `stop` instead of ending the process."""
+    if stop is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {each: signal.signal(each, lambda *_: stop()) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+START_PARAMETERS = (
+    "version", "media", "session_id", "idempotency_key", "on_event", "timeout", "credentials", "context",
+    "run_settings",
+)  # fmt: skip
+
+_launching = threading.Lock()
+_OPEN: "weakref.WeakSet[AgentRuntime]" = weakref.WeakSet()
+_registered = False

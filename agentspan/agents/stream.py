@@ -1,0 +1,125 @@
+"""A run's events to iterate, and its result at the end. A loop that was left can be entered again: it goes on with
+the next event, none is lost and none comes twice."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import aclosing
+from typing import Any
+
+from agentspan.agents.handle import AgentHandle
+from agentspan.agents.result import AgentEvent, AgentResult
+
+
+class _Stream:
+    """What both kinds know of the run."""
+
+    def __init__(self, handle: AgentHandle) -> None:
+        self.handle = handle
+        self.events: list[AgentEvent] = []
+        self._final: AgentResult | None = None
+        self._last = 0
+        self._over = False
+
+    @property
+    def execution_id(self) -> str:
+        """The run's id."""
+        return self.handle.execution_id
+
+    async def _follow(self) -> AsyncGenerator[AgentEvent]:
+        if self._over:
+            return
+        async with aclosing(self.handle._follow(self._last)) as events:
+            async for event in events:
+                if event.id is not None:
+                    self._last = event.id
+                    self.events.append(event)
+                yield event
+        self._over = True
+        await self._result(None)
+
+    async def _result(self, seconds: float | None) -> AgentResult:
+        if self._final is None:
+            self._final = await self.handle._join(seconds, self.events if self._over else None)
+            self.events, self._over = self._final.events, True
+        return self._final
+
+
+class AgentStream(_Stream):
+    """Iterate the events of a run; `get_result()` waits for its end."""
+
+    def __iter__(self) -> Iterator[AgentEvent]:
+        portal, events = self.handle.runtime.portal, self._follow()
+        try:
+            while (event := portal.call(_next(events))) is not None:
+                yield event
+        finally:
+            portal.call(_close(events))
+
+    @property
+    def result(self) -> AgentResult:
+        """The result; waits for the end of the run."""
+        return self.get_result()
+
+    def get_result(self, timeout: float | None = None) -> AgentResult:
+        """Wait for the end of the run; see AgentHandle.join."""
+        return self.handle.runtime.portal.call(self._result(timeout))
+
+    def respond(self, output: Any, *, request_id: str | None = None) -> None:
+        """See AgentHandle.respond."""
+        self.handle.respond(output, request_id=request_id)
+
+    def approve(self, *, request_id: str | None = None) -> None:
+        """See AgentHandle.approve."""
+        self.handle.approve(request_id=request_id)
+
+    def reject(self, reason: str = "", *, request_id: str | None = None) -> None:
+        """See AgentHandle.reject."""
+        self.handle.reject(reason, request_id=request_id)
+
+    def send(self, message: Any, *, request_id: str | None = None) -> None:
+        """See AgentHandle.send."""
+        self.handle.send(message, request_id=request_id)
+
+
+class AsyncAgentStream(_Stream):
+    """Iterate the events of a run with `async for`; `await get_result()` waits for its end."""
+
+    def __aiter__(self) -> AsyncIterator[AgentEvent]:
+        return self._follow()
+
+    def __await__(self) -> Generator[Any, None, "AsyncAgentStream"]:
+        """`await handle.stream_async()` is the stream itself."""
+        yield from ()
+        return self
+
+    @property
+    def result(self) -> AgentResult | None:
+        """The result, None until the events are over or `get_result` has been awaited."""
+        return self._final
+
+    async def get_result(self, timeout: float | None = None) -> AgentResult:  # noqa: ASYNC109
+        """Wait for the end of the run; see AgentHandle.join_async."""
+        return await self._result(timeout)
+
+    async def respond(self, output: Any, *, request_id: str | None = None) -> None:
+        """See AgentHandle.respond_async."""
+        await self.handle.respond_async(output, request_id=request_id)
+
+    async def approve(self, *, request_id: str | None = None) -> None:
+        """See AgentHandle.approve_async."""
+        await self.handle.approve_async(request_id=request_id)
+
+    async def reject(self, reason: str = "", *, request_id: str | None = None) -> None:
+        """See AgentHandle.reject_async."""
+        await self.handle.reject_async(reason, request_id=request_id)
+
+    async def send(self, message: Any, *, request_id: str | None = None) -> None:
+        """See AgentHandle.send_async."""
+        await self.handle.send_async(message, request_id=request_id)
+
+
+async def _next(events: AsyncIterator[AgentEvent]) -> AgentEvent | None:
+    return await anext(events, None)
+
+
+async def _close(events: AsyncGenerator[AgentEvent]) -> None:
+    await events.aclose()

@@ -1,0 +1,412 @@
+"""The worker: polls the queues of this process's tools, runs them, reports what became of them.
+
+It lives on the portal's loop. Plain functions run in daemon threads, `async def` tools on a loop of their own, so that
+a tool that blocks stops neither polling nor heartbeats. One long poll serves all queues; when one task runs at a time,
+a report and the next poll are one request. A result is sent again over restarts of the server until it has landed or
+is refused.
+"""
+
+import asyncio
+import contextvars
+import copy
+import logging
+import os
+import socket
+import time
+import traceback
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentspan.agents.agent import Agent
+from agentspan.agents.capture import Output, captured
+from agentspan.agents.context import ToolContext
+from agentspan.agents.convert import arguments
+from agentspan.agents.encode import output_of
+from agentspan.agents.exceptions import TerminalToolError, ToolArgumentError, ToolSerializationError
+from agentspan.agents.pool import Pool, carried, cause_of
+from agentspan.agents.registry import Entry, Queue, Registry
+from agentspan.client.client import Client
+from agentspan.client.errors import AgentAPIError
+from agentspan.client.portal import Portal, portal
+from agentspan.clock import now_ms
+from agentspan.errors import AgentspanError
+
+Json = dict[str, Any]
+
+log = logging.getLogger("agentspan.worker")
+
+LEASE_SECONDS = 10.0
+LONG_POLL_MS = 25_000
+REPORT_POLL_MS = 5_000
+"""Shorter, because the results aboard must be known to have arrived before their leases end."""
+HOLD_SECONDS = 0.01
+"""After tasks came, how long to wait for a result that can travel with the next poll."""
+ASYNC_LIMIT = 256
+REFUSALS_LIMIT = 20
+BATCH_LIMIT = 100
+TRACEBACK_LINES = 30
+GRACE_SECONDS = 5.0
+
+
+class Worker:
+    """Serves the registered tools of one server until it is stopped. `threads` plain functions run at once."""
+
+    def __init__(self, client: Client, *, threads: int = 16, lease_seconds: float = LEASE_SECONDS) -> None:
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.registry = Registry()
+        self._client, self._threads, self._lease = client, threads, lease_seconds
+        self._pool = Pool("agentspan-tool")
+        self._calls: dict[str, Call] = {}
+        self._outbox: list[Json] = []
+        self._refused: dict[str, int] = {}
+        self._poll: asyncio.Task[list[Json]] | None = None
+        self._send: asyncio.Task[list[Json]] | None = None
+        self._wake: asyncio.Event | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
+        self._closing = False
+        self._hold_until = 0.0
+
+    async def serve(self, agent: Agent, domain: str | None = None) -> None:
+        """Take in an agent's tools and be polling for them; returns at once."""
+        if self.registry.add(agent, domain):
+            await portal().bridge(self._start())
+
+    async def stop(self, grace: float = GRACE_SECONDS) -> None:
+        """Take no new tasks, give running ones `grace` seconds, report what there is."""
+        await portal().bridge(self._stop(grace))
+
+    @property
+    def running(self) -> int:
+        """How many tools run now."""
+        return len(self._calls)
+
+    async def _start(self) -> None:
+        """Begin to serve, or let a waiting poll begin again with the queues that are new."""
+        self._wake = self._wake or asyncio.Event()
+        if self._serving is None or self._serving.done():
+            self._closing = False
+            fresh = contextvars.Context()
+            self._serving = asyncio.create_task(self._serve(), name="agentspan-worker", context=fresh)
+            self._beating = asyncio.create_task(self._beat(), name="agentspan-heartbeat", context=fresh)
+        elif self._poll is not None:
+            self._poll.cancel()
+        self._wake.set()
+
+    async def _stop(self, grace: float) -> None:
+        self._closing = True
+        if self._serving is None or self._wake is None:
+            return
+        if self._poll is not None:
+            self._poll.cancel()
+        self._wake.set()
+        await asyncio.wait({self._serving}, timeout=grace)
+        tasks = {each for each in (self._serving, self._beating, self._poll, self._send) if each is not None}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._serving = self._beating = self._poll = self._send = None
+
+    async def _serve(self) -> None:
+        """Keep at most one poll and one plain report under way; results travel with the poll where they can."""
+        assert self._wake is not None
+        while not (self._closing and not self._calls and not self._outbox and self._send is None):
+            self._begin_requests()
+            waiting = self._outbox == [] and self._poll is None and not self._closing
+            pause = max(0.0, self._hold_until - time.monotonic()) if waiting and self._calls else None
+            await self._news({each for each in (self._poll, self._send) if each is not None}, pause)
+            if self._poll is not None and self._poll.done():
+                self._begin_calls(self._poll)
+                self._poll = None
+            if self._send is not None and self._send.done():
+                self._send = None
+
+    def _begin_requests(self) -> None:
+        wish = None if self._poll is not None or self._closing else self._wish()
+        holding = bool(self._calls) and time.monotonic() < self._hold_until
+        if self._outbox and wish is not None:
+            self._poll = _task(self._report(self._take(), {**wish, "timeoutMs": REPORT_POLL_MS}))
+        elif self._outbox and self._send is None:
+            self._send = _task(self._report(self._take(), None))
+        elif wish is not None and not holding:
+            self._poll = _task(self._lease_tasks({**wish, "timeoutMs": LONG_POLL_MS}))
+
+    async def _news(self, requests: set["asyncio.Task[list[Json]]"], pause: float | None) -> None:
+        """Wait for an answer, a result or a new queue; at most `pause` seconds."""
+        assert self._wake is not None
+        woken = asyncio.create_task(self._wake.wait())
+        try:
+            timeout = None if pause is None or self._wish() is None else pause
+            await asyncio.wait({*requests, woken}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+        self._wake.clear()
+
+    def _wish(self) -> Json | None:
+        """What to poll for: the queues that have a free place; None if there is none."""
+        in_threads = sum(not call.is_async for call in self._calls.values())
+        free_threads = self._threads - in_threads
+        free_async = ASYNC_LIMIT - (len(self._calls) - in_threads)
+        free: dict[Queue, int] = {}
+        for queue in self.registry.queues():
+            entry = self.registry.find("", queue.name)
+            free[queue] = free_async if entry is not None and entry.is_async else free_threads
+        queues = [queue for queue, places in free.items() if places > 0]
+        if not queues:
+            return None
+        return {
+            "workerId": self.id,
+            "queues": [queue.on_wire() for queue in queues],
+            "count": min(free[queue] for queue in queues),
+            "leaseSeconds": self._lease,
+        }
+
+    def _take(self) -> list[Json]:
+        taken, self._outbox = self._outbox[:BATCH_LIMIT], self._outbox[BATCH_LIMIT:]
+        return taken
+
+    # Requests: each answers the tasks that came, and bears whatever goes wrong
+
+    async def _lease_tasks(self, request: Json) -> list[Json]:
+        waits = self._client.transport.waits()
+        while True:
+            try:
+                return await self._client.poll(request)
+            except AgentspanError as problem:
+                _tell(problem)
+                await asyncio.sleep(waits.next())
+
+    async def _report(self, results: list[Json], poll: Json | None) -> list[Json]:
+        waits = self._client.transport.waits()
+        try:
+            while results:
+                try:
+                    answer = await self._client.report(results, poll)
+                except AgentAPIError as problem:
+                    _tell(problem)
+                    results = self._without_refused(results, problem)
+                    await asyncio.sleep(waits.next())
+                except AgentspanError as problem:
+                    _tell(problem)
+                    await asyncio.sleep(waits.next())
+                else:
+                    results = []
+                    self._settle(answer.get("receipts") or ())
+                    return list(answer.get("tasks") or ())
+        finally:
+            # Cut off by a stop or by a new queue: what may not have arrived is sent again, which does no harm.
+            self._outbox[:0] = results
+        return []
+
+    def _settle(self, receipts: Any) -> None:
+        for receipt in receipts:
+            self._refused.pop(receipt["taskId"], None)
+            if not receipt.get("landed"):
+                log.info("the result of task %s came too late: %s", receipt["taskId"], receipt.get("reason"))
+
+    def _without_refused(self, results: list[Json], problem: AgentAPIError) -> list[Json]:
+        """What to send again after an error: one by one if the server cannot take them, a failure instead of a result
+        that it will never take."""
+        if problem.retryable or problem.status_code in (401, 403, 429, 502, 503, 504):
+            return results
+        if len(results) > 1:
+            self._outbox[:0] = results[1:]
+            return results[:1]
+        result = results[0]
+        tries = self._refused[result["taskId"]] = self._refused.get(result["taskId"], 0) + 1
+        if problem.status_code >= 500 and tries < REFUSALS_LIMIT:
+            return results
+        del self._refused[result["taskId"]]
+        if result["status"] == "COMPLETED":
+            reason = f"the server does not take the result: {problem.message}"
+            return [_failure(result["workflowInstanceId"], result["taskId"], self.id, reason, terminal=True)]
+        log.error("the outcome of task %s could not be reported: %s", result["taskId"], problem)
+        return []
+
+    async def _beat(self) -> None:
+        """Keep the leases of what runs or waits to be reported, and tell calls that have lost theirs."""
+        pause = self._lease / 3
+        while True:
+            await asyncio.sleep(pause)
+            held = [*self._calls, *(result["taskId"] for result in self._outbox)]
+            if not held:
+                continue
+            try:
+                answer = await self._client.extend(held, self.id, self._lease)
+            except AgentspanError as problem:
+                _tell(problem)
+                pause = min(1.0, self._lease / 10)
+                continue
+            pause = self._lease / 3
+            for task_id in answer.get("lost") or ():
+                if call := self._calls.get(task_id):
+                    call.context._lost.set()
+
+    # Calls
+
+    def _begin_calls(self, poll: "asyncio.Task[list[Json]]") -> None:
+        tasks = [] if poll.cancelled() or poll.exception() is not None else poll.result()
+        for task in tasks:
+            entry = self.registry.find(task.get("agentName") or task.get("workflowType") or "", _name(task))
+            call = Call(task, entry, _context(task, entry))
+            self._calls[call.id] = call
+            _task(self._perform(call))
+        if tasks:
+            self._hold_until = time.monotonic() + HOLD_SECONDS
+
+    async def _perform(self, call: "Call") -> None:
+        try:
+            result = await call.perform(self._pool, self.id)
+        finally:
+            self._calls.pop(call.id, None)
+        self._outbox.append(result)
+        if self._wake is not None:
+            self._wake.set()
+
+
+@dataclass
+class Call:
+    """One attempt of one task while it runs here."""
+
+    task: Json
+    entry: Entry | None
+    context: ToolContext
+    output: Output = field(default_factory=Output)
+
+    @property
+    def id(self) -> str:
+        return str(self.task["taskId"])
+
+    @property
+    def is_async(self) -> bool:
+        return self.entry is not None and self.entry.is_async
+
+    async def perform(self, pool: Pool, worker_id: str) -> Json:
+        """Run the tool; the TaskResult of whatever comes of it."""
+        execution_id = self.task["workflowInstanceId"]
+        try:
+            outcome = await self._run(pool)
+        except Exception as raised:  # the edge of the worker: every failure of a tool is its result
+            problem = cause_of(raised)
+            reason, terminal = _reason(problem), isinstance(problem, FINAL)
+            if not isinstance(problem, (ToolArgumentError, ToolSerializationError)):
+                self.output.write("\n".join(["", *_traceback(problem)]))
+            result = _failure(execution_id, self.id, worker_id, reason, terminal=terminal)
+        else:
+            result = {**_result(execution_id, self.id, worker_id, "COMPLETED"), "outputData": outcome}
+        if lines := [line for line in self.output.lines() if line.strip()]:
+            stamp = now_ms()
+            result["logs"] = [{"log": line, "taskId": self.id, "createdTime": stamp} for line in lines]
+        return result
+
+    async def _run(self, pool: Pool) -> Json:
+        if self.entry is None:
+            raise LookupError(f"this worker has no function for the task {_name(self.task)!r}")
+        tool = self.entry.tool.newest()
+        function, state = tool.func, copy.deepcopy(self.context.state)
+        assert function is not None
+        takes = tool.parameters()
+        given = {key: value for key, value in (self.task.get("inputData") or {}).items() if key not in PRIVATE}
+        places, names = arguments(tool.name, takes, given)
+        if takes.context is not None:
+            names[takes.context] = self.context
+        if self.is_async:
+            value = await tools_portal().bridge(self._await(function, places, names))
+        else:
+            value = await pool.run(lambda: self._call(function, places, names))
+            if asyncio.iscoroutine(value):  # a plain function that hands on a coroutine
+                value = await tools_portal().bridge(self._finish(value))
+        return {**output_of(tool.name, value), **_changes(state, self.context.state)}
+
+    def _call(self, function: Callable[..., Any], places: list[Any], names: Json) -> Any:
+        with captured(self.output):
+            return function(*places, **names)
+
+    async def _await(self, function: Callable[..., Awaitable[Any]], places: list[Any], names: Json) -> Any:
+        return await self._finish(function(*places, **names))
+
+    async def _finish(self, awaited: Awaitable[Any]) -> Any:
+        try:
+            with captured(self.output):
+                return await awaited
+        except BaseException as problem:  # SystemExit would end the loop, a cancellation of its own the worker
+            raise carried(problem) from problem
+
+
+def tools_portal() -> Portal:
+    """The loop of `async def` tools: not the portal, for one that blocks would stop heartbeats."""
+    return _TOOLS
+
+
+def _context(task: Json, entry: Entry | None) -> ToolContext:
+    agent = entry.agent if entry is not None else None
+    state = (task.get("inputData") or {}).get("_agent_state")
+    return ToolContext(
+        session_id=task.get("sessionId") or "",
+        execution_id=task["workflowInstanceId"],
+        agent_name=task.get("agentName") or task.get("workflowType") or "",
+        metadata=dict(agent.metadata) if agent is not None else {},
+        dependencies=dict(agent.dependencies) if agent is not None else {},
+        state=dict(state) if isinstance(state, dict) else {},
+        idempotency_key=task.get("idempotencyKey") or "",
+        attempt=int(task.get("retryCount") or 0),
+        task_id=str(task["taskId"]),
+    )
+
+
+def _changes(before: Json, after: Json) -> Json:
+    """What a tool did to the shared state, in the keys that the server knows."""
+    changed = {key: value for key, value in after.items() if key not in before or before[key] != value}
+    gone = [key for key in before if key not in after]
+    told: Json = {"_state_updates": output_of("the state", changed)} if changed else {}
+    return {**told, "_state_deletions": gone} if gone else told
+
+
+def _result(execution_id: str, task_id: str, worker_id: str, status: str) -> Json:
+    return {"workflowInstanceId": execution_id, "taskId": task_id, "workerId": worker_id, "status": status}
+
+
+def _failure(execution_id: str, task_id: str, worker_id: str, reason: str, *, terminal: bool) -> Json:
+    status = "FAILED_WITH_TERMINAL_ERROR" if terminal else "FAILED"
+    return {**_result(execution_id, task_id, worker_id, status), "reasonForIncompletion": reason, "outputData": {}}
+
+
+def _reason(problem: BaseException) -> str:
+    text = str(problem)
+    return f"{type(problem).__name__}: {text}" if text else type(problem).__name__
+
+
+def _traceback(problem: BaseException) -> list[str]:
+    """The last lines of the traceback, without the frames of this package."""
+    frames = [each for each in traceback.extract_tb(problem.__traceback__) if _HERE not in each.filename]
+    lines = [
+        *traceback.format_list(frames),
+        *traceback.format_exception_only(type(problem), problem),
+    ]
+    return "".join(lines).rstrip().splitlines()[-TRACEBACK_LINES:]
+
+
+def _name(task: Json) -> str:
+    return str(task.get("taskDefName") or task.get("taskType") or "")
+
+
+def _task(coroutine: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+    task = asyncio.create_task(coroutine)
+    _KEPT.add(task)
+    task.add_done_callback(_KEPT.discard)
+    return task
+
+
+def _tell(problem: AgentspanError) -> None:
+    log.debug("the worker could not reach the server: %s", problem)
+
+
+PRIVATE = ("_agent_state", "__agentspan_ctx__")
+FINAL = (TerminalToolError, ToolArgumentError, ToolSerializationError, NotImplementedError)
+"""What another attempt cannot change; the model gets the message at once."""
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_KEPT: set["asyncio.Task[Any]"] = set()
+_TOOLS = Portal("tools")

@@ -1,0 +1,300 @@
+"""The client of one server: one method per endpoint, each answering the decoded JSON.
+
+All methods are coroutines for any event loop; `wait_ms` lets the server hold its answer until there is news.
+Failures are the errors of `client.errors`.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from agentspan.client.portal import Portal, portal
+from agentspan.client.sse import follow
+from agentspan.client.transport import SLACK_SECONDS, Transport, path_of
+
+Json = dict[str, Any]
+
+
+class Client:
+    """Speaks to the server at `url` (with or without `/api`), as `api_key` or as `auth_key` with `auth_secret`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        auth_key: str | None = None,
+        auth_secret: str | None = None,
+        via: Portal | None = None,
+    ) -> None:
+        self._portal = via or portal()
+        self.transport = Transport(url, api_key=api_key, auth_key=auth_key, auth_secret=auth_secret, via=self._portal)
+
+    @property
+    def url(self) -> str:
+        """The server's address, without `/api`."""
+        return self.transport.root
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.transport.aclose()
+
+    async def __aenter__(self) -> "Client":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def health(self) -> Json:
+        """`{"healthy": true, ...}`; ServerUnreachableError if nobody answers."""
+        return await self._json("GET", "/health", patience=0)
+
+    # Agents: compile, deploy, start
+
+    async def start(self, request: Json) -> Json:
+        """Start a run; `{executionId, agentName, requiredWorkers}`. With an idempotencyKey it survives lost answers."""
+        return await self._json("POST", "/agent/start", json=request, again=bool(request.get("idempotencyKey")))
+
+    async def deploy(self, request: Json) -> Json:
+        """Store an agent under its name; `{agentName, requiredWorkers}`."""
+        return await self._json("POST", "/agent/deploy", json=request, again=True)
+
+    async def compile(self, request: Json) -> Json:
+        """What a start would register; `{workflowDef, requiredWorkers}`. Nothing is stored."""
+        return await self._json("POST", "/agent/compile", json=request, again=True)
+
+    async def agents(self) -> list[Json]:
+        """The deployed agents."""
+        return await self._list("GET", "/agent/list")
+
+    async def agent(self, name: str, version: int | None = None) -> Json:
+        """The agentConfig of a deployed agent."""
+        return await self._json("GET", path_of("agent", name), params={"version": version})
+
+    async def delete_agent(self, name: str, version: int | None = None) -> None:
+        """Remove a deployed agent."""
+        await self.transport.send("DELETE", path_of("agent", name), params={"version": version})
+
+    async def definition(self, name: str, version: int | None = None) -> Json:
+        """A deployed agent as a workflow definition."""
+        return await self._json("GET", path_of("agent", "definitions", name), params={"version": version})
+
+    # One execution: how it stands
+
+    async def status(self, execution_id: str, *, wait_ms: int = 0) -> Json:
+        """The state of a run; with `wait_ms` the answer comes when the run ends, at the latest after that time."""
+        return await self._json("GET", path_of("agent", execution_id, "status"), wait_ms=wait_ms)
+
+    async def result(self, execution_id: str, *, wait_ms: int = 0) -> Json:
+        """The result of a run as it stands: status, output, messages, toolCalls, tokenUsage, cost and what it waits
+        for; with `wait_ms` as `status`."""
+        return await self._json("GET", path_of("agent", execution_id, "result"), wait_ms=wait_ms)
+
+    async def events(self, execution_id: str, *, after: int = 0, limit: int = 1000) -> Json:
+        """A page of the run's log: `{events, last}`, from the sequence number after `after`."""
+        params = {"after": after, "limit": limit}
+        return await self._json("GET", path_of("agent", execution_id, "events"), params=params)
+
+    def follow(self, execution_id: str, *, after: int = 0) -> "Following":
+        """The run's events from the sequence number after `after` to its end, as they happen."""
+        return Following(follow(self.transport, execution_id, after), self._portal)
+
+    async def run(self, execution_id: str) -> Json:
+        """The run with its tasks and token usage (`AgentRun`)."""
+        return await self._json("GET", path_of("agent", "execution", execution_id))
+
+    async def execution(self, execution_id: str) -> Json:
+        """The run in short, with its current task."""
+        return await self._json("GET", path_of("agent", "executions", execution_id))
+
+    async def execution_full(self, execution_id: str) -> Json:
+        """The run as a Conductor workflow with all its tasks."""
+        return await self._json("GET", path_of("agent", "executions", execution_id, "full"))
+
+    async def execution_tasks(
+        self, execution_id: str, *, status: str | None = None, start: int = 0, count: int = 15
+    ) -> Json:
+        """A page of the run's tasks: `{results, totalHits, summary}`."""
+        params = {"status": status, "start": start, "count": count}
+        return await self._json("GET", path_of("agent", "executions", execution_id, "tasks"), params=params)
+
+    async def task_log(self, task_id: str) -> list[Json]:
+        """What a task wrote: `[{log, taskId, createdTime}]`."""
+        return await self._list("GET", path_of("agent", "tasks", task_id, "log"))
+
+    # Executions: lists
+
+    async def executions(
+        self,
+        *,
+        start: int = 0,
+        size: int = 20,
+        sort: str | None = None,
+        free_text: str | None = None,
+        status: str | None = None,
+        agent_name: str | None = None,
+        session_id: str | None = None,
+    ) -> Json:
+        """A page of runs, newest first: `{totalHits, results}`."""
+        params = {
+            "start": start,
+            "size": size,
+            "sort": sort,
+            "freeText": free_text,
+            "status": status,
+            "agentName": agent_name,
+            "sessionId": session_id,
+        }
+        return await self._json("GET", "/agent/executions", params=params)
+
+    async def search(
+        self, query: str = "", *, start: int = 0, size: int = 20, sort: str | None = None, free_text: str | None = None
+    ) -> Json:
+        """A page of runs by Conductor's query language."""
+        params = {"query": query or None, "start": start, "size": size, "sort": sort, "freeText": free_text}
+        return await self._json("GET", "/agent/executions/search", params=params)
+
+    # One execution: control
+
+    async def respond(self, execution_id: str, answer: Any, *, request_id: str | None = None) -> None:
+        """Answer an open human request: `request_id`, or the only (oldest) one."""
+        body = dict(answer) if isinstance(answer, Mapping) else {"message": answer}
+        if request_id is not None:
+            body["requestId"] = request_id
+        await self.transport.send("POST", path_of("agent", execution_id, "respond"), json=body)
+
+    async def pause(self, execution_id: str) -> None:
+        """Start nothing new in the run until it is resumed."""
+        await self.transport.send("PUT", path_of("agent", execution_id, "pause"), again=False)
+
+    async def resume(self, execution_id: str) -> None:
+        """Let a paused run go on."""
+        await self.transport.send("PUT", path_of("agent", execution_id, "resume"), again=False)
+
+    async def cancel(self, execution_id: str, reason: str = "") -> None:
+        """End the run and all below it now: TERMINATED."""
+        path = path_of("agent", execution_id, "cancel")
+        await self.transport.send("DELETE", path, params={"reason": reason or None})
+
+    async def stop(self, execution_id: str) -> None:
+        """Let the run end after its present turn: COMPLETED."""
+        await self.transport.send("POST", path_of("agent", execution_id, "stop"), again=True)
+
+    async def signal(self, execution_id: str, message: str) -> None:
+        """Text that the model sees from the next turn on; empty text takes it back."""
+        path = path_of("agent", execution_id, "signal")
+        await self.transport.send("POST", path, json={"message": message}, again=True)
+
+    async def fork(self, execution_id: str, at: int, edits: Json | None = None) -> Json:
+        """A new run whose history is this one's up to event `at`, with edits; `{executionId}`."""
+        path = path_of("agent", "executions", execution_id, "fork")
+        return await self._json("POST", path, json={"at": at, "edits": edits or {}})
+
+    async def retry(self, execution_id: str, *, nested: bool = False) -> None:
+        """Let a failed run go on from where it failed."""
+        path = path_of("agent", "executions", execution_id, "retry")
+        await self.transport.send("POST", path, params={"resumeSubworkflowTasks": "true" if nested else None})
+
+    async def restart(self, execution_id: str) -> None:
+        """Let an ended run begin again."""
+        await self.transport.send("POST", path_of("agent", "executions", execution_id, "restart"))
+
+    async def rerun(self, execution_id: str, request: Json | None = None) -> str:
+        """Run again from a task; the new run's id."""
+        path = path_of("agent", "executions", execution_id, "rerun")
+        body = {"reRunFromWorkflowId": execution_id, **(request or {})}
+        return str(await self.transport.send("POST", path, json=body))
+
+    async def terminate(self, execution_id: str, reason: str = "") -> None:
+        """End the run now, by its execution path."""
+        path = path_of("agent", "executions", execution_id)
+        await self.transport.send("DELETE", path, params={"reason": reason or None})
+
+    async def bulk(self, action: str, execution_ids: Sequence[str], *, reason: str | None = None) -> Json:
+        """`pause`, `resume`, `restart`, `retry` or `terminate` many runs; the answer says which failed and why."""
+        method = "PUT" if action in ("pause", "resume") else "POST"
+        path = path_of("agent", "executions", "bulk", action)
+        return await self._json(method, path, json=list(execution_ids), params={"reason": reason}, again=False)
+
+    # Tasks: the workers' side
+
+    async def poll(self, request: Json) -> list[Json]:
+        """Lease tasks: one long poll over all queues of a worker; answers as soon as one task is ready."""
+        answer = await self._json("POST", "/tasks/poll", json=request, wait_ms=request.get("timeoutMs", 0), patience=0)
+        return list(answer.get("tasks") or ())
+
+    async def report(self, results: list[Json], poll: Json | None = None) -> Json:
+        """Report outcomes, and poll in the same request; `{receipts: [{taskId, landed, reason}], tasks}`."""
+        body: Json = {"results": results}
+        if poll is not None:
+            body["poll"] = poll
+        waited = (poll or {}).get("timeoutMs", 0)
+        return await self._json("POST", "/tasks/report", json=body, wait_ms=waited, patience=0)
+
+    async def extend(self, task_ids: list[str], worker_id: str, lease_seconds: float) -> Json:
+        """Keep leases; `{extended, lost}`: what is lost was cancelled or taken over."""
+        body = {"taskIds": task_ids, "workerId": worker_id, "leaseSeconds": lease_seconds}
+        return await self._json("POST", "/tasks/extend", json=body, patience=0, seconds=lease_seconds)
+
+    async def task(self, task_id: str) -> Json:
+        """One task."""
+        return await self._json("GET", path_of("tasks", task_id))
+
+    async def queue_sizes(self) -> dict[str, int]:
+        """How many tasks wait in each queue."""
+        return await self._json("GET", "/tasks/queue/all")
+
+    async def poll_data(self) -> list[Json]:
+        """Who polled which queue last: `[{queueName, domain, workerId, lastPollTime}]`."""
+        return await self._list("GET", "/tasks/queue/polldata/all")
+
+    # Conductor's side
+
+    async def workflow(self, execution_id: str, *, include_tasks: bool = True) -> Json:
+        """The run as a Conductor workflow."""
+        params = {"includeTasks": "true" if include_tasks else "false"}
+        return await self._json("GET", path_of("workflow", execution_id), params=params)
+
+    async def send_message(self, execution_id: str, message: Json) -> str:
+        """Put a message into the run's queue; its id."""
+        return str(await self.transport.send("POST", path_of("workflow", execution_id, "messages"), json=message))
+
+    async def push_event(self, execution_id: str, event: Json) -> None:
+        """Show an event of a framework on the run's stream."""
+        await self.transport.send("POST", path_of("agent", "events", execution_id), json=event)
+
+    async def _json(self, method: str, path: str, *, wait_ms: int = 0, **options: Any) -> Json:
+        if wait_ms:
+            options["seconds"] = wait_ms / 1000 + SLACK_SECONDS
+            if method == "GET":
+                options["params"] = {**options.get("params", {}), "waitMs": wait_ms}
+        answer = await self.transport.send(method, path, **options)
+        return answer if isinstance(answer, dict) else {}
+
+    async def _list(self, method: str, path: str, **options: Any) -> list[Json]:
+        answer = await self.transport.send(method, path, **options)
+        return answer if isinstance(answer, list) else []
+
+
+class Following(AsyncIterator[Json]):
+    """An async generator of the portal's loop, to be iterated in any loop."""
+
+    def __init__(self, events: AsyncGenerator[Json], via: Portal) -> None:
+        self._events, self._portal = events, via
+
+    async def __anext__(self) -> Json:
+        event = await self._portal.bridge(_next(self._events))
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    async def aclose(self) -> None:
+        """End the stream's connection."""
+        await self._portal.bridge(_close(self._events))
+
+
+async def _next(events: AsyncIterator[Json]) -> Json | None:
+    return await anext(events, None)
+
+
+async def _close(events: AsyncGenerator[Json]) -> None:
+    await events.aclose()

@@ -1,0 +1,223 @@
+"""One HTTP request to the server and its answer: addresses, credentials, retries, errors.
+
+The requests run on the portal's loop, whichever loop or thread asks for them.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from agentspan.client.errors import AgentAPIError, ServerUnreachableError, api_error
+from agentspan.client.portal import Portal, portal
+
+if TYPE_CHECKING:
+    import httpx
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
+SLACK_SECONDS = 15.0
+FIRST_CONTACT_SECONDS = 2.0
+PATIENCE_SECONDS = 60.0
+FIRST_WAIT_SECONDS = 0.05
+LOCAL_WAIT_SECONDS = 1.0
+REMOTE_WAIT_SECONDS = 5.0
+RETRYABLE = (502, 503, 504)
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Transport:
+    """Sends requests to one server. `url` is its address with or without `/api`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        auth_key: str | None = None,
+        auth_secret: str | None = None,
+        via: Portal | None = None,
+    ) -> None:
+        self.root = host_of(url)
+        self.base = f"{self.root}/api"
+        self.headers = auth_headers(api_key, auth_key, auth_secret)
+        self.local = (urlsplit(self.root).hostname or "") in LOOPBACK
+        self._portal = via or portal()
+        self._http: httpx.AsyncClient | None = None
+        self.reached = False
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        again: bool | None = None,
+        seconds: float = ANSWER_SECONDS,
+        patience: float | None = None,
+    ) -> Any:
+        """The decoded answer of one request, or an error of `client.errors`.
+
+        `again` says that sending it twice does no harm (by default GET, HEAD and PUT); it is then sent until it is
+        answered, over restarts of the server, for `patience` seconds. `seconds`: how long to wait for one answer.
+        """
+        again = method in ("GET", "HEAD", "PUT") if again is None else again
+        return await self._portal.bridge(self._send(method, path, params, json, again, seconds, patience))
+
+    @asynccontextmanager
+    async def open(self, path: str, *, headers: Mapping[str, str], silence: float) -> AsyncIterator["httpx.Response"]:
+        """An open GET whose body is read as it comes; on the portal's loop only. `silence` in seconds ends it."""
+        import httpx
+
+        timeout = httpx.Timeout(CONNECT_SECONDS, read=silence)
+        async with self._open().stream("GET", self.base + path, headers=dict(headers), timeout=timeout) as response:
+            if response.status_code >= 400:
+                await response.aread()
+                raise _error(response)
+            self.reached = True
+            yield response
+
+    def waits(self) -> "Waits":
+        """The pauses between attempts against this server."""
+        return Waits(LOCAL_WAIT_SECONDS if self.local else REMOTE_WAIT_SECONDS)
+
+    def unreachable(self, problem: BaseException) -> ServerUnreachableError:
+        """The error to raise when nobody answers."""
+        what = " ".join(str(problem).split()) or type(problem).__name__
+        hint = (
+            "start one with `agentspan server start`, or set AGENTSPAN_SERVER_URL to one that runs"
+            if self.local
+            else "check the address (AGENTSPAN_SERVER_URL) and the network"
+        )
+        return ServerUnreachableError(f"no agentspan server answers at {self.root} ({what}): {hint}")
+
+    def patience(self) -> float:
+        """For how many seconds a server that does not answer is asked again: long only if it has ever answered."""
+        return PATIENCE_SECONDS if self.reached else FIRST_CONTACT_SECONDS
+
+    async def aclose(self) -> None:
+        """Close the connections; a later request opens new ones."""
+        await self._portal.bridge(self._close())
+
+    async def _send(
+        self, method: str, path: str, params: Any, json: Any, again: bool, seconds: float, patience: float | None
+    ) -> Any:
+        import httpx
+
+        content = None if json is None else msgspec.json.encode(json)
+        headers = {} if content is None else {"Content-Type": "application/json"}
+        url = (self.root if path == "/health" else self.base) + path
+        asked = {key: value for key, value in (params or {}).items() if value is not None}
+        waits, began = self.waits(), time.monotonic()
+        while True:
+            try:
+                response = await self._open().request(
+                    method,
+                    url,
+                    params=asked or None,
+                    content=content,
+                    headers=headers,
+                    timeout=httpx.Timeout(CONNECT_SECONDS, read=seconds, write=seconds, pool=None),
+                )
+            except (httpx.ConnectError, httpx.ConnectTimeout) as problem:
+                await self._pause(waits, began, patience, self.unreachable(problem))
+                continue
+            except httpx.TransportError as problem:
+                if not again:
+                    raise self.unreachable(problem) from problem
+                await self._pause(waits, began, patience, self.unreachable(problem))
+                continue
+            self.reached = True
+            if response.status_code in RETRYABLE and again:
+                await self._pause(waits, began, patience, _error(response))
+                continue
+            return _answer(response)
+
+    async def _pause(self, waits: "Waits", began: float, patience: float | None, problem: Exception) -> None:
+        """Wait before the next attempt, or raise the problem when patience is over."""
+        wait = waits.next()
+        if time.monotonic() + wait - began > (self.patience() if patience is None else patience):
+            raise problem
+        await asyncio.sleep(wait)
+
+    def _open(self) -> "httpx.AsyncClient":
+        if self._http is None or self._http.is_closed:
+            import httpx
+
+            self._http = httpx.AsyncClient(
+                headers=self.headers,
+                # Loading the certificates takes longer than a start of a run; a plain address needs none.
+                verify=self.root.startswith("https"),
+                # A proxy of the environment cannot reach this machine's own loopback.
+                trust_env=not self.local,
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
+            )
+        return self._http
+
+    async def _close(self) -> None:
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
+
+
+class Waits:
+    """Pauses that double up to `longest` seconds, each cut by chance so that many clients do not come at once."""
+
+    def __init__(self, longest: float) -> None:
+        self._longest, self._next = longest, FIRST_WAIT_SECONDS
+
+    def next(self) -> float:
+        wait, self._next = self._next, min(self._next * 2, self._longest)
+        return wait * random.uniform(0.5, 1)
+
+    def reset(self) -> None:
+        self._next = FIRST_WAIT_SECONDS
+
+
+def host_of(url: str) -> str:
+    """The server's address without `/api` and without a slash at its end."""
+    plain = url.strip().rstrip("/").removesuffix("/api").rstrip("/")
+    return plain if "://" in plain else f"http://{plain}"
+
+
+def auth_headers(api_key: str | None, auth_key: str | None, auth_secret: str | None) -> dict[str, str]:
+    """The credentials as every server form of them expects."""
+    if api_key:
+        return {"Authorization": f"Bearer {api_key}", "X-API-Key": api_key}
+    if auth_key and auth_secret:
+        return {"X-Auth-Key": auth_key, "X-Auth-Secret": auth_secret}
+    return {}
+
+
+def _answer(response: "httpx.Response") -> Any:
+    if response.status_code >= 400:
+        raise _error(response)
+    return _body(response)
+
+
+def _error(response: "httpx.Response") -> AgentAPIError:
+    body = _body(response)
+    return api_error(response.status_code, body, body if isinstance(body, str) else "", str(response.url))
+
+
+def _body(response: "httpx.Response") -> Any:
+    """JSON where it is JSON, else text; None for nothing."""
+    if not response.content:
+        return None
+    if "json" not in response.headers.get("content-type", "json"):
+        return response.text
+    try:
+        return msgspec.json.decode(response.content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return response.text
+
+
+def path_of(*parts: str) -> str:
+    """A path of quoted parts."""
+    return "/" + "/".join(quote(part, safe="") for part in parts)
