@@ -7,9 +7,9 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from agentspan.clock import new_id
+from agentspan.clock import new_id, now_ms
 from agentspan.config import Settings
 from agentspan.core import events as e
 from agentspan.core.ids import split_execution, split_task, task_id
@@ -29,12 +29,14 @@ from agentspan.spec.agent import AgentSpec
 from agentspan.spec.check import check, check_schemas
 from agentspan.store import definitions, queue
 from agentspan.store.database import Database
-from agentspan.store.ledger import Held, Ledger, Meta
+from agentspan.store.ledger import Held, Ledger, Meta, notify
 from agentspan.store.presence import Presence, living
 from agentspan.store.reads import Reads, Scene
 from agentspan.store.views import Receipt, Report, Started, TaskView, Want
 
 log = logging.getLogger("agentspan.engine")
+
+T = TypeVar("T")
 
 HEARTBEAT_SECONDS = 15.0
 TAKE_OVER_SECONDS = 1.0
@@ -43,6 +45,7 @@ LOOK_SECONDS = 5.0
 """How long a waiter trusts that it will be woken before it looks for itself."""
 OWNER = "server:"
 SPARE_READERS = 4
+POLLS_MS = 5_000
 GIVEN_UP = (e.TaskTimedOut, e.TaskCanceled)
 
 
@@ -111,12 +114,14 @@ class Engine:
     async def drain(self, seconds: float) -> None:
         """No new leases; model calls in flight get `seconds` to end, the rest is handed back at once."""
         self.draining = True
+        self.pollers.dismiss()
         left = await self.llm.drain(seconds)
         if left:
             await self.writer.do(commands.Release(tasks=[split_task(name) for name in left]))
 
     async def close(self) -> None:
         self.draining = True
+        self.pollers.dismiss()
         await self.llm.drain(0)
         for task in self._background:
             task.cancel()
@@ -178,7 +183,7 @@ class Engine:
             await self._match(self.pollers.may_be_ready(wants))
             deadline = _seconds() + wait_ms / 1000
             while not got and not self.draining and (left := deadline - _seconds()) > 0:
-                await _wait(woken, min(left, LOOK_SECONDS))
+                await _wait(woken, left if self.pollers.alone else min(left, LOOK_SECONDS))
                 if not got:
                     await self._match(self.pollers.may_be_ready(wants))
         except BaseException:
@@ -446,6 +451,8 @@ class Engine:
             self.hub.publish_all()
             self._spawn(self._match(self.pollers.wanted()))
             return
+        for name, domain, worker in notice.get("polls", ()):
+            self.pollers.seen(Want(name, domain), worker, now_ms())
         for tree in notice["trees"]:
             self.hub.publish(tree, None)
         wants = [Want(*each) for each in notice["queues"]]
@@ -460,8 +467,16 @@ class Engine:
             try:
                 await self._take_over()
                 await self._match(self.pollers.may_be_ready([LLM_QUEUE]))
+                await self._tell_polls()
             except Unavailable as problem:
                 log.warning("cannot look for dead servers: %s", problem)
+
+    async def _tell_polls(self) -> None:
+        """The other servers must know which queues have a live worker here."""
+        polls = [] if self.writer.alone else self.pollers.fresh_polls(now_ms() - POLLS_MS)
+        for some in _chunks(polls, 50):
+            rows = [[poll.name, poll.domain, poll.worker] for poll in some]
+            await self._write(partial(notify, payload={"from": self.replica, "trees": [], "queues": [], "polls": rows}))
 
     async def _take_over(self) -> None:
         """Lost attempts of servers that are no more get successors."""
@@ -512,7 +527,7 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
         return
 
 
-def _chunks(keys: list[tuple[str, int]], size: int) -> list[list[tuple[str, int]]]:
+def _chunks(keys: list[T], size: int) -> list[list[T]]:
     return [keys[start : start + size] for start in range(0, len(keys), size)]
 
 

@@ -15,6 +15,12 @@ HINT_MS = 5_000
 """How long "nothing there" is believed where other replicas may have put something."""
 
 
+WORKERS_KEPT = 1_000
+QUEUES_KEPT = 10_000
+
+Polls = dict[Want, dict[str, int]]
+
+
 class Poller:
     """A worker's standing wish for up to `room` tasks of some queues. `deliver` is called on the loop's thread."""
 
@@ -40,14 +46,15 @@ class Pollers:
         self._lock = threading.Lock()
         self._waiting: dict[Want, OrderedDict[Poller, None]] = {}
         self._empty_at: dict[Want, int] = {}
-        self._polls: dict[Want, dict[str, int]] = {}
+        self._own: Polls = {}
+        self._others: Polls = {}
 
     def enter(self, poller: Poller) -> None:
         now = now_ms()
         with self._lock:
             for want in poller.wants:
                 self._waiting.setdefault(want, OrderedDict())[poller] = None
-                self._polls.setdefault(want, {})[poller.worker] = now
+                _note(self._own, want, poller.worker, now)
 
     def leave(self, poller: Poller) -> None:
         """No more reservations; those that are made will still be delivered."""
@@ -59,7 +66,7 @@ class Pollers:
                     waiting.pop(poller, None)
                     if not waiting:
                         del self._waiting[want]
-                self._polls.setdefault(want, {})[poller.worker] = now
+                _note(self._own, want, poller.worker, now)
 
     def reserve(self, want: Want) -> Poller | None:
         """A waiter with room, the longest unserved first; it is owed one task until `settle`."""
@@ -125,20 +132,46 @@ class Pollers:
     def seen(self, want: Want, worker: str, at: int) -> None:
         """Another replica tells of a poll."""
         with self._lock:
-            polls = self._polls.setdefault(want, {})
-            polls[worker] = max(at, polls.get(worker, 0))
+            _note(self._others, want, worker, at)
+
+    def dismiss(self) -> None:
+        """Wake everyone who waits, with nothing: the server drains."""
+        with self._lock:
+            everyone = {poller for waiting in self._waiting.values() for poller in waiting}
+        for poller in everyone:
+            poller.deliver([])
+
+    def fresh_polls(self, since: int) -> list[PollView]:
+        """Who has polled since then, or waits now."""
+        now = now_ms()
+        with self._lock:
+            waiting = {(want, poller.worker) for want, pollers in self._waiting.items() for poller in pollers}
+            polled = {(w, worker) for w, workers in self._own.items() for worker, at in workers.items() if at >= since}
+            return [PollView(name=w.name, domain=w.domain, worker=worker, at=now) for w, worker in waiting | polled]
 
     def last_poll(self, want: Want) -> int:
         """When the queue was last polled; now if somebody waits there at this moment; 0 if never."""
         with self._lock:
             if self._waiting.get(want):
                 return now_ms()
-            return max(self._polls.get(want, {}).values(), default=0)
+            return max((*self._own.get(want, {}).values(), *self._others.get(want, {}).values()), default=0)
 
     def polls(self) -> list[PollView]:
         with self._lock:
             return [
                 PollView(name=want.name, domain=want.domain, worker=worker, at=at)
-                for want, workers in self._polls.items()
+                for polls in (self._own, self._others)
+                for want, workers in polls.items()
                 for worker, at in workers.items()
             ]
+
+
+def _note(polls: Polls, want: Want, worker: str, at: int) -> None:
+    """Remember the poll, and forget the oldest where there are too many to be of use."""
+    workers = polls.setdefault(want, {})
+    workers.pop(worker, None)
+    workers[worker] = at
+    if len(workers) > WORKERS_KEPT:
+        del workers[next(iter(workers))]
+    if len(polls) > QUEUES_KEPT:
+        del polls[next(iter(polls))]

@@ -20,6 +20,8 @@ from agentspan.store.views import TaskView, Want
 
 MOST_PER_COMMIT = 512
 NOTICE_CHARS = 7_500
+TAKEN_KEPT = 50_000
+"""Leases remembered; one that was settled through another server is never taken out."""
 
 T = TypeVar("T", covariant=True)
 
@@ -75,6 +77,8 @@ class Desk:
     def hand(self, poller: Poller, view: TaskView, attempt_ms: int) -> None:
         """Lease a task to a reserved waiter: it is delivered after the commit."""
         self.taken[split_task(view.task_id)] = (view.worker, view.started_at)
+        if len(self.taken) > TAKEN_KEPT:
+            del self.taken[next(iter(self.taken))]
         self.deliveries.append((poller, view))
         self.due(view.started_at + view.lease_ms if view.lease_ms else 0)
         self.due(view.started_at + attempt_ms if attempt_ms else 0)

@@ -312,6 +312,12 @@ class Transaction:
         return {**row, **leased(lease, self.at, order.limits.attempt_ms)} if lease else row
 
 
+def notify(transaction: Transaction, payload: dict[str, Any]) -> None:
+    """A notification that no event comes with."""
+    text = msgspec.json.encode(payload).decode()
+    transaction.connection.execute(NOTIFY, {"channel": CHANNEL, "payload": text})
+
+
 def leased(lease: Lease, at: int, attempt_ms: int) -> dict[str, Any]:
     """The columns of a task that is taken now."""
     until = at + lease.lease_ms if lease.lease_ms else 0
