@@ -55,16 +55,30 @@ def advance(spec: AgentSpec, tree: Tree, facts: Iterable[tuple[int, e.AnyFact]],
     return Tree(tree.id, seq, runs), appended
 
 
+def resumed(spec: AgentSpec, tree: Tree, fact: e.AnyFact) -> list[tuple[int, e.AnyFact]]:
+    """`fact` for every execution that lives, and what a log that was cut in the middle of an `advance` still lacks:
+    sub-agents that must begin or end with their parents, and ends that parents must hear of."""
+    facts: list[tuple[int, e.AnyFact]] = [(number, fact) for number, run in sorted(tree.runs.items()) if not run.ended]
+    for number, run in sorted(tree.runs.items()):
+        if run.ended:
+            facts += [(number, e.TaskCanceled(task, run.status.lower())) for task in run.tasks]
+        else:
+            orders = run.tasks.items()
+            facts += [_beginning(spec, run, n, x) for n, x in orders if x.kind is Kind.AGENT and n not in tree.runs]
+        if number != ROOT and number in tree.runs[run.parent].tasks:
+            facts += [(run.parent, _settlement(run))] if run.ended else []
+        elif number != ROOT and not run.ended:
+            facts.append((number, e.ExecutionTerminated("canceled")))
+    return facts
+
+
 def _across(
     spec: AgentSpec, runs: dict[int, Run], before: Run, after: Run, event: e.Event
 ) -> list[tuple[int, e.AnyFact]]:
     """What a fact of one execution means for its sub-agents and for its parent."""
     match event.fact:
         case e.TaskScheduled(kind=Kind.AGENT) as order:
-            path = (*after.path, order.index)
-            after_results = briefing(spec.at(after.path), after, order.index)
-            started = e.ExecutionStarted(path=path, parent=after.id, after=after_results, signal=after.signal)
-            return [(event.seq, started)]
+            return [_beginning(spec, after, event.seq, order)]
         case e.TaskCanceled(task=task, reason=reason) if task in runs and not runs[task].ended:
             return [(task, e.ExecutionTerminated(reason))]
         case e.ExecutionRetried():
@@ -72,6 +86,13 @@ def _across(
     if after.ended and not before.ended and after.id != ROOT:
         return [(after.parent, _settlement(after))]
     return []
+
+
+def _beginning(spec: AgentSpec, run: Run, task: int, order: e.TaskScheduled) -> tuple[int, e.AnyFact]:
+    """The start of the sub-agent that a task stands for."""
+    path = (*run.path, order.index)
+    results = briefing(spec.at(run.path), run, order.index)
+    return task, e.ExecutionStarted(path=path, parent=run.id, after=results, signal=run.signal)
 
 
 def _settlement(run: Run) -> e.AnyFact:

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from agentspan.core import events as e
-from agentspan.core.advance import ROOT
+from agentspan.core.advance import ROOT, resumed
 from agentspan.core.fork import edited_spec, fold, fork
 from agentspan.core.ids import execution_id, split_execution, split_task, task_id
 from agentspan.core.run import Run
@@ -61,6 +61,8 @@ class Land(Ask, kw_only=True):
         run = _holder(held, number) if held else None
         if run is None:
             return Receipt(task_id=self.report.task_id, landed=False, reason=SETTLED if held else UNKNOWN)
+        if run.tasks[number].kind is Kind.AGENT:
+            return Receipt(task_id=self.report.task_id, landed=False, reason=SUB_AGENT)
         taken = desk.taken.get((tree, number)) or _lease_of(transaction, (tree, number))
         transaction.append(tree, [(run.id, self.fact(number, self.report, taken))])
         return Receipt(task_id=self.report.task_id, landed=True)
@@ -245,7 +247,8 @@ class Fork(Ask, kw_only=True):
         )  # fmt: skip
         transaction.create(meta, spec)
         transaction.adopt(meta.tree, fold(meta.tree, shared), shared)
-        transaction.append(meta.tree, [(ROOT, e.ExecutionForked(self.source, self.at, tuple(self.edits)))])
+        forked = e.ExecutionForked(self.source, self.at, tuple(self.edits))
+        transaction.append(meta.tree, resumed(spec, transaction.tree(meta.tree).tree, forked))
         return meta.tree
 
 
@@ -335,3 +338,4 @@ def _lease_of(transaction: Transaction, key: tuple[str, int]) -> tuple[str, int]
 
 SETTLED = "the attempt is settled: it was reported before, ran out of time, or its execution ended"
 UNKNOWN = "there is no such execution"
+SUB_AGENT = "the task of a sub-agent ends with its execution"
