@@ -70,7 +70,7 @@ class Reads:
         self._specs: dict[str, AgentSpec] = {}
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
 
     async def query(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on a connection in a thread. Unavailable if the database is away."""
