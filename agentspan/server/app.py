@@ -31,8 +31,8 @@ from agentspan.server.timings import Timings
 
 log = logging.getLogger("agentspan.server")
 
-DRAINED_FACTOR = 64
-"""A body of up to so many times the limit is read and thrown away, so that its sender sees the answer."""
+DRAINED_BYTES = 1 << 30
+"""So much over the limit is read and thrown away, so that the sender of a body that is too large sees the answer."""
 
 
 def make_app(engine: Engine, settings: Settings) -> Application:
@@ -53,7 +53,7 @@ def make_app(engine: Engine, settings: Settings) -> Application:
 
 def listen(app: Application, sockets: list[socket.socket], settings: Settings) -> HTTPServer:
     """Serve an application on bound sockets."""
-    server = HTTPServer(app, max_body_size=settings.max_body_bytes * DRAINED_FACTOR, max_header_size=64 * 1024)
+    server = HTTPServer(app, max_body_size=settings.max_body_bytes + DRAINED_BYTES, max_header_size=64 * 1024)
     server.add_sockets(sockets)
     return server
 

@@ -10,7 +10,7 @@ from agentspan.errors import BadInput, NotFound
 from agentspan.server import conductor
 from agentspan.server.conductor import TaskResult
 from agentspan.server.handler import MAX_WAIT_MS, Handler, Route
-from agentspan.store.views import Receipt, TaskView, Want
+from agentspan.store.views import PollView, QueueView, Receipt, TaskView, Want
 
 Json = dict[str, Any]
 
@@ -18,6 +18,8 @@ MAX_CONDUCTOR_WAIT_MS = 5000
 SINGLE_POLL_WAIT_MS = 100
 MAX_COUNT = 1000
 REMEMBERED = 20_000
+OWN = "@"
+"""How the names of the queues begin that the server itself serves."""
 
 
 class Queue(msgspec.Struct, rename="camel"):
@@ -64,7 +66,7 @@ class TaskHandler(Handler):
 
     async def lease(self, wants: Sequence[Want], worker: str, **how: Any) -> list[TaskView]:
         for want in wants:
-            if want.name.startswith("@"):
+            if want.name.startswith(OWN):
                 raise BadInput(f"the queue {want.name!r} is the server's own; workers poll the names of tools")
         tasks = await self.while_open(self.engine.poll(wants, worker, **how))
         for task in tasks:
@@ -225,43 +227,53 @@ class One(Handler):
 # Queues
 
 
-class QueueSizes(Handler):
+class QueueHandler(Handler):
+    """Of the queues that workers poll; the server's own are not shown to them."""
+
+    async def queues(self) -> list[QueueView]:
+        return [each for each in await self.reads.queues() if not each.name.startswith(OWN)]
+
+    def polls(self) -> list[PollView]:
+        return [each for each in self.engine.pollers.polls() if not each.name.startswith(OWN)]
+
+
+class QueueSizes(QueueHandler):
     async def get(self) -> None:
         """How many tasks are ready in each of the queues `taskType`."""
-        sizes = conductor.queue_sizes(await self.reads.queues())
+        sizes = conductor.queue_sizes(await self.queues())
         self.answer({name: sizes.get(name, 0) for name in self.params("taskType")})
 
 
-class QueueSize(Handler):
+class QueueSize(QueueHandler):
     async def get(self) -> None:
         """How many tasks are ready in one queue."""
         name, domain = self.param("taskType"), self.param("domain")
-        self.answer(sum(each.ready for each in await self.reads.queues() if (each.name, each.domain) == (name, domain)))
+        self.answer(sum(each.ready for each in await self.queues() if (each.name, each.domain) == (name, domain)))
 
 
-class QueueAll(Handler):
+class QueueAll(QueueHandler):
     async def get(self) -> None:
         """How many tasks are ready in every queue."""
-        self.answer(conductor.queue_sizes(await self.reads.queues()))
+        self.answer(conductor.queue_sizes(await self.queues()))
 
 
-class QueueVerbose(Handler):
+class QueueVerbose(QueueHandler):
     async def get(self) -> None:
         """How many tasks are ready and how many are with workers, in every queue."""
-        self.answer(conductor.queue_details(await self.reads.queues()))
+        self.answer(conductor.queue_details(await self.queues()))
 
 
-class PollData(Handler):
+class PollData(QueueHandler):
     async def get(self) -> None:
         """Who polled the queue `taskType` last."""
         name = self.param("taskType")
-        self.answer([conductor.poll_data(each) for each in self.engine.pollers.polls() if each.name == name])
+        self.answer([conductor.poll_data(each) for each in self.polls() if each.name == name])
 
 
-class PollDataAll(Handler):
+class PollDataAll(QueueHandler):
     async def get(self) -> None:
         """Who polled which queue last."""
-        self.answer([conductor.poll_data(each) for each in self.engine.pollers.polls()])
+        self.answer([conductor.poll_data(each) for each in self.polls()])
 
 
 # Parts
