@@ -61,7 +61,7 @@ class Engine:
         self.pollers = Pollers(alone=alone)
         self.reads = Reads(database, settings.pool_size + SPARE_READERS, self.pollers.last_poll)
         self.hub = Hub()
-        self.transcripts = Transcripts(self.reads, alone=alone)
+        self.transcripts = Transcripts(self.reads)
         self.desk = Desk(self.pollers, self.replica)
         self.writer = Writer(
             Ledger(database, settings.blob_bytes), self.desk, asyncio.get_running_loop(), self._committed
@@ -129,7 +129,7 @@ class Engine:
         await asyncio.to_thread(self.writer.stop)
         if self.presence:
             await self.presence.close()
-        self.reads.close()
+        await asyncio.to_thread(self.reads.close)
         self.database.close()
 
     async def start(
@@ -418,7 +418,7 @@ class Engine:
     def _committed(self, news: Committed) -> None:
         """After a commit, on the loop's thread."""
         for held, events in news.events:
-            self.transcripts.follow(held, events)
+            self.transcripts.follow(held, events, news.before.get(held.meta.tree))
             self.hub.publish(held.meta.tree, events)
             for event in events:
                 if isinstance(event.fact, GIVEN_UP):

@@ -4,28 +4,33 @@ from collections import OrderedDict
 from typing import Any
 
 from agentspan.core import events as e
-from agentspan.core.advance import ROOT
+from agentspan.core.advance import ROOT, Tree
 from agentspan.core.ids import execution_id
+from agentspan.core.run import Run
+from agentspan.core.states import Status
 from agentspan.core.transcript import Transcript
 from agentspan.spec.agent import AgentSpec
 from agentspan.store.ledger import Held
 from agentspan.store.reads import Reads
 
 HOT = 1_000
+ENDED_RUN = Run(status=Status.TERMINATED)
 
 
 class Transcripts:
-    """`alone`: nobody else appends to the log, so that a hot transcript is whole. Where others do, what is committed
-    here may come after something of theirs, and each `get` reads the rest of the log instead."""
+    """Several servers may append to one log: a hot transcript is extended only if it holds all that came before, and
+    dropped if something of another server's is missing from it."""
 
-    def __init__(self, reads: Reads, *, alone: bool) -> None:
-        self.reads, self.alone = reads, alone
+    def __init__(self, reads: Reads) -> None:
+        self.reads = reads
         self._hot: OrderedDict[tuple[str, int], tuple[AgentSpec, Transcript]] = OrderedDict()
         self._read_now: dict[tuple[str, int], list[e.Event]] = {}
 
-    def follow(self, held: Held, events: list[e.Event]) -> None:
-        """Extend the hot ones by committed events; begin those of executions that start here."""
-        begun: set[tuple[str, int]] = set()
+    def follow(self, held: Held, events: list[e.Event], before: Tree | None) -> None:
+        """Extend the hot ones by committed events; begin those of executions that start here.
+
+        `before` is the tree as it was before the events.
+        """
         for event in events:
             key = (held.meta.tree, event.execution)
             if key in self._read_now:
@@ -33,36 +38,35 @@ class Transcripts:
             if isinstance(event.fact, e.ExecutionStarted) and event.execution == ROOT and not held.spec.agents:
                 given: dict[str, Any] = event.fact.input or {}
                 self._keep(key, held.spec, Transcript(str(given.get("prompt", "")), given.get("context") or {}))
-                begun.add(key)
-            if hot := self._hot.get(key):
-                if isinstance(event.fact, e.ENDINGS):
-                    del self._hot[key]
-                elif self.alone or key in begun:
-                    hot[1].extend([event])
+        for number in {event.execution for event in events}:
+            hot = self._hot.get((held.meta.tree, number))
+            if hot is None:
+                continue
+            run = before.runs.get(number) if before else None
+            if hot[1].seq != (run.seq if run else 0) or held.tree.runs.get(number, ENDED_RUN).ended:
+                del self._hot[held.meta.tree, number]
+            else:
+                hot[1].extend(event for event in events if event.execution == number)
 
-    async def get(self, tree: str, number: int) -> tuple[AgentSpec, Transcript]:
-        """The spec of the execution's agent and its transcript as committed."""
+    async def get(self, tree: str, number: int, seq: int) -> tuple[AgentSpec, Transcript]:
+        """The spec of the execution's agent and its transcript, at least up to event `seq`."""
         hot = self._hot.get((tree, number))
-        if hot is None:
-            hot = await self._read(tree, number)
-        elif not self.alone:
-            hot[1].extend(await self.reads.log_of(tree, after=hot[1].seq, execution=number))
-        self._keep((tree, number), *hot)
+        if hot is None or hot[1].seq < seq:
+            return await self._read(tree, number)
+        self._hot.move_to_end((tree, number))
         return hot
 
     async def _read(self, tree: str, number: int) -> tuple[AgentSpec, Transcript]:
-        """From the log, and with what is committed while it is read."""
+        """From the log; kept hot if nothing was committed while it was read."""
         key = (tree, number)
         meanwhile = self._read_now.setdefault(key, [])
         try:
-            spec, script = await self.reads.transcript(execution_id(tree, number))
-            return spec, script.extend(meanwhile if self.alone else ())
+            read = await self.reads.transcript(execution_id(tree, number))
         finally:
             self._read_now.pop(key, None)
-
-    def forget(self, tree: str) -> None:
-        for key in [key for key in self._hot if key[0] == tree]:
-            del self._hot[key]
+        if not meanwhile:
+            self._keep(key, *read)
+        return read
 
     def _keep(self, key: tuple[str, int], spec: AgentSpec, script: Transcript) -> None:
         self._hot[key] = (spec, script)

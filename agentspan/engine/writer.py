@@ -99,6 +99,7 @@ class Committed:
         self.events: list[tuple[Held, list[e.Event]]] = [
             (transaction.held[name], events) for name, events in transaction.events.items()
         ]
+        self.before = transaction.before
         self.deliveries = desk.deliveries
         self.put = desk.put
         self.soonest = desk.soonest

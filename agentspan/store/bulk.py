@@ -4,6 +4,7 @@ PostgreSQL would take a message for each row of an `executemany`, which costs mo
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -31,6 +32,12 @@ def delete(connection: Connection, table: sa.Table, rows: Rows) -> None:
     """Delete the rows with these primary keys."""
     if rows:
         _run(connection, _delete(table, _dialect(connection)), rows)
+
+
+def pipeline(connection: Connection) -> AbstractContextManager[Any]:
+    """Send statements whose results nobody reads without waiting for each (PostgreSQL)."""
+    raw = connection.connection.driver_connection
+    return nullcontext() if _dialect(connection) == "sqlite" or raw is None else raw.pipeline()
 
 
 def _dialect(connection: Connection) -> str:

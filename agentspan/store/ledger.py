@@ -135,6 +135,7 @@ class Transaction:
         self.ledger, self.connection, self.at = ledger, connection, at
         self.held: dict[str, Held] = {}
         self.events: dict[str, list[e.Event]] = {}
+        self.before: dict[str, Tree] = {}
         self.leases: dict[tuple[str, int], Lease] = {}
         self.new_specs: dict[str, AgentSpec] = {}
 
@@ -175,6 +176,7 @@ class Transaction:
     def append(self, name: str, facts: Iterable[tuple[int, e.AnyFact]]) -> list[e.Event]:
         """Fold the facts in, and all that follows; gives the events that will be appended."""
         held = self.tree(name)
+        self.before.setdefault(name, held.tree)
         held.tree, appended = advance(held.spec, held.tree, facts, self.at)
         self.events.setdefault(name, []).extend(appended)
         return appended
@@ -188,14 +190,15 @@ class Transaction:
         """Write everything: called once, last."""
         changed = [self.held[name] for name in self.events]
         to = self.connection
-        bulk.insert(to, t.specs, self._spec_rows(), ignore=True)
-        bulk.insert(to, t.trees, [tree_row(held, self.at) for held in changed if held.new])
-        bulk.update(to, t.trees, [{"tree": h.meta.tree, "seq": h.tree.seq} for h in changed if not h.new])
         rows, blobs = self._event_rows(changed)
-        bulk.insert(to, t.blobs, blobs, ignore=True)
-        bulk.insert(to, t.events, rows)
-        self._write_executions(changed)
-        self._write_tasks(changed)
+        with bulk.pipeline(to):
+            bulk.insert(to, t.specs, self._spec_rows(), ignore=True)
+            bulk.insert(to, t.trees, [tree_row(held, self.at) for held in changed if held.new])
+            bulk.update(to, t.trees, [{"tree": h.meta.tree, "seq": h.tree.seq} for h in changed if not h.new])
+            bulk.insert(to, t.blobs, blobs, ignore=True)
+            bulk.insert(to, t.events, rows)
+            self._write_executions(changed)
+            self._write_tasks(changed)
         for held in changed:
             living = {number: run for number, run in held.tree.runs.items() if number == ROOT or not run.ended}
             held.tree = Tree(held.meta.tree, held.tree.seq, living)

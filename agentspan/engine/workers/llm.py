@@ -85,7 +85,7 @@ class LlmWorker:
     async def _think(self, view: TaskView) -> Report:
         tree, number = split_execution(view.execution_id)
         try:
-            spec, script = await self._transcript(tree, number)
+            spec, script = await self._transcript(tree, number, view.seq)
             request = request_of(spec, script.messages(spec), view)
             answer = await providers.complete(request, self.settings, lambda piece: self.stream(tree, number, piece))
         except ModelFailure as failure:
@@ -107,10 +107,10 @@ class LlmWorker:
             )
         return Report(task_id=view.task_id, status="COMPLETED", output=output_of(answer), worker=view.worker)
 
-    async def _transcript(self, tree: str, number: int) -> Any:
+    async def _transcript(self, tree: str, number: int, seq: int) -> Any:
         while True:
             try:
-                return await self.transcripts.get(tree, number)
+                return await self.transcripts.get(tree, number, seq)
             except Unavailable:
                 await asyncio.sleep(RETRY_SECONDS)
 
