@@ -155,6 +155,9 @@ def get_tool_def(obj: Any) -> ToolDef:
     """The ToolDef of a `@tool` function, a ToolDef or a Conductor `@worker_task` function; else TypeError."""
     if isinstance(obj, ToolDef):
         return obj
+    if isinstance(obj, _Method) and obj.is_unbound:
+        name = obj._tool_def.name
+        raise TypeError(f"{name!r} is a method without its object: pass `object.{name}`, not `Class.{name}`")
     if isinstance(definition := getattr(obj, "_tool_def", None), ToolDef):
         return definition
     if (definition := _conductor_task(obj)) is not None:
@@ -362,6 +365,12 @@ class _Method:
     def __init__(self, function: Any, definition: ToolDef) -> None:
         self._function, self._tool_def = function, definition
         functools.update_wrapper(self, definition.func or function)
+
+    @property
+    def is_unbound(self) -> bool:
+        """Does it still need its object?"""
+        names = list(inspect.signature(self._function).parameters) if inspect.isfunction(self._function) else []
+        return names[:1] in (["self"], ["cls"])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         function = self._function.__func__ if isinstance(self._function, classmethod) else self._function
