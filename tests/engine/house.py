@@ -132,7 +132,9 @@ async def requests(engine: Engine, execution: str, count: int) -> list[Any]:
 
 
 @contextlib.asynccontextmanager
-async def working(engine: Engine, *, worker: str = "w", domain: str = "", at_once: int = 10, **tools: Any) -> AsyncIterator[None]:
+async def working(
+    engine: Engine, *, worker: str = "w", domain: str = "", at_once: int = 10, **tools: Any
+) -> AsyncIterator[None]:
     """A worker that polls for these tools and reports what the functions give."""
 
     async def work() -> None:

@@ -100,7 +100,9 @@ async def test_a_sub_agents_task_ends_with_its_execution_and_not_by_a_report(eng
 
 
 async def test_two_approvals_are_open_at_once_and_answered_in_any_order(engine: Engine) -> None:
-    spec = agent(script(calls("pay", "ship"), "done"), tool("pay", approval_required=True), tool("ship", approval_required=True))
+    spec = agent(
+        script(calls("pay", "ship"), "done"), tool("pay", approval_required=True), tool("ship", approval_required=True)
+    )
     execution = await start(engine, spec)
     first, second = await requests(engine, execution, 2)
     assert (first.tool, second.tool) == ("pay", "ship")
@@ -122,7 +124,9 @@ async def test_an_approval_holds_back_no_other_call_of_the_turn(engine: Engine) 
 
 
 async def test_the_approver_edits_the_arguments(engine: Engine) -> None:
-    execution = await start(engine, agent(script(calls("pay", amount=1000), "done"), tool("pay", approval_required=True)))
+    execution = await start(
+        engine, agent(script(calls("pay", amount=1000), "done"), tool("pay", approval_required=True))
+    )
     (request,) = await requests(engine, execution, 1)
     assert request.arguments == {"amount": 1000}
     await engine.respond(execution, {"approved": True, "arguments": {"amount": 10}}, by="ann")
@@ -255,7 +259,9 @@ async def test_a_signal_stays_until_the_next_one_and_can_be_cleared(engine: Engi
 
 
 async def test_a_signal_reaches_sub_agents_that_start_later(engine: Engine) -> None:
-    spec = team("t", "sequential", agent(script(calls("a"), "one"), "a", name="first"), agent(script("{prompt}"), name="last"))
+    spec = team(
+        "t", "sequential", agent(script(calls("a"), "one"), "a", name="first"), agent(script("{prompt}"), name="last")
+    )
     execution = await start(engine, spec)
     task = await take(engine, "a")
     await engine.signal(execution, "in French")
@@ -267,7 +273,9 @@ async def test_a_signal_reaches_sub_agents_that_start_later(engine: Engine) -> N
 
 async def test_a_failed_tree_is_retried_in_place_from_the_point_of_failure(engine: Engine) -> None:
     flaky = {"content": "at last", "errors": [{"status": 401, "message": "wrong key"}]}
-    inner = team("inner", "sequential", agent(script(calls("a"), "one"), "a", name="first"), agent(script(flaky), name="second"))
+    inner = team(
+        "inner", "sequential", agent(script(calls("a"), "one"), "a", name="first"), agent(script(flaky), name="second")
+    )
     execution = await start(engine, team("outer", "sequential", inner))
     done: list[int] = []
     async with working(engine, a=lambda: done.append(1)):
@@ -317,7 +325,9 @@ async def test_a_fork_at_every_event_has_the_same_past_and_repeats_nothing_of_it
         await engine.respond(execution, {"approved": True})
         said = await result(engine, execution)
         events = await log(engine, execution)
-        approved = next(x.seq for x in events if isinstance(x.fact, e.TaskCompleted) and "approved" in (x.fact.output or {}))
+        approved = next(
+            x.seq for x in events if isinstance(x.fact, e.TaskCompleted) and "approved" in (x.fact.output or {})
+        )
         for at in range(1, len(events)):
             forked = await engine.fork(execution, at)
             if at < approved:
@@ -328,7 +338,9 @@ async def test_a_fork_at_every_event_has_the_same_past_and_repeats_nothing_of_it
             assert copy[:at] == events[:at]
             assert isinstance(copy[at].fact, e.ExecutionForked)
             settled = {fact.task for fact in facts(events[:at], e.TaskCompleted)}
-            slots = {(event.execution, event.fact.turn, event.fact.slot) for event in events[:at] if event.seq in settled}
+            slots = {
+                (event.execution, event.fact.turn, event.fact.slot) for event in events[:at] if event.seq in settled
+            }
             again = {(x.execution, x.fact.turn, x.fact.slot) for x in copy[at:] if isinstance(x.fact, e.TaskScheduled)}
             assert not slots & again, f"forked at {at}"
             ours, theirs = fold("", copy[:at]).runs, fold("", events[:at]).runs
@@ -340,7 +352,9 @@ async def test_a_fork_with_another_output_goes_another_way(engine: Engine) -> No
     async with working(engine, a="A"):
         assert await result(engine, execution) == "I read A"
     events = await log(engine, execution)
-    at = next(x.seq for x in events if isinstance(x.fact, e.TaskCompleted) and (x.fact.output or {}).get("result") == "A")
+    at = next(
+        x.seq for x in events if isinstance(x.fact, e.TaskCompleted) and (x.fact.output or {}).get("result") == "A"
+    )
     forked = await engine.fork(execution, at, {"output": "B"})
     assert await result(engine, forked) == "I read B"
     view = await engine.reads.execution(forked)

@@ -94,7 +94,9 @@ async def test_an_answer_that_is_cut_short_for_ever_ends_with_what_there_is(engi
 
 
 async def test_a_sequence_hands_each_result_on(engine: Engine) -> None:
-    spec = team("two", "sequential", agent(script("a poem"), name="poet"), agent(script("read: {prompt}"), name="critic"))
+    spec = team(
+        "two", "sequential", agent(script("a poem"), name="poet"), agent(script("read: {prompt}"), name="critic")
+    )
     said = await result(engine, await start(engine, spec, "write"))
     assert said == "read: write\n\nResult of the step before:\na poem"
 
@@ -129,7 +131,9 @@ async def test_teams_stand_in_teams_five_levels_deep(engine: Engine) -> None:
 
 async def test_tokens_and_cost_are_added_up_and_an_unknown_price_is_not_zero(engine: Engine) -> None:
     usage = {"prompt_tokens": 10, "completion_tokens": 2, "cached_tokens": 4, "reasoning_tokens": 1}
-    spec = agent(script({**calls("a"), "usage": usage, "cost": 0.5}, {"content": "b", "usage": usage, "cost": None}), "a")
+    spec = agent(
+        script({**calls("a"), "usage": usage, "cost": 0.5}, {"content": "b", "usage": usage, "cost": None}), "a"
+    )
     execution = await start(engine, spec)
     async with working(engine, a=1):
         row = (await ended(engine, execution)).row
@@ -140,7 +144,9 @@ async def test_tokens_and_cost_are_added_up_and_an_unknown_price_is_not_zero(eng
 async def test_a_tool_changes_the_state_that_later_calls_see(engine: Engine) -> None:
     spec = agent(script(calls("put"), calls("get"), "done"), "put", "get")
     execution = (await engine.start(spec, {"prompt": "x", "context": {"old": 1}})).execution_id
-    async with working(engine, put={"result": "ok", "_state_updates": {"new": 2}, "_state_deletions": ["old"]}, get="ok"):
+    async with working(
+        engine, put={"result": "ok", "_state_updates": {"new": 2}, "_state_deletions": ["old"]}, get="ok"
+    ):
         view = await ended(engine, execution)
     assert view.state == {"new": 2}
     got = next(task for task in await engine.reads.tasks(execution) if task.name == "get")
