@@ -1,0 +1,1 @@
+"""The same work in the peers' words. Their modules run in the peers' environment, as children."""
