@@ -198,16 +198,21 @@ class Match(Ask, kw_only=True):
 
 
 class Extend(Ask, kw_only=True):
-    """Heartbeats."""
+    """Heartbeats. `lease_ms` gives the length of a lease by the name of the queue."""
 
     tasks: Sequence[tuple[str, int]]
     worker: str
-    lease_ms: int
+    lease_ms: Callable[[str], int]
     late: bool = True
 
     def apply(self, transaction: Transaction, desk: Desk) -> set[tuple[str, int]]:
-        held = queue.extend(transaction.connection, self.tasks, self.worker, self.lease_ms, transaction.at)
-        desk.due(transaction.at + self.lease_ms)
+        by_length: dict[int, list[tuple[str, int]]] = {}
+        for key, row in queue.find(transaction.connection, self.tasks).items():
+            by_length.setdefault(self.lease_ms(row.queue), []).append(key)
+        held: set[tuple[str, int]] = set()
+        for length, keys in by_length.items():
+            held |= queue.extend(transaction.connection, keys, self.worker, length, transaction.at)
+            desk.due(transaction.at + length)
         return held
 
 

@@ -201,9 +201,12 @@ class Engine:
     async def extend(
         self, task_ids: Sequence[str], worker: str, lease_ms: int | None = None
     ) -> tuple[list[str], list[str]]:
-        """Heartbeats: which leases were lengthened, and which are lost (settled, cancelled or taken over)."""
+        """Heartbeats: which leases were lengthened, and which are lost (settled, cancelled or taken over).
+
+        Without `worker`, whoever holds the lease; without `lease_ms`, by the length that `poll` gives.
+        """
         keys = [split_task(name) for name in task_ids]
-        length = int(self.settings.lease_seconds * 1000) if lease_ms is None else lease_ms
+        length = self._lease_for if lease_ms is None else lambda _: lease_ms
         held = await self.writer.do(commands.Extend(tasks=keys, worker=worker, lease_ms=length))
         names = dict(zip(keys, task_ids, strict=True))
         return [names[key] for key in keys if key in held], [names[key] for key in keys if key not in held]

@@ -28,7 +28,7 @@ def claim(connection: Connection, queue: str, domain: str, count: int, lease: Le
 
 
 def extend(connection: Connection, tasks: Sequence[Key], owner: str, lease_ms: int, at: int) -> set[Key]:
-    """Lengthen the leases that `owner` still holds; gives those."""
+    """Lengthen the leases that `owner` still holds ("": whoever does), never shorten one; gives those."""
     if not tasks:
         return set()
     rows = connection.execute(EXTEND, {"keys": list(tasks), "the_owner": owner, "until": at + lease_ms})
@@ -121,11 +121,13 @@ CLAIM = (
     )
     .returning(t.tasks)
 )
-_new_until = sa.bindparam("until", type_=sa.BigInteger)
+_owner = sa.bindparam("the_owner", type_=sa.Text)
+_asked = sa.bindparam("until", type_=sa.BigInteger)
+_new_until = sa.case((t.tasks.c.lease_until > _asked, t.tasks.c.lease_until), else_=_asked)
 # Rows that another transaction holds are being settled: they are passed over, so that no two replicas wait in a circle.
 _mine = (
     sa.select(t.tasks.c.tree, t.tasks.c.number)
-    .where(_key.in_(_keys), t.tasks.c.owner == sa.bindparam("the_owner"), _leased)
+    .where(_key.in_(_keys), sa.or_(_owner == "", t.tasks.c.owner == _owner), _leased, t.tasks.c.lease_until > 0)
     .with_for_update(skip_locked=True)
     .cte("mine")
 )
