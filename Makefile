@@ -36,6 +36,7 @@ notebooks: .venv/ready-to-test
 	@$(BIN)/python -m pytest --nbval --nbval-sanitize-with notebooks/sanitize.cfg notebooks
 
 docs: .venv/ready-to-test
+	@$(BIN)/python docs/draw.py --check
 	@$(BIN)/python -m pytest --quiet tests/architecture/test_docs.py
 
 bench: .venv/ready-to-test

@@ -1,6 +1,8 @@
 """What the documents point at is there: links, their headings, and the files and targets that they name."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -61,3 +63,8 @@ def test_the_version_is_the_newest_of_the_changelog():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert newest
     assert newest[1] == agentspan.__version__ == project["version"]
+
+
+def test_what_is_derived_from_the_code_is_up_to_date():
+    done = subprocess.run([sys.executable, ROOT / "docs" / "draw.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
