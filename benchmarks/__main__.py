@@ -23,7 +23,9 @@ MEASUREMENTS: dict[str, Measurement] = {
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure agentspan, its machine and peers.")
+    asked = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure agentspan, its machine and peers."
+    )
     asked.add_argument("--quick", action="store_true", help="few and short rounds: a look, not a measurement")
     asked.add_argument("--full", action="store_true", help="also on a database with a million finished executions")
     asked.add_argument("--only", action="append", choices=MEASUREMENTS, help="one measurement; may be repeated")

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from functools import partial
 from typing import Any
 
 from benchmarks.children import serve_async
@@ -26,15 +27,17 @@ class Client:
             lanes = self._connections[:32]
             shares = [range(number, at_once, len(lanes)) for number in range(len(lanes))]
             started = await asyncio.gather(*(self._several(*each, agent) for each in zip(lanes, shares, strict=True)))
-            return {"runs": sum(started, [])}
-        runs = [lambda each=each: self._run(each, agent) for each in self._connections[:at_once]]  # type: ignore[misc]
+            return {"runs": [run for each in started for run in each]}
+        runs = [partial(self._run, each, agent) for each in self._connections[:at_once]]
         return await in_tasks(runs, seconds)
 
     async def _several(self, connection: Connection, share: range, agent: Json) -> list[str]:
         return [await self._start(connection, agent) for _ in share]
 
     async def _start(self, connection: Connection, agent: Json) -> str:
-        return str((await connection.post("/api/agent/start", {"agentConfig": agent, "prompt": "1 + 2"}))["executionId"])
+        return str(
+            (await connection.post("/api/agent/start", {"agentConfig": agent, "prompt": "1 + 2"}))["executionId"]
+        )
 
     async def _run(self, connection: Connection, agent: Json) -> None:
         run = await self._start(connection, agent)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.children import ROOT, Child
@@ -130,7 +131,7 @@ def peers_python() -> Path:
 
 
 def intervals(times: dict[str, list[float]]) -> list[float]:
-    return [later - earlier for each in times.values() for earlier, later in zip(each, each[1:], strict=False)]
+    return [later - earlier for each in times.values() for earlier, later in pairwise(each)]
 
 
 def rounds(contestants: list[Contestant], at_once: int, count: int, seconds: float) -> dict[str, list[Round]]:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 Outcome = dict[str, Any]
@@ -26,7 +26,7 @@ def in_threads(run: Callable[[], object], at_once: int, seconds: float) -> Outco
     return {"seconds": time.perf_counter() - begun, "latencies": latencies}
 
 
-async def in_tasks(runs: list[Callable[[], Awaitable[object]]], seconds: float) -> Outcome:
+async def in_tasks(runs: Sequence[Callable[[], Awaitable[object]]], seconds: float) -> Outcome:
     """The same with a coroutine function for each lane."""
     begun, latencies = time.perf_counter(), list[float]()
 

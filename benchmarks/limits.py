@@ -6,6 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -33,7 +34,7 @@ def measure(where: Machine, plan: Plan, report: Report) -> None:
     if "PostgreSQL" in where.kinds:
         for clients in (1, 8, 32):
             name = f"PostgreSQL: a row and a commit, {clients} at once"
-            measures[name] = lambda clients=clients: postgres_commits(where, clients, seconds)  # type: ignore[misc]
+            measures[name] = partial(postgres_commits, where, clients, seconds)
     found: dict[str, list[float]] = {name: [] for name in measures}
     for _ in range(plan.rounds):
         for name, run in measures.items():
@@ -92,7 +93,7 @@ def tornado(connections: int, seconds: float) -> float:
 async def _requests(url: str, connections: int, seconds: float) -> float:
     open_ = [Connection(url) for _ in range(connections)]
     body = {"taskId": "0" * 36, "status": "COMPLETED", "outputData": {"result": 3}}
-    runs = [lambda each=each: each.post("/", body) for each in open_]  # type: ignore[misc]
+    runs = [partial(each.post, "/", body) for each in open_]
     await in_tasks(runs, 0.1)
     outcome = await in_tasks(runs, seconds)
     return len(outcome["latencies"]) / float(outcome["seconds"])

@@ -36,7 +36,9 @@ def figures(kind: str, at_once: int, played: list[Round]) -> list[Figure]:
         return [percentile(each.latencies, percent) * 1000 for each in played]
 
     return [
-        Figure(who + "runs", [each.runs_per_second for each in played], "/s", least=LEAST_RUNS[kind] if crowd else None),
+        Figure(
+            who + "runs", [each.runs_per_second for each in played], "/s", least=LEAST_RUNS[kind] if crowd else None
+        ),
         Figure(who + "steps", [each.runs_per_second * STEPS for each in played], "/s"),
         Figure(who + "a run, p50", runs(50), "ms", most=MOST_ALONE_MS[kind] if alone else None),
         Figure(who + "a run, p99", runs(99), "ms"),

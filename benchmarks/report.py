@@ -64,7 +64,14 @@ class Report:
         RESULTS.parent.mkdir(exist_ok=True)
         sections = {
             section: [
-                {"name": f.name, "unit": f.unit, "median": f.median, "values": f.values, "target": f.target, "met": f.met}
+                {
+                    "name": f.name,
+                    "unit": f.unit,
+                    "median": f.median,
+                    "values": f.values,
+                    "target": f.target,
+                    "met": f.met,
+                }
                 for f in figures
             ]
             for section, figures in self._sections.items()
