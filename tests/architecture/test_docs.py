@@ -54,6 +54,13 @@ def test_what_a_page_points_at_is_there(page):
     assert not missing, f"{page.relative_to(ROOT)} points at what is not there: {missing}"
 
 
+def test_every_test_that_a_page_names_is_there():
+    named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))}
+    source = "".join(file.read_text(encoding="utf-8") for file in ROOT.glob("tests/**/test_*.py"))
+    assert named
+    assert sorted(name for name in named if f"def {name}(" not in source) == []
+
+
 def test_the_pages_that_a_reader_looks_for_exist():
     assert {"README.md", "CHANGELOG.md", "CONTRIBUTING.md"} <= {page.name for page in PAGES}
 
