@@ -1,8 +1,9 @@
 """The worker: polls the queues of this process's tools, runs them, reports what became of them.
 
 It lives on the portal's loop. Plain functions run in daemon threads, `async def` tools on a loop of their own, so that
-a tool that blocks stops neither polling nor heartbeats. One long poll serves all queues; when one task runs at a time,
-a report and the next poll are one request. A result is sent again over restarts of the server until it has landed or
+a tool that blocks stops neither polling nor heartbeats. One long poll serves all queues of either kind, so that the one
+kind's full house does not shut out the other; when one task runs at a time, a report and the next poll are one request.
+A result is sent again over restarts of the server until it has landed or
 is refused.
 """
 
@@ -61,7 +62,7 @@ class Worker:
         self._calls: dict[str, Call] = {}
         self._outbox: list[Json] = []
         self._refused: dict[str, int] = {}
-        self._poll: asyncio.Task[list[Json]] | None = None
+        self._polls: dict[bool, asyncio.Task[list[Json]]] = {}
         self._send: asyncio.Task[list[Json]] | None = None
         self._wake: asyncio.Event | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -91,76 +92,83 @@ class Worker:
             fresh = contextvars.Context()
             self._serving = asyncio.create_task(self._serve(), name="agentspan-worker", context=fresh)
             self._beating = asyncio.create_task(self._beat(), name="agentspan-heartbeat", context=fresh)
-        elif self._poll is not None:
-            self._poll.cancel()
+        for poll in self._polls.values():
+            poll.cancel()
         self._wake.set()
 
     async def _stop(self, grace: float) -> None:
         self._closing = True
         if self._serving is None or self._wake is None:
             return
-        if self._poll is not None:
-            self._poll.cancel()
+        for poll in self._polls.values():
+            poll.cancel()
         self._wake.set()
         await asyncio.wait({self._serving}, timeout=grace)
-        tasks = {each for each in (self._serving, self._beating, self._poll, self._send) if each is not None}
+        own = (self._serving, self._beating, self._send, *self._polls.values())
+        tasks = {each for each in own if each is not None}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._serving = self._beating = self._poll = self._send = None
+        self._serving = self._beating = self._send = None
+        self._polls.clear()
 
     async def _serve(self) -> None:
-        """Keep at most one poll and one plain report under way; results travel with the poll where they can."""
+        """Keep one poll of each kind and one plain report under way; results travel with a poll where they can."""
         assert self._wake is not None
         while not (self._closing and not self._calls and not self._outbox and self._send is None):
             self._begin_requests()
-            waiting = self._outbox == [] and self._poll is None and not self._closing
-            pause = max(0.0, self._hold_until - time.monotonic()) if waiting and self._calls else None
-            await self._news({each for each in (self._poll, self._send) if each is not None}, pause)
-            if self._poll is not None and self._poll.done():
-                self._begin_calls(self._poll)
-                self._poll = None
+            is_holding = bool(self._calls) and not self._outbox and bool(self._wishes())
+            pause = max(0.0, self._hold_until - time.monotonic()) if is_holding else None
+            await self._news({each for each in (self._send, *self._polls.values()) if each is not None}, pause)
+            for kind, poll in list(self._polls.items()):
+                if poll.done():
+                    del self._polls[kind]
+                    self._begin_calls(poll)
             if self._send is not None and self._send.done():
                 self._send = None
 
     def _begin_requests(self) -> None:
-        wish = None if self._poll is not None or self._closing else self._wish()
-        holding = bool(self._calls) and time.monotonic() < self._hold_until
-        if self._outbox and wish is not None:
-            self._poll = _task(self._report(self._take(), {**wish, "timeoutMs": REPORT_POLL_MS}))
+        wishes = self._wishes()
+        if self._outbox and wishes:
+            kind, wish = wishes.popitem()
+            self._polls[kind] = _task(self._report(self._take(), {**wish, "timeoutMs": REPORT_POLL_MS}))
         elif self._outbox and self._send is None:
             self._send = _task(self._report(self._take(), None))
-        elif wish is not None and not holding:
-            self._poll = _task(self._lease_tasks({**wish, "timeoutMs": LONG_POLL_MS}))
+        if self._calls and time.monotonic() < self._hold_until:
+            return
+        for kind, wish in wishes.items():
+            self._polls[kind] = _task(self._lease_tasks({**wish, "timeoutMs": LONG_POLL_MS}))
 
     async def _news(self, requests: set["asyncio.Task[list[Json]]"], pause: float | None) -> None:
         """Wait for an answer, a result or a new queue; at most `pause` seconds."""
         assert self._wake is not None
         woken = asyncio.create_task(self._wake.wait())
         try:
-            timeout = None if pause is None or self._wish() is None else pause
-            await asyncio.wait({*requests, woken}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*requests, woken}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
         finally:
             woken.cancel()
         self._wake.clear()
 
-    def _wish(self) -> Json | None:
-        """What to poll for: the queues that have a free place; None if there is none."""
+    def _wishes(self) -> dict[bool, Json]:
+        """What to poll for: the queues of plain functions (False) and of `async def` (True), each if there is a free
+        place and no poll for it yet."""
+        if self._closing:
+            return {}
         in_threads = sum(not call.is_async for call in self._calls.values())
-        free_threads = self._threads - in_threads
-        free_async = ASYNC_LIMIT - (len(self._calls) - in_threads)
-        free: dict[Queue, int] = {}
+        free = {False: self._threads - in_threads, True: ASYNC_LIMIT - (len(self._calls) - in_threads)}
+        queues: dict[bool, list[Queue]] = {False: [], True: []}
         for queue in self.registry.queues():
             entry = self.registry.find("", queue.name)
-            free[queue] = free_async if entry is not None and entry.is_async else free_threads
-        queues = [queue for queue, places in free.items() if places > 0]
-        if not queues:
-            return None
+            queues[entry is not None and entry.is_async].append(queue)
         return {
-            "workerId": self.id,
-            "queues": [queue.on_wire() for queue in queues],
-            "count": min(free[queue] for queue in queues),
-            "leaseSeconds": self._lease,
+            kind: {
+                "workerId": self.id,
+                "queues": [queue.on_wire() for queue in queues[kind]],
+                "count": free[kind],
+                "leaseSeconds": self._lease,
+            }
+            for kind in (True, False)
+            if queues[kind] and free[kind] > 0 and kind not in self._polls
         }
 
     def _take(self) -> list[Json]:
