@@ -81,6 +81,14 @@ class LlmWorker:
                 return
             except Unavailable:
                 await asyncio.sleep(RETRY_SECONDS)
+            except Exception as problem:  # such an answer can never be stored: the run must hear of it
+                log.exception("the answer of %s cannot be stored", view.task_id)
+                if report.status != "COMPLETED":
+                    return
+                error = f"the answer of {view.name} cannot be stored: {type(problem).__name__}: {problem}"
+                report = Report(
+                    task_id=view.task_id, status="FAILED_WITH_TERMINAL_ERROR", error=error, worker=view.worker
+                )
 
     async def _think(self, view: TaskView) -> Report:
         tree, number = split_execution(view.execution_id)
