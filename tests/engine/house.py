@@ -48,6 +48,18 @@ def script(*answers: Any) -> str:
     return f"scripted/{name}"
 
 
+def counting(asked: Path, delay_ms: int) -> Callable[[Any], Any]:
+    """A model that calls a tool and then says "done", slowly, and writes its turn to a file each time it is asked."""
+
+    def answer(request: Any) -> Any:
+        turn = sum(message["role"] == "assistant" for message in request.messages)
+        with asked.open("a") as file:
+            file.write(str(turn))
+        return {"content": "done", "delay_ms": delay_ms} if turn else calls("a")
+
+    return answer
+
+
 def calls(*names: str, **arguments: Any) -> dict[str, Any]:
     """An answer that calls these tools with these arguments."""
     return {"tool_calls": [{"name": name, "arguments": arguments} for name in names]}

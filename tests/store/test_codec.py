@@ -13,8 +13,12 @@ from agentspan.store import codec
 
 numbers = st.integers(0, 2**53)
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | words
-json = st.dictionaries(words, st.recursive(scalars, lambda x: st.lists(x, max_size=3) | st.dictionaries(words, x, max_size=3)), max_size=4)
+scalars = (
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | words
+)
+json = st.dictionaries(
+    words, st.recursive(scalars, lambda x: st.lists(x, max_size=3) | st.dictionaries(words, x, max_size=3)), max_size=4
+)
 results = st.recursive(
     st.builds(e.Result, answers=st.lists(numbers, max_size=3).map(tuple)),
     lambda inner: st.builds(

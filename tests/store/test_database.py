@@ -50,7 +50,9 @@ def test_the_migrations_lead_to_the_tables_that_the_code_knows(database_url: str
     engine.dispose()
 
 
-@pytest.mark.parametrize(("revision", "advice"), [("0000", "agentspan db upgrade"), ("9999", "pip install -U agentspan")])
+@pytest.mark.parametrize(
+    ("revision", "advice"), [("0000", "agentspan db upgrade"), ("9999", "pip install -U agentspan")]
+)
 def test_a_schema_of_another_version_is_refused_with_the_command_to_run(
     database_url: str, revision: str, advice: str
 ) -> None:

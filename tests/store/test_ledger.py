@@ -39,7 +39,10 @@ async def test_folding_the_stored_log_gives_the_stored_snapshot_of_every_executi
     pays = agent(script(calls("a", "b", "nope"), calls("a"), "x"), "a", tool("b", approval_required=True), name="pays")
     flaky = agent(script({"content": "y", "errors": [{"status": 500}, {"status": 401}]}), name="flaky")
     cut = agent(script({"content": "z", "finish_reason": "length"}, "z"), name="cut", max_turns=2)
-    done = await start(engine, team("t", "parallel", pays, team("u", "sequential", cut, msgspec.structs.replace(cut, name="again")), flaky))
+    done = await start(
+        engine,
+        team("t", "parallel", pays, team("u", "sequential", cut, msgspec.structs.replace(cut, name="again")), flaky),
+    )
     await requests(engine, done, 1)
     await engine.signal(done, "hurry")
     await engine.pause(done)
@@ -61,11 +64,13 @@ async def test_folding_the_stored_log_gives_the_stored_snapshot_of_every_executi
         assert (await engine.reads.execution(tree)).seq == folded.seq
 
 
-
-
-async def test_a_thousand_turns_write_as_much_in_their_second_half_and_the_snapshot_does_not_grow(engine: Engine) -> None:
+async def test_a_thousand_turns_write_as_much_in_their_second_half_and_the_snapshot_does_not_grow(
+    engine: Engine,
+) -> None:
     def answer(request: Any) -> dict[str, Any]:
-        return calls("a", page=1) if sum(m["role"] == "assistant" for m in request.messages) < 999 else {"content": "done"}
+        return (
+            calls("a", page=1) if sum(m["role"] == "assistant" for m in request.messages) < 999 else {"content": "done"}
+        )
 
     providers.register("thousand", answer)
     execution = await start(engine, agent("scripted/thousand", "a", max_turns=1000))
@@ -78,7 +83,9 @@ async def test_a_thousand_turns_write_as_much_in_their_second_half_and_the_snaps
         await complete(engine, task, "x" * 200)
     assert await result(engine, execution) == "done"
     assert max(sizes) <= 1.1 * min(sizes)
-    rows = await engine.reads.query(lambda c: c.execute(sa.select(tables.events.c.data).order_by(tables.events.c.seq)).all())
+    rows = await engine.reads.query(
+        lambda c: c.execute(sa.select(tables.events.c.data).order_by(tables.events.c.seq)).all()
+    )
     lengths = [len(row.data) for row in rows]
     half = len(lengths) // 2
     assert len(lengths) == 4 * 999 + 4

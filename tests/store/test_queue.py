@@ -76,7 +76,9 @@ async def test_a_claim_takes_the_higher_priority_and_then_the_longest_available(
         taken = [queue.claim(connection, "q7", "", 1, lease, now_ms())[0] for _ in range(100)]
         assert queue.claim(connection, "q7", "", 1, lease, now_ms()) == []
         connection.rollback()
-    assert [(-row.priority, row.available_at) for row in taken] == sorted((-row.priority, row.available_at) for row in taken)
+    assert [(-row.priority, row.available_at) for row in taken] == sorted(
+        (-row.priority, row.available_at) for row in taken
+    )
     assert len({row.tree for row in taken}) == 100
 
 
