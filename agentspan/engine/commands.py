@@ -270,6 +270,8 @@ class Write(Ask, kw_only=True):
 def reported(number: int, report: Report, taken: tuple[str, int]) -> e.AnyFact:
     """The fact that a report states."""
     worker, started = report.worker or taken[0], taken[1]
+    if report.status == "COMPLETED" and (problem := unfit(report.output)):
+        return e.TaskFailed(number, problem, terminal=True, worker=worker, started_at=started)
     if report.status == "COMPLETED":
         return e.TaskCompleted(number, report.output, worker=worker, started_at=started)
     if report.status not in ("FAILED", "FAILED_WITH_TERMINAL_ERROR", "CANCELED"):
@@ -278,6 +280,15 @@ def reported(number: int, report: Report, taken: tuple[str, int]) -> e.AnyFact:
     return e.TaskFailed(
         number, error, report.status != "FAILED", report.retry_after_ms, worker=worker, started_at=started
     )
+
+
+def unfit(output: dict[str, Any]) -> str | None:
+    """Why an output cannot be folded into the state; None if it can."""
+    if not isinstance(output.get("_state_updates", {}), dict):
+        return "the worker's _state_updates are not a JSON object"
+    if not isinstance(output.get("_state_deletions", []), list | tuple):
+        return "the worker's _state_deletions are not a list"
+    return None
 
 
 def pausing(held: Held, run: Run) -> Facts:

@@ -67,7 +67,7 @@ class Engine:
             Ledger(database, settings.blob_bytes), self.desk, asyncio.get_running_loop(), self._committed
         )
         self.sweeper = Sweeper(self.reads, self.writer, self.pollers, self._match)
-        self.llm = LlmWorker(self.replica, settings, self.pollers, self.transcripts, self._report_one, self._token)
+        self.llm = LlmWorker(self.replica, settings, self.pollers, self.transcripts, self._report_one, self._token, self._look)
         self.presence = (
             None
             if alone
@@ -170,6 +170,8 @@ class Engine:
         """
         if self.draining or count < 1:
             return []
+        for name in (worker, *(part for want in wants for part in (want.name, want.domain))):
+            _clean(name)
         got: list[TaskView] = []
         woken = asyncio.Event()
 
@@ -384,6 +386,8 @@ class Engine:
     def _check(self, spec: AgentSpec) -> None:
         check(spec)
         check_schemas(spec)
+        for name in _names(spec):
+            _clean(name)
         for model, base in _models(spec):
             providers.check_model(model, os.environ, base)
 
@@ -406,6 +410,11 @@ class Engine:
         """Look for tasks for those who wait."""
         if wanted := [want for want in wants if self.pollers.waiting(want)]:
             await asyncio.gather(*(self.writer.do(commands.Match(want=want)) for want in wanted))
+
+    def _look(self) -> None:
+        """There is room for more model calls: take those that had to wait for it."""
+        if not self.draining and (wants := self.pollers.may_be_ready([LLM_QUEUE])):
+            self._spawn(self._match(wants))
 
     async def _owed(self, poller: Poller) -> None:
         """Wait until what the writer reserved has been delivered or given up."""
@@ -548,6 +557,11 @@ def _answer(answer: Any) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise BadInput('an answer is a JSON object such as {"approved": true}')
     return answer
+
+
+def _names(spec: AgentSpec) -> list[str]:
+    """What names rows: agents and tools."""
+    return [spec.name, *(tool.name for tool in spec.tools), *(name for each in spec.agents for name in _names(each))]
 
 
 def _models(spec: AgentSpec) -> list[tuple[str, str | None]]:

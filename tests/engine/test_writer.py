@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from agentspan.engine.engine import Engine
-from agentspan.errors import Unavailable
+from agentspan.errors import BadInput, Unavailable
 from agentspan.store.views import Want
 from tests import postgres
 from tests.engine.house import (
@@ -142,3 +142,25 @@ async def _lives(engine: Engine, number: int) -> bool:
     from agentspan.store.presence import living
 
     return number in await engine.reads.query(living)
+
+
+@pytest.mark.parametrize("where", ["agent", "tool", "worker", "queue", "key"])
+async def test_a_nul_character_in_a_name_is_refused(engine: Engine, where: str) -> None:
+    names = {each: "a\x00b" if each == where else each for each in ("agent", "tool", "worker", "queue", "key")}
+    with pytest.raises(BadInput, match="NUL"):
+        await start(engine, agent(script("x"), names["tool"], name=names["agent"]), idempotency_key=names["key"])
+        await engine.poll([Want(names["queue"])], names["worker"])
+
+
+@pytest.mark.parametrize("output", [{"_state_updates": None}, {"_state_updates": "x"}, {"_state_deletions": 7}])
+async def test_a_result_that_cannot_be_folded_is_told_to_the_model(engine: Engine, output: dict[str, Any]) -> None:
+    execution = await start(engine, agent(script(calls("a"), "{result}"), "a"))
+    assert (await complete(engine, await take(engine, "a"), output)).landed
+    assert (await result(engine, execution)).startswith("Error: the worker's _state_")
+
+
+async def test_model_calls_that_found_no_room_are_made_when_there_is_some(engine: Engine) -> None:
+    engine.llm.poller.room = 2
+    spec = agent(script({"content": "hi", "delay_ms": 30}))
+    begun = [await start(engine, spec) for _ in range(9)]
+    assert [await result(engine, each) for each in begun] == ["hi"] * 9

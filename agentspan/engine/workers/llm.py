@@ -24,7 +24,8 @@ RETRY_SECONDS = 0.25
 
 
 class LlmWorker:
-    """`report` states an outcome, `stream` shows a piece of an answer while it is written."""
+    """`report` states an outcome, `stream` shows a piece of an answer while it is written, `look` is called when there
+    is room again for what may have waited."""
 
     def __init__(
         self,
@@ -34,8 +35,10 @@ class LlmWorker:
         transcripts: Transcripts,
         report: Callable[[Report], Awaitable[Receipt]],
         stream: Callable[[str, int, str], None],
+        look: Callable[[], None],
     ) -> None:
         self.settings, self.transcripts, self.report, self.stream = settings, transcripts, report, stream
+        self.look = look
         self.pollers = pollers
         self.poller = Poller([QUEUE], owner, MOST_AT_ONCE, lambda _: 0, self._take)
         self._calls: dict[str, asyncio.Task[None]] = {}
@@ -72,6 +75,7 @@ class LlmWorker:
     def _done(self, task_id: str, _: asyncio.Task[None]) -> None:
         del self._calls[task_id]
         self.pollers.freed(self.poller)
+        self.look()
 
     async def _perform(self, view: TaskView) -> None:
         report = await self._think(view)
