@@ -1,4 +1,4 @@
-"""Keeping a number of runs under way at once: each lane starts its next run when its last is over."""
+"""Keeping a number of runs under way at once: each lane starts its next run when its last is over, at least one."""
 
 import asyncio
 import threading
@@ -10,13 +10,17 @@ Outcome = dict[str, Any]
 
 
 def in_threads(run: Callable[[], object], at_once: int, seconds: float) -> Outcome:
-    """Runs begun within `seconds`, all finished: {seconds, latencies}."""
+    """For some seconds, until all that were begun are over: {seconds, latencies}."""
     begun, latencies = time.perf_counter(), list[float]()
 
     def lane() -> None:
-        while (start := time.perf_counter()) < begun + seconds:
+        now = time.perf_counter()
+        while True:
             run()
-            latencies.append(time.perf_counter() - start)
+            start, now = now, time.perf_counter()
+            latencies.append(now - start)
+            if now > begun + seconds:
+                return
 
     threads = [threading.Thread(target=lane) for _ in range(at_once)]
     for thread in threads:
@@ -31,9 +35,13 @@ async def in_tasks(runs: Sequence[Callable[[], Awaitable[object]]], seconds: flo
     begun, latencies = time.perf_counter(), list[float]()
 
     async def lane(run: Callable[[], Awaitable[object]]) -> None:
-        while (start := time.perf_counter()) < begun + seconds:
+        now = time.perf_counter()
+        while True:
             await run()
-            latencies.append(time.perf_counter() - start)
+            start, now = now, time.perf_counter()
+            latencies.append(now - start)
+            if now > begun + seconds:
+                return
 
     await asyncio.gather(*map(lane, runs))
     return {"seconds": time.perf_counter() - begun, "latencies": latencies}
