@@ -83,8 +83,8 @@ async def resume_async(
     execution_id: str,
     agent: Any,
     *,
-    timeout: float | None = None,
-    runtime: AgentRuntime | None = None,  # noqa: ASYNC109
+    timeout: float | None = None,  # noqa: ASYNC109
+    runtime: AgentRuntime | None = None,
 ) -> AgentHandle:
     """See AgentRuntime.resume_async."""
     return await (runtime or default_runtime()).resume_async(execution_id, agent, timeout=timeout)

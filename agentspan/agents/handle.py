@@ -253,6 +253,7 @@ async def _before(event: Awaitable[AgentEvent | None], ending: "asyncio.Future[A
         return await waiting
     finally:
         waiting.cancel()
+        await asyncio.wait({waiting})  # a generator can be closed only when it has stopped
 
 
 def _time(ms: Any) -> str:

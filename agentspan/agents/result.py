@@ -280,8 +280,9 @@ def pending_tool_of(request: Json) -> Json:
 def _output(body: Json, status: Status, reason: FinishReason | str, error: str | None) -> Json:
     output = body.get("output")
     if status is not Status.COMPLETED:
-        own = output if isinstance(output, dict) else ({"result": output} if output is not None else {})
-        return {**own, "error": error, "status": str(status)}
+        partial = output if isinstance(output, dict) else {"result": output}
+        kept = {key: value for key, value in partial.items() if value is not None and key != "finishReason"}
+        return {**kept, "error": error, "status": str(status)}
     if isinstance(output, dict) and "result" in output:
         return {"finishReason": str(reason), **output}
     return {"result": output, "finishReason": str(reason), "context": body.get("context") or {}}

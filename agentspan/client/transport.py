@@ -6,6 +6,7 @@ The requests run on the portal's loop, whichever loop or thread asks for them.
 import asyncio
 import random
 import time
+import weakref
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,7 @@ class Transport:
         self._portal = via or portal()
         self._http: httpx.AsyncClient | None = None
         self.reached = False
+        self._close_forgotten: weakref.finalize[..., Transport] | None = None
 
     async def send(
         self,
@@ -158,10 +160,14 @@ class Transport:
                 trust_env=not self.local,
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
             )
+            self._close_forgotten = weakref.finalize(self, _close_later, self._portal, self._http)
+            self._close_forgotten.atexit = False
         return self._http
 
     async def _close(self) -> None:
         http, self._http = self._http, None
+        if self._close_forgotten is not None:
+            self._close_forgotten.detach()
         if http is not None:
             await http.aclose()
 
@@ -178,6 +184,12 @@ class Waits:
 
     def reset(self) -> None:
         self._next = FIRST_WAIT_SECONDS
+
+
+def _close_later(via: Portal, http: "httpx.AsyncClient") -> None:
+    """Close the connections of a transport that nobody closed."""
+    if not http.is_closed:
+        via.spawn(http.aclose(), "close")
 
 
 def host_of(url: str) -> str:

@@ -100,9 +100,7 @@ def test_a_plain_function_as_a_tool_is_refused_with_a_hint() -> None:
 
 def test_all_parameters_may_be_positional() -> None:
     names = [
-        each.name
-        for each in inspect.signature(Agent).parameters.values()
-        if each.kind is each.POSITIONAL_OR_KEYWORD
+        each.name for each in inspect.signature(Agent).parameters.values() if each.kind is each.POSITIONAL_OR_KEYWORD
     ]
     assert names[:3] == ["name", "model", "instructions"]
     assert names[-1] == "stateful"
@@ -463,7 +461,11 @@ SENT = [
          "contentType": "application/json"},
     ),
     Sent(api_tool("http://x", tool_names=["a"]), "api", {"url": "http://x", "max_tools": 64, "tool_names": ["a"]}),
-    Sent(mcp_tool("http://x", headers={"a": "b"}), "mcp", {"server_url": "http://x", "max_tools": 64, "headers": {"a": "b"}}),
+    Sent(
+        mcp_tool("http://x", headers={"a": "b"}),
+        "mcp",
+        {"server_url": "http://x", "max_tools": 64, "headers": {"a": "b"}},
+    ),
     Sent(human_tool("h", "d"), "human", {}),
     Sent(wait_for_message_tool("h", "d", 5, False), "pull_workflow_messages", {"batchSize": 5, "blocking": False}),
     Sent(

@@ -46,38 +46,141 @@ from agentspan.agents import (
 )
 from agentspan.agents.gate import TextGate
 
-CONTRACT = """
-Agent AgentDef agent PromptTemplate ConfigurationError Strategy scatter_gather
-tool ToolDef ToolContext get_tool_def get_tool_defs http_tool api_tool mcp_tool human_tool wait_for_message_tool
-agent_tool image_tool audio_tool video_tool pdf_tool index_tool search_tool clear_discovery_cache
-reset_circuit_breaker reset_all_circuit_breakers TerminalToolError ToolSerializationError
-Guardrail GuardrailResult GuardrailDef guardrail RegexGuardrail LLMGuardrail OnFail Position
-TerminationResult TerminationCondition TextMentionTermination StopMessageTermination MaxMessageTermination
-TokenUsageTermination
-HandoffCondition OnToolResult OnTextMention OnCondition
-CallbackHandler
-ConversationMemory SemanticMemory MemoryStore InMemoryStore MemoryEntry
-ExecutionResult CodeExecutor LocalCodeExecutor DockerCodeExecutor JupyterCodeExecutor ServerlessCodeExecutor
-CodeExecutionConfig CommandValidator CliConfig
-get_credential resolve_credentials CredentialFile CredentialNotFoundError CredentialAuthError
-CredentialRateLimitError CredentialServiceError
-skill load_skills SkillLoadError
-ClaudeCode PermissionMode
-UserProxyAgent GPTAssistantAgent
-configure run start stream plan deploy serve resume shutdown run_async start_async stream_async deploy_async
-resume_async AgentRuntime AgentConfig
-AgentResult AgentHandle AgentStatus AgentStream AsyncAgentStream AgentEvent EventType Status FinishReason TokenUsage
-DeploymentInfo
-AgentspanError AgentAPIError AgentNotFoundError
-discover_agents is_tracing_enabled trace_agent_run trace_compile trace_llm_call trace_tool_call trace_handoff
-record_token_usage
-""".split()
+CONTRACT = [
+    "Agent",
+    "AgentDef",
+    "agent",
+    "PromptTemplate",
+    "ConfigurationError",
+    "Strategy",
+    "scatter_gather",
+    "tool",
+    "ToolDef",
+    "ToolContext",
+    "get_tool_def",
+    "get_tool_defs",
+    "http_tool",
+    "api_tool",
+    "mcp_tool",
+    "human_tool",
+    "wait_for_message_tool",
+    "agent_tool",
+    "image_tool",
+    "audio_tool",
+    "video_tool",
+    "pdf_tool",
+    "index_tool",
+    "search_tool",
+    "clear_discovery_cache",
+    "reset_circuit_breaker",
+    "reset_all_circuit_breakers",
+    "TerminalToolError",
+    "ToolSerializationError",
+    "Guardrail",
+    "GuardrailResult",
+    "GuardrailDef",
+    "guardrail",
+    "RegexGuardrail",
+    "LLMGuardrail",
+    "OnFail",
+    "Position",
+    "TerminationResult",
+    "TerminationCondition",
+    "TextMentionTermination",
+    "StopMessageTermination",
+    "MaxMessageTermination",
+    "TokenUsageTermination",
+    "HandoffCondition",
+    "OnToolResult",
+    "OnTextMention",
+    "OnCondition",
+    "CallbackHandler",
+    "ConversationMemory",
+    "SemanticMemory",
+    "MemoryStore",
+    "InMemoryStore",
+    "MemoryEntry",
+    "ExecutionResult",
+    "CodeExecutor",
+    "LocalCodeExecutor",
+    "DockerCodeExecutor",
+    "JupyterCodeExecutor",
+    "ServerlessCodeExecutor",
+    "CodeExecutionConfig",
+    "CommandValidator",
+    "CliConfig",
+    "get_credential",
+    "resolve_credentials",
+    "CredentialFile",
+    "CredentialNotFoundError",
+    "CredentialAuthError",
+    "CredentialRateLimitError",
+    "CredentialServiceError",
+    "skill",
+    "load_skills",
+    "SkillLoadError",
+    "ClaudeCode",
+    "PermissionMode",
+    "UserProxyAgent",
+    "GPTAssistantAgent",
+    "configure",
+    "run",
+    "start",
+    "stream",
+    "plan",
+    "deploy",
+    "serve",
+    "resume",
+    "shutdown",
+    "run_async",
+    "start_async",
+    "stream_async",
+    "deploy_async",
+    "resume_async",
+    "AgentRuntime",
+    "AgentConfig",
+    "AgentResult",
+    "AgentHandle",
+    "AgentStatus",
+    "AgentStream",
+    "AsyncAgentStream",
+    "AgentEvent",
+    "EventType",
+    "Status",
+    "FinishReason",
+    "TokenUsage",
+    "DeploymentInfo",
+    "AgentspanError",
+    "AgentAPIError",
+    "AgentNotFoundError",
+    "discover_agents",
+    "is_tracing_enabled",
+    "trace_agent_run",
+    "trace_compile",
+    "trace_llm_call",
+    "trace_tool_call",
+    "trace_handoff",
+    "record_token_usage",
+]
 
-OWN = """
-attach plan_async serve_async shutdown_async WorkerMissingError ServerUnreachableError ToolArgumentError RunSettings
-PrefillToolCall Schedule ScheduleInfo ScheduleError ScheduleNameConflict ScheduleNotFound InvalidCronExpression
-get_secret
-""".split()
+OWN = [
+    "attach",
+    "plan_async",
+    "serve_async",
+    "shutdown_async",
+    "WorkerMissingError",
+    "ServerUnreachableError",
+    "ToolArgumentError",
+    "RunSettings",
+    "PrefillToolCall",
+    "Schedule",
+    "ScheduleInfo",
+    "ScheduleError",
+    "ScheduleNameConflict",
+    "ScheduleNotFound",
+    "InvalidCronExpression",
+    "get_secret",
+]
 
 ELSEWHERE = {
     "agentspan.agents": ["format_prompt_with_params", "format_skill_params"],
@@ -121,7 +224,9 @@ def test_every_public_name_tells_what_it_is() -> None:
 
 
 def test_functions_that_share_a_module_s_name_stay_functions() -> None:
-    code = "import agentspan.agents.tool, agentspan.agents.guardrail, agentspan.agents as a; a.tool(lambda: 1, name='x')"
+    code = (
+        "import agentspan.agents.tool, agentspan.agents.guardrail, agentspan.agents as a; a.tool(lambda: 1, name='x')"
+    )
     code += "; assert callable(a.agent) and callable(a.guardrail) and callable(a.skill)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
@@ -160,7 +265,9 @@ UNBUILT: dict[str, Callable[[], Any]] = {
     "LLMGuardrail.check": lambda: agents.LLMGuardrail("openai/gpt-4o", "be kind").check("text"),
     "create_agent": lambda: importlib.import_module("agentspan.agents.langchain").create_agent(),
     "serialize_agent": lambda: importlib.import_module("agentspan.agents.frameworks").serialize_agent(object()),
-    "WorkerCredentialFetcher": lambda: importlib.import_module("agentspan.agents.credentials").WorkerCredentialFetcher(),
+    "WorkerCredentialFetcher": lambda: importlib.import_module(
+        "agentspan.agents.credentials"
+    ).WorkerCredentialFetcher(),
     "SubprocessIsolator": lambda: importlib.import_module("agentspan.agents.credentials").SubprocessIsolator(),
     "mock_run": lambda: testing.mock_run(Agent("a", "m/x"), "hi", []),
     "expect": lambda: testing.expect(agents.AgentResult()),
@@ -188,7 +295,7 @@ UNBUILT: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("name", UNBUILT)
 def test_a_function_that_is_not_built_says_so(name: str) -> None:
-    with pytest.raises(NotImplementedError, match="is not available in this version of agentspan yet$"):
+    with pytest.raises(NotImplementedError, match=r"is not available in this version of agentspan yet$"):
         UNBUILT[name]()
 
 
@@ -325,7 +432,7 @@ def test_streams_have_the_same_methods() -> None:
 
 
 def test_functions_of_the_module_have_twins() -> None:
-    for name in "run start stream resume plan deploy serve shutdown".split():
+    for name in ["run", "start", "stream", "resume", "plan", "deploy", "serve", "shutdown"]:
         sync, twin = getattr(agents, name), getattr(agents, f"{name}_async")
         assert inspect.signature(sync).parameters == inspect.signature(twin).parameters, name
         assert asyncio.iscoroutinefunction(twin)

@@ -334,7 +334,7 @@ def test_an_argument_becomes_what_its_hint_asks_for(hint: Any, given: Any, wante
 
 
 MISFITS: list[tuple[Any, Any, str]] = [
-    (int, "three", "must be a whole number, got \"three\""),
+    (int, "three", 'must be a whole number, got "three"'),
     (int, 3.5, "must be a whole number, got 3.5"),
     (int, True, "must be a whole number"),
     (int, None, "must be a whole number, got null"),

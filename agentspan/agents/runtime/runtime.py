@@ -28,7 +28,7 @@ from agentspan.agents.serialize import serialize, tree
 from agentspan.agents.settings import RunSettings
 from agentspan.agents.stream import AgentStream, AsyncAgentStream
 from agentspan.agents.tool import get_tool_defs
-from agentspan.agents.worker import Worker
+from agentspan.agents.worker import LEASE_SECONDS, Worker
 from agentspan.client.client import Client
 from agentspan.client.portal import Portal, in_caller, portal
 from agentspan.spec.agent import AgentSpec
@@ -503,7 +503,7 @@ class AgentRuntime:
         client = await self.client()
         with self._lock:
             if self._worker is None:
-                self._worker = Worker(client, threads=self.config.worker_thread_count)
+                self._worker = Worker(client, threads=self.config.worker_thread_count, lease_seconds=LEASE_SECONDS)
             worker = self._worker
         await worker.serve(agent, domain)
 
