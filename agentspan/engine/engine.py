@@ -67,7 +67,9 @@ class Engine:
             Ledger(database, settings.blob_bytes), self.desk, asyncio.get_running_loop(), self._committed
         )
         self.sweeper = Sweeper(self.reads, self.writer, self.pollers, self._match)
-        self.llm = LlmWorker(self.replica, settings, self.pollers, self.transcripts, self._report_one, self._token, self._look)
+        self.llm = LlmWorker(
+            self.replica, settings, self.pollers, self.transcripts, self._report_one, self._token, self._look
+        )
         self.presence = (
             None
             if alone
