@@ -1,10 +1,11 @@
-"""What the tests of store and engine have in common: an open engine, scripts, specs, and a worker of Python functions."""
+"""What the tests of store and engine share: an open engine, scripts, specs, a worker of Python functions."""
 
 import asyncio
 import contextlib
 import inspect
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterable
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -191,9 +192,7 @@ class Hands:
 
 
 @contextlib.contextmanager
-def stopped_clock() -> Any:
-    import time
-
+def stopped_clock() -> Iterator[Hands]:
     hands = Hands()
     clock.use(hands)
     try:

@@ -7,6 +7,7 @@ import pytest
 
 from agentspan.core import events as e
 from agentspan.core.fork import fold
+from agentspan.engine import providers
 from agentspan.engine.engine import Engine
 from agentspan.errors import BadInput, Conflict, NotFound
 from agentspan.store.views import Report
@@ -244,8 +245,6 @@ async def test_a_signal_stays_until_the_next_one_and_can_be_cleared(engine: Engi
         seen.append(str(request.messages[0]["content"]))
         return calls("a") if len(seen) < 4 else {"content": "done"}
 
-    from agentspan.engine import providers
-
     providers.register("signals", answer)
     execution = await start(engine, agent("scripted/signals", "a", instructions="Be kind."))
     for message in ("hurry", None, ""):
@@ -280,7 +279,7 @@ async def test_a_failed_tree_is_retried_in_place_from_the_point_of_failure(engin
     done: list[int] = []
     async with working(engine, a=lambda: done.append(1)):
         assert (await ended(engine, execution)).row.status == "FAILED"
-        before = [event for event in await log(engine, execution)]
+        before = await log(engine, execution)
         await engine.retry(execution)
         view = await ended(engine, execution)
     # The script's error belongs to attempt 0, and the retried call is a new one with its own attempt 0.

@@ -161,5 +161,5 @@ def test_a_database_that_is_neither_is_a_sentence() -> None:
 
 def test_a_file_that_is_no_database_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "letter.db").write_text("Dear reader, " * 1000)
-    with pytest.raises(StoreProblem, match="cannot open sqlite:.*letter.db: file is not a database"):
+    with pytest.raises(StoreProblem, match=r"cannot open sqlite:.*letter.db: file is not a database"):
         Database(f"sqlite:///{tmp_path / 'letter.db'}").open()
