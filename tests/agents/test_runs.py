@@ -10,6 +10,7 @@ import pytest
 
 from agentspan.agents import (
     Agent,
+    AgentAPIError,
     AgentConfig,
     AgentNotFoundError,
     AgentRuntime,
@@ -197,9 +198,10 @@ def test_an_unknown_run_is_not_found(runtime: AgentRuntime, plain: Agent) -> Non
 
 
 def test_an_unknown_model_is_an_error_with_the_server_s_sentence(runtime: AgentRuntime) -> None:
-    result = runtime.run(Agent("a", "nobody/nothing"), "hi")
-    assert result.is_failed
-    assert "nobody" in str(result.error)
+    with pytest.raises(AgentAPIError, match='There is no model provider "nobody"') as told:
+        runtime.run(Agent("a", "nobody/nothing"), "hi")
+    assert told.value.status_code == 400
+    assert "{" not in told.value.message
 
 
 def test_nobody_at_the_address_says_what_to_start() -> None:
