@@ -1,7 +1,7 @@
 """The stream of a run: Server-Sent Events, numbered as in the log, so that a reader resumes from any event ever.
 
-Token deltas have no number: whoever resumes does not get them again. All that is ready in one turn of the event loop
-is sent in one write. The stream ends after the final event.
+Token deltas have no number: whoever resumes does not get them again. All that is ready is sent in one write. The
+stream ends after the final event.
 """
 
 import asyncio
@@ -11,9 +11,11 @@ import msgspec
 from tornado.iostream import StreamClosedError
 
 from agentspan.errors import BadInput
-from agentspan.server.handler import Handler, Route
+from agentspan.server.handler import Handler, Route, log
 
-MAX_UNSENT_BYTES = 256 * 1024
+MAX_UNSENT = 256
+"""So many frames wait for a slow reader; the others wait in the log."""
+END = b""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -25,7 +27,6 @@ class Stream(Handler):
         await self.reads.row(execution_id)
         self.set_header("Content-Type", "text/event-stream; charset=UTF-8")
         self.set_header("X-Accel-Buffering", "no")
-        self.write(b": connected\n\n")
         await self.while_open(self._send(execution_id, after))
 
     def _after(self) -> int:
@@ -36,35 +37,36 @@ class Stream(Handler):
         return int(text)
 
     async def _send(self, execution_id: str, after: int) -> None:
-        feed = self.engine.stream(execution_id, after)
-        loop = asyncio.get_running_loop()
-        self._send_soon(loop)
+        """Write what is there, all at once, and no more before it is sent: a slow reader costs no memory."""
+        frames: asyncio.Queue[bytes] = asyncio.Queue(MAX_UNSENT)
+        reading = asyncio.create_task(self._read(execution_id, after, frames))
         try:
-            async for event in feed:
-                self.write(b": heartbeat\n\n" if event is None else frame(event))
-                self._send_soon(loop)
-                if self._unsent() > MAX_UNSENT_BYTES:
-                    await self.flush()
-            await self.flush()
+            batch = [b": connected\n\n"]
+            while batch[-1] != END:
+                self.write(b"".join(batch))
+                await self.flush()
+                batch = [await frames.get()]
+                while not frames.empty():
+                    batch.append(frames.get_nowait())
+            self.write(b"".join(batch))
         except StreamClosedError:
             pass
         finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read(self, execution_id: str, after: int, frames: "asyncio.Queue[bytes]") -> None:
+        """Put the frames into the queue, and END after the last."""
+        feed = self.engine.stream(execution_id, after)
+        try:
+            async for event in feed:
+                await frames.put(b": heartbeat\n\n" if event is None else frame(event))
+        except Exception as problem:
+            # Whatever it was, the reader must see an end: one without a final event, so it resumes.
+            log.warning("the stream of %s broke off: %s", execution_id, problem)
+        finally:
             await feed.aclose()  # type: ignore[attr-defined]
-
-    _is_due = False
-
-    def _send_soon(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._is_due:
-            self._is_due = True
-            loop.call_soon(self._send_now)
-
-    def _send_now(self) -> None:
-        self._is_due = False
-        if not self._is_gone and not self._finished:
-            self.flush()
-
-    def _unsent(self) -> int:
-        return sum(map(len, self._write_buffer))
+        await frames.put(END)
 
 
 def frame(event: dict[str, Any]) -> bytes:

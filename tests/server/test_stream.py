@@ -115,6 +115,22 @@ def readers(server):
     return sum(map(len, server.engine.hub._subscriptions.values()))
 
 
+async def test_a_slow_reader_gets_everything_in_order_and_at_its_own_pace(server, tmp_path):
+    calls = [{"tool_calls": [{"name": "add", "arguments": {"a": 1, "b": 1}}], "times": 8}, {"content": "Done."}]
+    (tmp_path / "scripts" / "calls.json").write_text(json.dumps({"calls": calls}))
+    execution_id = await server.start(agent("calls", ADD))
+    async with httpx.AsyncClient(base_url=server.url, timeout=20, trust_env=False) as http:
+        reading = http.build_request("GET", f"/api/agent/stream/{execution_id}")
+        answer = await http.send(reading, stream=True)
+        for _ in range(8):
+            [task] = await server.poll()
+            await server.complete(task, {"result": "x" * 1_000_000})
+        await server.status(execution_id, 10_000)
+        text = (await answer.aread()).decode()
+    seen = [frame for frame in frames(text) if frame["event"] != "token"]
+    assert seen == await server.frames(execution_id)
+
+
 async def test_a_failed_runs_stream_ends_with_its_error(server):
     found = await server.frames(await server.run(agent("broken")))
     assert (found[-1]["event"], found[-1]["data"]["final"]) == ("error", True)
