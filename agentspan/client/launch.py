@@ -104,6 +104,11 @@ def is_healthy(url: str, path: str = "/health") -> bool:
         return False
 
 
+def scripts_folder() -> Path:
+    """Where the local server of this user looks for scripted models."""
+    return Settings.load().scripts_path
+
+
 def log_path(data_dir: Path) -> Path:
     return data_dir / "logs" / "server.log"
 

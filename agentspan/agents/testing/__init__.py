@@ -1,10 +1,11 @@
-"""Testing agents: scripted events as data. Replaying, recording and evaluating are not part of this version."""
+"""Testing agents: scripted models, and events as data. Replaying, recording and evaluating are not built yet."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from agentspan.agents.exceptions import unbuilt
 from agentspan.agents.result import AgentEvent, AgentResult, EventType
+from agentspan.agents.testing.scripted import scripted_model as scripted_model
 
 
 class MockEvent:
