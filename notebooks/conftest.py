@@ -5,6 +5,8 @@ HTML, scripts and what a kernel writes to stderr differ from run to run; every o
 
 import pytest
 
+from notebooks.surroundings import apart
+
 NOT_COMPARED = (
     "stderr",
     "text/html",
@@ -14,6 +16,12 @@ NOT_COMPARED = (
     "application/vnd.bokehjs_load.v0+json",
     "application/vnd.bokehjs_exec.v0+json",
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    surroundings = apart()
+    surroundings.__enter__()
+    config.add_cleanup(lambda: surroundings.__exit__(None, None, None))
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
