@@ -30,6 +30,11 @@ class Ask(Struct, kw_only=True):
     whole: bool = False
     late: bool = False
 
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """The key that it takes for itself."""
+        return ()
+
 
 class Start(Ask, kw_only=True):
     """Begin an execution; with an idempotency key, only if that key has not begun one for this agent."""
@@ -38,6 +43,10 @@ class Start(Ask, kw_only=True):
     spec: AgentSpec
     input: dict[str, Any]
     key: str = ""
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        return (self.spec.name, self.key) if self.key else ()
 
     def apply(self, transaction: Transaction, desk: Desk) -> Started:
         if self.key:

@@ -33,6 +33,9 @@ class Command(Protocol[T]):
     whole: bool
     late: bool
 
+    @property
+    def claims(self) -> tuple[str, ...]: ...
+
     def apply(self, transaction: Transaction, desk: "Desk") -> T: ...
 
 
@@ -174,7 +177,8 @@ class Writer:
         self.loop.call_soon_threadsafe(self._tell, batch, news)
 
     def _apply(self, batch: list[_Asked[Any]], transaction: Transaction) -> None:
-        early = [asked for asked in batch if not asked.command.late]
+        # Keys are claimed in one order everywhere, so that two replicas cannot wait for each other.
+        early = sorted((asked for asked in batch if not asked.command.late), key=lambda asked: asked.command.claims)
         whole = frozenset(name for asked in early if asked.command.whole for name in asked.command.trees)
         transaction.lock([name for asked in early for name in asked.command.trees], whole)
         for asked in early:

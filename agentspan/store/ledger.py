@@ -240,7 +240,7 @@ class Transaction:
     def _spec_rows(self) -> list[dict[str, Any]]:
         return [
             {"digest": digest, "data": wire.dump(spec), "created_at": self.at}
-            for digest, spec in self.new_specs.items()
+            for digest, spec in sorted(self.new_specs.items(), key=lambda item: item[0])
             if not self.ledger.knows(digest)
         ]
 

@@ -250,3 +250,17 @@ async def test_a_server_whose_own_connection_is_cut_keeps_its_model_calls(postgr
             await engine._take_over()
         assert await result(engine, execution) == "kept"
         assert len(await engine.reads.tasks(execution)) == 1
+
+
+async def test_the_same_keys_on_two_replicas_in_any_order_begin_one_execution_each(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    async with opened(postgres_url, tmp_path) as one, opened(postgres_url, tmp_path) as two:
+        specs = [agent(script(calls("a")), "a", name=f"agent{n}") for n in range(40)]
+
+        async def begin(engine: Engine, order: int) -> dict[str, str]:
+            begun = [start(engine, each, idempotency_key="k") for each in specs[::order]]
+            return dict(zip([each.name for each in specs[::order]], await asyncio.gather(*begun), strict=True))
+
+        first, second = await asyncio.gather(begin(one, 1), begin(two, -1))
+        assert first == second
