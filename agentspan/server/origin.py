@@ -7,6 +7,7 @@ header holds the page's own name, Origin names the page's site, Sec-Fetch-Site s
 import ipaddress
 import socket
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from agentspan.config import Settings
@@ -38,6 +39,7 @@ def is_navigation(headers: Mapping[str, str]) -> bool:
     )
 
 
+@lru_cache(1024)
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach that address."""
     if host.lower() == "localhost":
@@ -64,6 +66,7 @@ def _is_same(origin: str, host: str, settings: Settings) -> bool:
     )
 
 
+@lru_cache(1024)
 def _name(host: str) -> str:
     try:
         return (urlsplit(f"//{host}").hostname or "").lower()

@@ -86,6 +86,12 @@ class Running:
         status: Json = await self.get(f"/api/agent/{execution_id}/status", params={"waitMs": wait_ms})
         return status
 
+    async def ready(self) -> None:
+        """Wait until the server can work."""
+        async with asyncio.timeout(15):
+            while (await self.http.get("/readyz")).status_code != 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
     async def poll(self, name: str = "add", count: int = 1, wait_ms: int = 5000) -> list[Json]:
         """Lease tasks as a Conductor worker does."""
         params = {"workerid": "w1", "count": count, "timeout": wait_ms}
