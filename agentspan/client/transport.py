@@ -118,6 +118,7 @@ class Transport:
         asked = {key: value for key, value in (params or {}).items() if value is not None}
         waits, began = self.waits(), time.monotonic()
         while True:
+            attempt = time.monotonic()
             try:
                 response = await self._open().request(
                     method,
@@ -133,6 +134,9 @@ class Transport:
             except httpx.TransportError as problem:
                 if not again:
                     raise self.unreachable(problem) from problem
+                if not isinstance(problem, httpx.TimeoutException):
+                    # It was there so long, and it is its absence that takes patience.
+                    began += time.monotonic() - attempt
                 await self._pause(waits, began, patience, self.unreachable(problem))
                 continue
             self.reached = True
