@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from agentspan.agents.handle import AgentHandle
+from agentspan.agents.host import use
 from agentspan.agents.result import AgentResult, DeploymentInfo
 from agentspan.agents.runtime.config import AgentConfig
 from agentspan.agents.runtime.runtime import AgentRuntime
@@ -157,6 +158,8 @@ def _taken() -> AgentRuntime | None:
         runtime, _runtime = _runtime, None
         return runtime
 
+
+use(default_runtime)
 
 _lock = threading.Lock()
 _runtime: AgentRuntime | None = None

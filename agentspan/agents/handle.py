@@ -4,15 +4,13 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agentspan.agents.exceptions import WorkerMissingError
+from agentspan.agents.host import Host, own_host
 from agentspan.agents.result import AgentEvent, AgentResult, AgentStatus, event_of, result_of, status_of
+from agentspan.agents.stream import AgentStream, AsyncAgentStream
 from agentspan.client.portal import in_caller
-
-if TYPE_CHECKING:
-    from agentspan.agents.runtime.runtime import AgentRuntime
-    from agentspan.agents.stream import AgentStream, AsyncAgentStream
 
 Json = dict[str, Any]
 
@@ -31,16 +29,12 @@ class AgentHandle:
     def __init__(
         self,
         execution_id: str,
-        runtime: "AgentRuntime | None" = None,
+        runtime: Host | None = None,
         correlation_id: str | None = None,
         run_id: str | None = None,
     ) -> None:
-        if runtime is None:
-            from agentspan.agents.default import default_runtime
-
-            runtime = default_runtime()
         self.execution_id = execution_id
-        self.runtime = runtime
+        self.runtime = runtime if runtime is not None else own_host()
         self.correlation_id = correlation_id
         self.run_id = run_id
 
@@ -107,7 +101,7 @@ class AgentHandle:
         A run that waits for a person is waited for. Raises TimeoutError (the run goes on), and WorkerMissingError
         when the run has waited for a tool that no live worker serves for the runtime's grace.
         """
-        return await self._join(timeout)
+        return await self._result(timeout)
 
     def get_status(self) -> AgentStatus:
         """See `get_status_async`."""
@@ -157,16 +151,12 @@ class AgentHandle:
         """See `join_async`."""
         return self.runtime.portal.call(self.join_async(timeout))
 
-    def stream(self) -> "AgentStream":
+    def stream(self) -> AgentStream:
         """The run's events from its first on, to iterate."""
-        from agentspan.agents.stream import AgentStream
-
         return AgentStream(self)
 
-    def stream_async(self) -> "AsyncAgentStream":
+    def stream_async(self) -> AsyncAgentStream:
         """The same for `async for`."""
-        from agentspan.agents.stream import AsyncAgentStream
-
         return AsyncAgentStream(self)
 
     async def _follow(self, after: int = 0) -> AsyncGenerator[AgentEvent]:
@@ -178,7 +168,7 @@ class AgentHandle:
     async def _tell(self, on_event: Callable[[AgentEvent], Any], seconds: float | None) -> AgentResult:
         """Call `on_event` with each event as it happens, in the caller's thread; then as `join_async`."""
         told: list[AgentEvent] = []
-        joining = asyncio.ensure_future(self._join(seconds, told))
+        joining = asyncio.ensure_future(self._result(seconds, told))
         try:
             async with aclosing(self._follow()) as events:
                 while (event := await _before(anext(events, None), joining)) is not None:
@@ -193,10 +183,12 @@ class AgentHandle:
         finally:
             joining.cancel()
 
-    async def _join(self, seconds: float | None, events: list[AgentEvent] | None = None) -> AgentResult:
+    async def _result(self, seconds: float | None, events: list[AgentEvent] | None = None) -> AgentResult:
         """See `join_async`; `events` are those that are known already."""
         try:
             body = await self._ended(seconds)
+            if self.run_id is not None:
+                self.runtime.forget(self.run_id)
             events = await self.events_async() if events is None else events
         except asyncio.CancelledError as stop:
             stop.add_note(self._how_to_attach())
@@ -205,7 +197,7 @@ class AgentHandle:
 
     async def _ended(self, seconds: float | None) -> Json:
         """The server's answer when the run has ended."""
-        client, grace = await self.runtime.client(), self.runtime.config.missing_worker_grace_seconds
+        client, grace = await self.runtime.client(), self.runtime.missing_worker_grace_seconds
         deadline = None if seconds is None else time.monotonic() + seconds
         missing: dict[str, float] = {}
         while True:

@@ -55,6 +55,12 @@ class Registry:
                         self._queues[Queue(tool.name, domain)] = None
             return len(self._queues) > before
 
+    def drop(self, domain: str) -> None:
+        """Poll no more in a domain; it takes effect with the next poll."""
+        with self._lock:
+            for queue in [queue for queue in self._queues if queue.domain == domain]:
+                del self._queues[queue]
+
     def find(self, agent_name: str, name: str) -> Entry | None:
         """The tool of that agent, or else the one of that name that came last."""
         with self._lock:

@@ -3,16 +3,51 @@ the next event, none is lost and none comes twice."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
-from agentspan.agents.handle import AgentHandle
+from agentspan.agents.host import Host
 from agentspan.agents.result import AgentEvent, AgentResult
+
+
+class Followed(Protocol):
+    """The run of a stream: an AgentHandle, as streams see it."""
+
+    execution_id: str
+
+    @property
+    def runtime(self) -> Host:
+        """Whose run it is."""
+        ...
+
+    def _follow(self, after: int = 0) -> AsyncGenerator[AgentEvent]:
+        """Its events."""
+        ...
+
+    async def _result(self, seconds: float | None, events: list[AgentEvent] | None = None) -> AgentResult:
+        """Its result."""
+        ...
+
+    async def respond_async(self, output: Any, *, request_id: str | None = None) -> None:
+        """Answer a request."""
+        ...
+
+    async def approve_async(self, *, request_id: str | None = None) -> None:
+        """Say yes."""
+        ...
+
+    async def reject_async(self, reason: str = "", *, request_id: str | None = None) -> None:
+        """Say no."""
+        ...
+
+    async def send_async(self, message: Any, *, request_id: str | None = None) -> None:
+        """Answer a question."""
+        ...
 
 
 class _Stream:
     """What both kinds know of the run."""
 
-    def __init__(self, handle: AgentHandle) -> None:
+    def __init__(self, handle: Followed) -> None:
         self.handle = handle
         self.events: list[AgentEvent] = []
         self._final: AgentResult | None = None
@@ -38,7 +73,7 @@ class _Stream:
 
     async def _result(self, seconds: float | None) -> AgentResult:
         if self._final is None:
-            self._final = await self.handle._join(seconds, self.events if self._over else None)
+            self._final = await self.handle._result(seconds, self.events if self._over else None)
             self.events, self._over = self._final.events, True
         return self._final
 
@@ -65,19 +100,19 @@ class AgentStream(_Stream):
 
     def respond(self, output: Any, *, request_id: str | None = None) -> None:
         """See AgentHandle.respond."""
-        self.handle.respond(output, request_id=request_id)
+        self.handle.runtime.portal.call(self.handle.respond_async(output, request_id=request_id))
 
     def approve(self, *, request_id: str | None = None) -> None:
         """See AgentHandle.approve."""
-        self.handle.approve(request_id=request_id)
+        self.handle.runtime.portal.call(self.handle.approve_async(request_id=request_id))
 
     def reject(self, reason: str = "", *, request_id: str | None = None) -> None:
         """See AgentHandle.reject."""
-        self.handle.reject(reason, request_id=request_id)
+        self.handle.runtime.portal.call(self.handle.reject_async(reason, request_id=request_id))
 
     def send(self, message: Any, *, request_id: str | None = None) -> None:
         """See AgentHandle.send."""
-        self.handle.send(message, request_id=request_id)
+        self.handle.runtime.portal.call(self.handle.send_async(message, request_id=request_id))
 
 
 class AsyncAgentStream(_Stream):

@@ -7,14 +7,11 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload, runtime_checkable
+from typing import Any, Protocol, TypeVar, overload, runtime_checkable
 
 from agentspan.agents.exceptions import ConfigurationError
 from agentspan.agents.schema import Parameters, parameters_of, schema_of
 from agentspan.spec.tool import BACK_OFFS
-
-if TYPE_CHECKING:
-    from agentspan.agents.agent import Agent
 
 Json = dict[str, Any]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -247,7 +244,7 @@ def wait_for_message_tool(name: str, description: str, batch_size: int = 1, bloc
 
 
 def agent_tool(
-    agent: "Agent",
+    agent: Any,
     name: str | None = None,
     description: str | None = None,
     retry_count: int | None = None,
@@ -255,9 +252,10 @@ def agent_tool(
     optional: bool | None = None,
 ) -> ToolDef:
     """An agent as a tool of another; the default schema takes one `request`."""
-    from agentspan.agents.agent import resolve_agent
-
-    agent = resolve_agent(agent)
+    definition = getattr(agent, "_agent_def", None)
+    agent = definition.build() if definition is not None else agent
+    if not hasattr(agent, "instructions"):
+        raise TypeError(f"Expected an Agent or an @agent-decorated function, got {type(agent).__name__}")
     config: Json = {"agent": agent}
     given = {"retryCount": retry_count, "retryDelaySeconds": retry_delay_seconds, "optional": optional}
     config.update({key: value for key, value in given.items() if value is not None})

@@ -31,7 +31,6 @@ from agentspan.agents.registry import Entry, Queue, Registry
 from agentspan.client.client import Client
 from agentspan.client.errors import AgentAPIError
 from agentspan.client.portal import Portal, portal
-from agentspan.clock import now_ms
 from agentspan.errors import AgentspanError
 
 Json = dict[str, Any]
@@ -305,7 +304,7 @@ class Call:
         else:
             result = {**_result(execution_id, self.id, worker_id, "COMPLETED"), "outputData": outcome}
         if lines := [line for line in self.output.lines() if line.strip()]:
-            stamp = now_ms()
+            stamp = int(time.time() * 1000)
             result["logs"] = [{"log": line, "taskId": self.id, "createdTime": stamp} for line in lines]
         return result
 

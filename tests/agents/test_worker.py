@@ -656,3 +656,18 @@ def test_events_of_a_streamed_run_are_complete_over_restarts(own_server: ServerP
         assert rest[-1].type is EventType.DONE
         ids = [event.id for event in stream.events]
         assert ids == sorted(set(ids)) == [event.id for event in stream.result.events]
+
+
+def test_a_stateful_run_has_its_tools_to_itself(bench: Bench) -> None:
+    @tool(stateful=True)
+    def mine(context: ToolContext) -> str:
+        """Mine."""
+        return "mine"
+
+    handle = bench.runtime.start(bench.agent(mine), "go")
+    assert handle.run_id
+    assert bench.runtime._worker is not None
+    domains = {queue.domain for queue in bench.runtime._worker.registry.queues()}
+    assert domains == {handle.run_id}
+    assert handle.join(20).tool_calls[0]["result"] == "mine"
+    assert bench.runtime._worker.registry.queues() == []

@@ -75,6 +75,11 @@ class AgentRuntime:
     def __repr__(self) -> str:
         return f"AgentRuntime(server_url={self.config.server_url!r})"
 
+    @property
+    def missing_worker_grace_seconds(self) -> float:
+        """How long `run` and `join` wait for a worker that is not there."""
+        return self.config.missing_worker_grace_seconds
+
     # Runs
 
     async def run_async(
@@ -277,6 +282,11 @@ class AgentRuntime:
             await self._connect()
         assert self._client is not None
         return self._client
+
+    def forget(self, domain: str) -> None:
+        """Poll no more for the tools of a stateful run that has ended."""
+        if self._worker is not None:
+            self._worker.registry.drop(domain)
 
     async def shutdown_async(self) -> None:
         """Serve no tools any more (running ones get a few seconds) and close the connections. Runs go on."""

@@ -1,0 +1,42 @@
+"""What a handle needs of the runtime that it belongs to, and which runtime is the process's own."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from agentspan.client.client import Client
+from agentspan.client.portal import Portal
+
+
+class Host(Protocol):
+    """A runtime, as handles see it."""
+
+    @property
+    def portal(self) -> Portal:
+        """Where its coroutines run."""
+        ...
+
+    @property
+    def missing_worker_grace_seconds(self) -> float:
+        """How long to wait for a worker that is not there."""
+        ...
+
+    async def client(self) -> Client:
+        """The client of its server."""
+        ...
+
+    def forget(self, domain: str) -> None:
+        """The run whose tools were served in this domain has ended."""
+        ...
+
+
+def own_host() -> Host:
+    """The process's own runtime, made at first use."""
+    return _own[-1]()
+
+
+def use(make: Callable[[], Host]) -> None:
+    """Say how the process's own runtime is made."""
+    _own.append(make)
+
+
+_own: list[Callable[[], Host]] = []
