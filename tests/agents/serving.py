@@ -16,8 +16,8 @@ READY_SECONDS = 30.0
 class ServerProcess:
     """`python -m agentspan.cli.main server start --foreground` with the scripted models of `scripts`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, **environ: str) -> None:
+        self.folder, self.environ = folder, environ
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
         (folder / "scripts").mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ class ServerProcess:
         command += ["--port", str(self.port), "--data-dir", str(self.folder)]
         environ = {key: value for key, value in os.environ.items() if not key.startswith("AGENTSPAN_")}
         with (self.folder / "output.log").open("ab") as output:
-            self.process = subprocess.Popen(command, stdout=output, stderr=output, env=environ)
+            self.process = subprocess.Popen(command, stdout=output, stderr=output, env={**environ, **self.environ})
         deadline = time.monotonic() + READY_SECONDS
         while not self._ready():
             if self.process.poll() is not None or time.monotonic() > deadline:

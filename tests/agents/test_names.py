@@ -289,6 +289,7 @@ UNBUILT: dict[str, Callable[[], Any]] = {
     "schedules.delete": lambda: schedules.delete("s"),
     "schedules.run_now": lambda: schedules.run_now("s"),
     "schedules.preview_next": lambda: schedules.preview_next("* * * * *"),
+    "to_conductor_configuration": lambda: AgentConfig().to_conductor_configuration(),
     "auto_register_integrations": lambda: AgentConfig(auto_register_integrations=True),
 }
 

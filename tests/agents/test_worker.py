@@ -17,7 +17,7 @@ from typing import Any
 import pydantic
 import pytest
 
-from agentspan.agents import Agent, AgentRuntime, EventType, TerminalToolError, ToolContext, tool
+from agentspan.agents import Agent, AgentAPIError, AgentRuntime, EventType, TerminalToolError, ToolContext, tool
 from agentspan.agents.runtime import runtime as runtime_module
 from agentspan.client.client import Client
 from tests.agents.serving import ServerProcess, tool_call
@@ -527,7 +527,7 @@ def test_a_result_is_reported_when_the_server_comes_back(own_server: ServerProce
 
 PROGRAM = """
 import sys, time
-from agentspan.agents import Agent, AgentRuntime, ToolContext, tool
+from agentspan.agents import Agent, AgentAPIError, AgentRuntime, ToolContext, tool
 
 @tool
 def step(context: ToolContext) -> str:
@@ -671,3 +671,20 @@ def test_a_stateful_run_has_its_tools_to_itself(bench: Bench) -> None:
     assert domains == {handle.run_id}
     assert handle.join(20).tool_calls[0]["result"] == "mine"
     assert bench.runtime._worker.registry.queues() == []
+
+
+def test_a_server_with_credentials_is_served_in_every_form(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, AGENTSPAN_AUTH_KEY="id", AGENTSPAN_AUTH_SECRET="secret")
+    server.start()
+    try:
+        model = server.script("locked", tool_call("open_up"), "{result}")
+        agent = Agent("locked", model, "", [tool(name="open_up")(lambda: "open")])
+        with AgentRuntime(server_url=server.url, api_key="id", api_secret="secret") as runtime:
+            assert runtime.run(agent, "go").output["result"] == "open"
+            assert [event.type for event in runtime.stream(agent, "go")][-1] is EventType.DONE
+            assert runtime.plan(agent)["requiredWorkers"] == ["open_up"]
+        with AgentRuntime(server_url=server.url) as runtime, pytest.raises(AgentAPIError) as told:
+            runtime.run(agent, "go")
+        assert told.value.status_code == 401
+    finally:
+        server.stop()

@@ -54,6 +54,10 @@ class AgentConfig:
         """The settings of the environment; ConfigurationError names the variable that cannot be read."""
         return cls(**values_of_environment(os.environ if environ is None else environ))
 
+    def to_conductor_configuration(self) -> Any:
+        """The same as a Configuration of conductor-python."""
+        raise unbuilt("A configuration for conductor-python (to_conductor_configuration)")
+
 
 def values_of_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """The fields that the environment sets."""
