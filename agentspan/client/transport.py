@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 SLACK_SECONDS = 15.0
-FIRST_CONTACT_SECONDS = 2.0
+FIRST_CONTACT_SECONDS = 3.0
 PATIENCE_SECONDS = 60.0
 FIRST_WAIT_SECONDS = 0.05
 LOCAL_WAIT_SECONDS = 1.0
@@ -132,6 +132,7 @@ class Transport:
                 await self._pause(waits, began, patience, self.unreachable(problem))
                 continue
             except httpx.TransportError as problem:
+                self.reached = True  # somebody took the request, even if nobody answered it
                 if not again:
                     raise self.unreachable(problem) from problem
                 if not isinstance(problem, httpx.TimeoutException):

@@ -80,7 +80,7 @@ async def test_nobody_there_is_told_soon_and_clearly() -> None:
     began = asyncio.get_running_loop().time()
     with pytest.raises(ServerUnreachableError, match="AGENTSPAN_SERVER_URL"):
         await Client("http://127.0.0.1:9").status("run")
-    assert asyncio.get_running_loop().time() - began < 5
+    assert asyncio.get_running_loop().time() - began < 8
 
 
 def flaky(failures: int, reply: Reply) -> object:
