@@ -20,7 +20,8 @@ from typing import IO, NamedTuple
 from agentspan.config import Settings
 from agentspan.errors import AgentspanError
 
-READY_SECONDS = 15.0
+READY_SECONDS = 30.0
+"""Three times what a server needs on a machine that is busy with much else; one that ends is noticed at once."""
 PROBE_SECONDS = 2.0
 LOOK_SECONDS = 0.05
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
