@@ -21,7 +21,7 @@ from agentspan.config import Settings
 from agentspan.errors import AgentspanError
 
 READY_SECONDS = 30.0
-"""Three times what a server needs on a machine that is busy with much else; one that ends is noticed at once."""
+"""Long, for machines that are busy with much else; a server that ends instead is noticed at once."""
 PROBE_SECONDS = 2.0
 LOOK_SECONDS = 0.05
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
