@@ -15,16 +15,18 @@ WAIT_MS = 30_000
 def measure(where: Machine, plan: Plan, report: Report) -> None:
     report.begin("Footprint of an idle server")
     for kind in where.kinds:
-        first, ready, memory = list[float](), list[float](), list[float]()
+        first, ready, used, memory = list[float](), list[float](), list[float](), list[float]()
         for _ in range(plan.rounds):
             server = Server(where.database(kind), where.folder())
             for found in (first, ready):
                 found.append(server.start())
+                used.append(server.cpu_seconds())
                 memory.append(server.memory_mb())
                 server.stop()
         report.add(
             Figure(f"{kind}: start to ready, new database", first, "s", most=1.5),
             Figure(f"{kind}: start to ready", ready, "s", most=1.5),
+            Figure(f"{kind}: CPU until ready", used, "s"),
             Figure(f"{kind}: memory when ready", memory, "MB", most=120),
         )
         seconds = 5.0 if plan.quick else WAIT_MS / 1000

@@ -1,6 +1,7 @@
 """Figures, the table of them, and the file they are kept in."""
 
 import json
+import os
 import statistics
 import sys
 import time
@@ -76,9 +77,10 @@ class Report:
             ]
             for section, figures in self._sections.items()
         }
-        about = {"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "python": sys.version.split()[0], "options": options}
-        RESULTS.write_text(json.dumps({**about, "sections": sections}, indent=1) + "\n")
-        print(f"\nwritten to {RESULTS}")
+        load = round(os.getloadavg()[1], 1)
+        about = {"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "python": sys.version.split()[0], "load": load}
+        RESULTS.write_text(json.dumps({**about, "options": options, "sections": sections}, indent=1) + "\n")
+        print(f"\nwritten to {RESULTS}; the machine's load was {load} on {os.cpu_count()} cores")
 
 
 def ratios(name: str, over: Sequence[float], under: Sequence[float], **target: float) -> Figure:
