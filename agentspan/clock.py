@@ -6,16 +6,25 @@ import time
 import uuid
 from collections.abc import Callable
 
+SET_BACK_SECONDS = 0.05
+"""A system clock that is more than this behind what it must show was set back; less is a correction, and followed."""
+
 _lock = threading.Lock()
 _last_ms = 0
 _source: Callable[[], float] = time.time
+_steady: Callable[[], float] = time.monotonic
+_anchor = (0.0, 0.0)
 
 
 def now_ms() -> int:
-    """Milliseconds since the epoch. If the system clock is set back, time stands still until it catches up."""
-    global _last_ms
+    """Milliseconds since the epoch. If the system clock is set back, time goes on steadily as if it were not."""
+    global _last_ms, _anchor
     with _lock:
-        _last_ms = max(_last_ms, int(_source() * 1000))
+        shown, steady = _source(), _steady()
+        expected = _anchor[0] + steady - _anchor[1]
+        if shown > expected - SET_BACK_SECONDS:
+            _anchor, expected = (shown, steady), shown
+        _last_ms = max(_last_ms, int(expected * 1000))
         return _last_ms
 
 
@@ -27,8 +36,12 @@ def new_id() -> str:
     return str(uuid.UUID(int=value))
 
 
-def use(source: Callable[[], float]) -> None:
-    """Replace the clock (tests only). `source` returns seconds since the epoch."""
-    global _source, _last_ms
+def use(source: Callable[[], float], steady: Callable[[], float] | None = None) -> None:
+    """Replace the clock (tests only). `source` returns seconds since the epoch, `steady` those since any moment.
+
+    Without `steady`, the system's own goes with the system's clock, and a stopped one with any other.
+    """
+    global _source, _steady, _last_ms, _anchor
     with _lock:
-        _source, _last_ms = source, 0
+        _source, _last_ms, _anchor = source, 0, (0.0, 0.0)
+        _steady = steady or (time.monotonic if source is time.time else lambda: 0.0)

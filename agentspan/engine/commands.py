@@ -102,7 +102,8 @@ class Respond(Ask, kw_only=True):
                 else f"nothing in execution {self.execution} waits for an answer"
             )
         task, run = found[0]
-        transaction.append(tree, [(run, e.TaskCompleted(task, self.answer, worker=self.by, started_at=0))])
+        answer = {**self.answer, "approved": _approved(self.answer)}
+        transaction.append(tree, [(run, e.TaskCompleted(task, answer, worker=self.by, started_at=0))])
         return Receipt(task_id=task_id(tree, task), landed=True)
 
 
@@ -346,6 +347,16 @@ def retrying(held: Held, run: Run) -> Facts:
     return [(ROOT, e.ExecutionRetried())]
 
 
+def _approved(answer: dict[str, Any]) -> bool:
+    """Yes or no. What is neither must not count as either."""
+    said = answer.get("approved")
+    if isinstance(said, bool):
+        return said
+    if isinstance(said, str) and said.strip().lower() in WORDS:
+        return WORDS[said.strip().lower()]
+    raise BadInput(f'answer a request for approval with {{"approved": true}} or {{"approved": false}}, got {said!r}')
+
+
 def _living(held: Held, run: Run) -> None:
     if run.ended:
         raise Conflict(f"execution {execution_id(held.meta.tree, run.id)} is {run.status}")
@@ -361,6 +372,16 @@ def _lease_of(transaction: Transaction, key: tuple[str, int]) -> tuple[str, int]
     return (row.owner, row.leased_at) if row else ("", 0)
 
 
+WORDS = {
+    "yes": True,
+    "true": True,
+    "approve": True,
+    "approved": True,
+    "no": False,
+    "false": False,
+    "reject": False,
+    "rejected": False,
+}
 SETTLED = "the attempt is settled: it was reported before, ran out of time, or its execution ended"
 UNKNOWN = "there is no such execution"
 SUB_AGENT = "the task of a sub-agent ends with its execution"

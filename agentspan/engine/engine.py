@@ -28,7 +28,7 @@ from agentspan.spec import wire
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.check import check, check_schemas
 from agentspan.store import definitions, queue
-from agentspan.store.database import Database
+from agentspan.store.database import Database, upgrade
 from agentspan.store.ledger import Held, Ledger, Meta, notify
 from agentspan.store.presence import Presence, living
 from agentspan.store.reads import Reads, Scene
@@ -104,6 +104,16 @@ class Engine:
         self._spawn(self.sweeper.run())
         if self.presence:
             self._spawn(self._watch())
+
+    @staticmethod
+    def upgrade(settings: Settings) -> str | None:
+        """Bring the schema to this version's, with no server running on an SQLite file; gives the copy's path."""
+        database = Database(settings.database_url, synchronous=settings.sqlite_synchronous)
+        try:
+            database.lock()
+            return upgrade(database)
+        finally:
+            database.close()
 
     async def ping(self) -> None:
         """Unavailable if the database does not answer."""

@@ -185,6 +185,7 @@ class Writer:
             self._one(asked, transaction)
         self._lease(transaction)
         transaction.flush()
+        self.desk.due(transaction.soonest)
         for asked in batch:
             if asked.command.late:
                 self._one(asked, transaction)

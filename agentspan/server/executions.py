@@ -12,6 +12,7 @@ from agentspan.store.views import ExecutionRow, ExecutionView, RequestView, Task
 Json = dict[str, Any]
 
 MAX_PAGE = 1000
+STATE_KEYS = ("_state_updates", "_state_deletions")
 
 
 class ReadHandler(Handler):
@@ -234,7 +235,7 @@ def tool_call(task: TaskView, attempts: int) -> Json:
 
 def tool_result(task: TaskView) -> Any:
     """What the tool returned: a worker wraps what is no object as {result}."""
-    output = {key: value for key, value in (task.output or {}).items() if key != "_state_updates"}
+    output = {key: value for key, value in (task.output or {}).items() if key not in STATE_KEYS}
     return output["result"] if set(output) == {"result"} else output or None
 
 

@@ -7,16 +7,11 @@ from agentspan.config import Settings
 from agentspan.engine import providers
 from agentspan.engine.engine import Engine
 from agentspan.engine.providers.names import PROVIDERS, Provider
-from agentspan.errors import NotImplementedHere
 
 
 def upgrade(settings: Settings) -> str | None:
     """Bring the database to this version's schema; the path of the copy that was made before, if one was."""
-    door = getattr(Engine, "upgrade", None)
-    if door is None:
-        raise NotImplementedHere("upgrading the database by hand is not built yet; a server's start creates it")
-    copy: str | None = door(settings)
-    return copy
+    return Engine.upgrade(settings)
 
 
 def pull(model: str, settings: Settings) -> Path:

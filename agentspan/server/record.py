@@ -12,6 +12,8 @@ from typing import IO
 import msgspec
 
 FILE, LOCK = "server.json", "server.lock"
+CLAIM_SECONDS, LOOK_SECONDS = 0.5, 0.01
+"""Whoever looks whether a server lives takes the lock for a moment: a server that starts must not be put off by that."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -31,9 +33,13 @@ class Claim:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = data_dir
         self._file: IO[bytes] | None = (data_dir / LOCK).open("ab")
-        if not _lock(self._file):
-            self._file.close()
-            self._file = None
+        give_up = time.monotonic() + CLAIM_SECONDS
+        while not _lock(self._file):
+            if time.monotonic() > give_up:
+                self._file.close()
+                self._file = None
+                break
+            time.sleep(LOOK_SECONDS)
 
     def __bool__(self) -> bool:
         return self._file is not None

@@ -40,13 +40,17 @@ class Database:
 
     def open(self) -> None:
         """Lock the database against a second server (SQLite) and refuse a schema that is not this version's."""
-        if self.path:
-            self._lock = lock_file(self.path.with_name(self.path.name + ".lock"), self.path)
+        self.lock()
         try:
             self._fit()
         except BaseException:
             self.close()
             raise
+
+    def lock(self) -> None:
+        """Keep every other process from the file (SQLite)."""
+        if self.path:
+            self._lock = lock_file(self.path.with_name(self.path.name + ".lock"), self.path)
 
     def _fit(self) -> None:
         """Make the schema of an empty database; StoreProblem for one that is not this version's."""

@@ -129,13 +129,15 @@ class Ledger:
 
 
 class Transaction:
-    """One group commit. `at` is its time: every event in it bears it."""
+    """One group commit. `at` is its time: every event in it bears it. `soonest` is the earliest end of a run's total
+    time among those that it wrote, 0 for none."""
 
     def __init__(self, ledger: Ledger, connection: Connection, at: int) -> None:
         self.ledger, self.connection, self.at = ledger, connection, at
         self.held: dict[str, Held] = {}
         self.events: dict[str, list[e.Event]] = {}
         self.before: dict[str, Tree] = {}
+        self.soonest = 0
         self.leases: dict[tuple[str, int], Lease] = {}
         self.new_specs: dict[str, AgentSpec] = {}
 
@@ -268,6 +270,8 @@ class Transaction:
                 if held.stored.get(number) is run:
                     continue
                 row = execution_row(held, run)
+                if row["due_at"]:
+                    self.soonest = min(self.soonest or row["due_at"], row["due_at"])
                 if number in held.stored:
                     updates.append({key: value for key, value in row.items() if key not in FIXED})
                 else:

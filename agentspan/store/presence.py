@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy.engine import Connection
 
-from agentspan.store.database import Database
+from agentspan.errors import StoreProblem
+from agentspan.store.database import Database, explain
 from agentspan.store.ledger import CHANNEL
 
 SPACE = 6767
@@ -30,7 +31,10 @@ class Presence:
 
     async def open(self) -> None:
         url = self.database.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        connection = await psycopg.AsyncConnection.connect(url, autocommit=True, application_name="agentspan")
+        try:
+            connection = await psycopg.AsyncConnection.connect(url, autocommit=True, application_name="agentspan")
+        except psycopg.OperationalError as problem:
+            raise StoreProblem(explain(problem, self.database.url)) from problem
         await connection.execute("select pg_advisory_lock(%s, %s)", (SPACE, self.number))
         await connection.execute(sql.SQL("listen {}").format(sql.Identifier(CHANNEL)))
         await connection.execute("select pg_notify(%s, %s)", (CHANNEL, self.hello))
@@ -46,7 +50,7 @@ class Presence:
                 assert self._connection is not None
                 async for notice in self._connection.notifies():
                     self.heard(notice.payload)
-            except psycopg.Error:
+            except (psycopg.Error, StoreProblem):
                 self._connection = None
                 await asyncio.sleep(0.5)
 
