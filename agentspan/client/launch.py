@@ -54,14 +54,22 @@ def find_or_start(url: str | None = None, *, data_dir: Path | str | None = None)
 
 def find(data_dir: Path) -> str | None:
     """The address of the server that runs on this folder, if it answers."""
+    if not is_held(data_dir):
+        return None  # whoever wrote the record is dead, and another server may have its port
     try:
-        with (data_dir / "server.lock").open("ab") as file:
-            if _take(file):
-                return None  # whoever wrote the record is dead, and another server may have its port
         url = json.loads((data_dir / "server.json").read_text())["url"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return url if is_healthy(url) else None
+
+
+def is_held(data_dir: Path) -> bool:
+    """Whether a server lives on this folder, be it that it is still starting or too busy to answer."""
+    try:
+        with (data_dir / "server.lock").open("rb+") as file:
+            return not _take(file)
+    except OSError:
+        return False
 
 
 def start(settings: Settings, *, may_move: bool = True) -> Server:
@@ -75,7 +83,7 @@ def start(settings: Settings, *, may_move: bool = True) -> Server:
         )
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _alone(settings.data_dir / "launch.lock"):
-        if found := find(settings.data_dir):
+        if found := _awaited(settings.data_dir):
             return Server(found, started=False)
         move = may_move and settings.sources.get("port") == "default" and is_taken(settings)
         log = log_path(settings.data_dir)
@@ -124,6 +132,16 @@ def last_words(log: Path, start: int = 0) -> str:
 
 
 # Parts
+
+
+def _awaited(data_dir: Path) -> str | None:
+    """The server of this folder, once it answers; None if none lives there."""
+    give_up = time.monotonic() + READY_SECONDS
+    while (found := find(data_dir)) is None and is_held(data_dir):
+        if time.monotonic() > give_up:
+            raise LaunchProblem(f"a server runs on {data_dir} and does not answer; its log is {log_path(data_dir)}")
+        time.sleep(LOOK_SECONDS)
+    return found
 
 
 def _ready(child: "subprocess.Popen[bytes]", data_dir: Path, log: Path, start_of_log: int) -> str:

@@ -45,6 +45,21 @@ def test_the_server_outlives_who_started_it(folder):
     assert launch.is_healthy(record.find(folder).url)
 
 
+def test_a_server_that_is_too_busy_to_answer_is_waited_for_and_not_doubled(settled, monkeypatch):
+    first = find_or_start()
+    answers = iter([False, False, False, True])
+    monkeypatch.setattr(launch, "is_healthy", lambda _: next(answers))
+    assert find_or_start() == (first.url, False)
+
+
+def test_a_server_that_never_answers_is_a_sentence(settled, monkeypatch):
+    find_or_start()
+    monkeypatch.setattr(launch, "is_healthy", lambda _: False)
+    monkeypatch.setattr(launch, "READY_SECONDS", 0.2)
+    with pytest.raises(LaunchProblem, match=r"does not answer; its log is .*server\.log"):
+        find_or_start()
+
+
 def test_an_address_where_nobody_answers_is_a_sentence():
     with pytest.raises(LaunchProblem, match=r"no agentspan server answers at http://127\.0\.0\.1:9"):
         find_or_start("http://127.0.0.1:9/api")

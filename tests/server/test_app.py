@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+import threading
 
 import pytest
 
@@ -81,6 +82,26 @@ def test_what_a_dead_server_left_is_no_server(tmp_path):
     claim._file.close()
     assert (tmp_path / "server.json").exists()
     assert record.find(tmp_path) is None
+
+
+def test_a_look_at_the_lock_does_not_put_off_a_server(tmp_path):
+    (tmp_path / "server.lock").touch()
+    looking = threading.Event()
+
+    def look():
+        while not looking.is_set():
+            record.is_held(tmp_path)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        for _ in range(50):
+            claim = Claim(tmp_path)
+            assert claim
+            claim.release()
+    finally:
+        looking.set()
+        watcher.join()
 
 
 def test_a_second_server_on_the_folder_leaves_the_record_alone(tmp_path):
