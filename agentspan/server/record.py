@@ -13,7 +13,7 @@ import msgspec
 
 FILE, LOCK = "server.json", "server.lock"
 CLAIM_SECONDS, LOOK_SECONDS = 0.5, 0.01
-"""Whoever looks whether a server lives takes the lock for a moment: a server that starts must not be put off by that."""
+"""Whoever looks whether a server lives takes the lock for a moment: that must not put off a server that starts."""
 
 
 class Record(msgspec.Struct, frozen=True):
