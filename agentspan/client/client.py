@@ -4,7 +4,7 @@ All methods are coroutines for any event loop; `wait_ms` lets the server hold it
 Failures are the errors of `client.errors`.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from agentspan.client.portal import Portal, portal
@@ -25,9 +25,12 @@ class Client:
         auth_key: str | None = None,
         auth_secret: str | None = None,
         via: Portal | None = None,
+        revive: Callable[[], str | None] | None = None,
     ) -> None:
         self._portal = via or portal()
-        self.transport = Transport(url, api_key=api_key, auth_key=auth_key, auth_secret=auth_secret, via=self._portal)
+        self.transport = Transport(
+            url, api_key=api_key, auth_key=auth_key, auth_secret=auth_secret, via=self._portal, revive=revive
+        )
 
     @property
     def url(self) -> str:

@@ -7,6 +7,7 @@ session of its own, with its output in `logs/server.log`; a file lock lets one o
 import contextlib
 import importlib.util
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -19,6 +20,8 @@ from typing import IO, NamedTuple
 
 from agentspan.config import Settings
 from agentspan.errors import AgentspanError
+
+logger = logging.getLogger("agentspan")
 
 READY_SECONDS = 30.0
 """Long, for machines that are busy with much else; a server that ends instead is noticed at once."""
@@ -50,6 +53,22 @@ def find_or_start(url: str | None = None, *, data_dir: Path | str | None = None)
     if found := find(settings.data_dir):
         return Server(found, started=False)
     return start(settings)
+
+
+def revive() -> str | None:
+    """The address of this user's local server, which is started again if it was killed.
+
+    None if it is still starting, or if somebody has stopped it, who will have meant it: that takes its record away.
+    """
+    settings = Settings.load()
+    if found := find(settings.data_dir):
+        return found
+    if is_held(settings.data_dir) or not (settings.data_dir / "server.json").exists():
+        return None
+    server = start(settings)
+    if server.started:
+        logger.warning("the local server was gone; it runs again at %s", server.url)
+    return server.url
 
 
 def find(data_dir: Path) -> str | None:

@@ -7,7 +7,7 @@ import asyncio
 import random
 import time
 import weakref
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -33,7 +33,11 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Transport:
-    """Sends requests to one server. `url` is its address with or without `/api`."""
+    """Sends requests to one server. `url` is its address with or without `/api`.
+
+    `revive` is asked, in a thread, when a server that has answered before refuses connections: it may start it again,
+    and gives its address, or None if it did not.
+    """
 
     def __init__(
         self,
@@ -43,9 +47,10 @@ class Transport:
         auth_key: str | None = None,
         auth_secret: str | None = None,
         via: Portal | None = None,
+        revive: Callable[[], str | None] | None = None,
     ) -> None:
         self.root = host_of(url)
-        self.base = f"{self.root}/api"
+        self._revive, self._reviving = revive, asyncio.Lock()
         self.headers = auth_headers(api_key, auth_key, auth_secret)
         self.local = (urlsplit(self.root).hostname or "") in LOOPBACK
         self._portal = via or portal()
@@ -78,12 +83,20 @@ class Transport:
         import httpx
 
         timeout = httpx.Timeout(CONNECT_SECONDS, read=silence)
-        async with self._open().stream("GET", self.base + path, headers=dict(headers), timeout=timeout) as response:
-            if response.status_code >= 400:
-                await response.aread()
-                raise _error(response)
-            self.reached = True
-            yield response
+        try:
+            async with self._open().stream("GET", self.base + path, headers=dict(headers), timeout=timeout) as response:
+                if response.status_code >= 400:
+                    await response.aread()
+                    raise _error(response)
+                self.reached = True
+                yield response
+        except httpx.ConnectError:
+            await self._bring_back()
+            raise
+
+    @property
+    def base(self) -> str:
+        return f"{self.root}/api"
 
     def waits(self) -> "Waits":
         """The pauses between attempts against this server."""
@@ -114,11 +127,11 @@ class Transport:
 
         content = None if json is None else msgspec.json.encode(json)
         headers = {} if content is None else {"Content-Type": "application/json"}
-        url = (self.root if path == "/health" else self.base) + path
         asked = {key: value for key, value in (params or {}).items() if value is not None}
         waits, began = self.waits(), time.monotonic()
         while True:
             attempt = time.monotonic()
+            url = (self.root if path == "/health" else self.base) + path
             try:
                 response = await self._open().request(
                     method,
@@ -129,6 +142,7 @@ class Transport:
                     timeout=httpx.Timeout(CONNECT_SECONDS, read=seconds, write=seconds, pool=None),
                 )
             except (httpx.ConnectError, httpx.ConnectTimeout) as problem:
+                await self._bring_back()
                 await self._pause(waits, began, patience, self.unreachable(problem))
                 continue
             except httpx.TransportError as problem:
@@ -145,6 +159,14 @@ class Transport:
                 await self._pause(waits, began, patience, _error(response))
                 continue
             return _answer(response)
+
+    async def _bring_back(self) -> None:
+        """Have a server that was killed started again; it may come back at another address."""
+        if self._revive is None or not self.reached:
+            return
+        async with self._reviving:
+            if url := await asyncio.to_thread(self._revive):
+                self.root = host_of(url)
 
     async def _pause(self, waits: "Waits", began: float, patience: float | None, problem: Exception) -> None:
         """Wait before the next attempt, or raise the problem when patience is over."""

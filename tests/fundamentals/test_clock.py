@@ -39,20 +39,6 @@ def test_time_goes_on_steadily_when_the_system_clock_is_set_back():
         clock.use(time.time)
 
 
-def test_a_small_correction_of_the_system_clock_is_followed_without_going_back():
-    hands = {"shown": 1_700_000_000.0, "steady": 5.0}
-    clock.use(lambda: hands["shown"], lambda: hands["steady"])
-    try:
-        start = clock.now_ms()
-        hands["shown"] -= 0.03125
-        assert clock.now_ms() == start
-        hands["shown"] += 1
-        hands["steady"] += 1
-        assert clock.now_ms() == start + 968
-    finally:
-        clock.use(time.time)
-
-
 def test_without_a_steady_clock_time_stands_still_until_a_clock_that_was_set_back_has_caught_up(hands):
     start = clock.now_ms()
     hands["seconds"] -= 3600

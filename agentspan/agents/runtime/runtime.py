@@ -526,12 +526,18 @@ class AgentRuntime:
 
     async def _connect(self) -> None:
         """Make the client; with no server configured, find or start one."""
+        from agentspan.client.launch import revive
+
         url = await asyncio.to_thread(_launched) if self._may_launch else self.config.server_url
         with self._lock:
             if self._client is None:
                 config = self.config
                 self._client = Client(
-                    url, api_key=config.api_key, auth_key=config.auth_key, auth_secret=config.auth_secret
+                    url,
+                    api_key=config.api_key,
+                    auth_key=config.auth_key,
+                    auth_secret=config.auth_secret,
+                    revive=revive if self._may_launch else None,
                 )
                 self._stopping = asyncio.Event()
                 _close_at_exit(self)
