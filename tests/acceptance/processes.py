@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,12 +46,18 @@ class Process:
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
                 self.arguments, env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT,
-                preexec_fn=before,
+                preexec_fn=before, start_new_session=True,
             )  # fmt: skip
 
     def kill(self) -> None:
         """SIGKILL: it has no chance to finish anything."""
         self.end(signal.SIGKILL)
+
+    def kill_all(self) -> None:
+        """SIGKILL for it and for whatever it has started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.kill()
 
     def end(self, number: int = signal.SIGTERM, seconds: float = 20) -> int:
         """Send a signal and wait for the end; the exit code."""

@@ -97,7 +97,7 @@ def test_a_conductor_worker_polls_executes_and_reports(
         done = [name for name, status, worker_id in found["tasks"] if status == "COMPLETED" and worker_id]
         assert {"weather", "forecast"} <= set(done)
     finally:
-        worker.end()
+        worker.kill_all()
 
 
 @pytest.mark.timeout(60)
@@ -114,7 +114,7 @@ def test_a_conductor_worker_goes_on_when_the_server_was_killed(
             server.ready()
             assert server.result(server.run(forecaster(server)), 30_000)["status"] == "COMPLETED"
         finally:
-            worker.end()
+            worker.kill_all()
 
 
 def test_a_script_of_the_standard_library_serves_a_tool(door: tuple[Server, tuple[str, ...]], tmp_path: Path) -> None:

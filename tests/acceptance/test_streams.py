@@ -17,7 +17,10 @@ def team(server: Server) -> Json:
     first = server.script(
         "first",
         [
-            {"content": "Let me look.", "tool_calls": [{"name": "look"}, {"name": "buy", "arguments": {"what": "tea"}}]},
+            {
+                "content": "Let me look.",
+                "tool_calls": [{"name": "look"}, {"name": "buy", "arguments": {"what": "tea"}}],
+            },
             {"content": "It is {results}.", "chunk_ms": 5},
         ],
     )
