@@ -6,26 +6,21 @@ import time
 import uuid
 from collections.abc import Callable
 
-SET_BACK_SECONDS = 0.05
-"""A system clock that is more than this behind what it must show was set back; less is a correction, and followed."""
-
 _lock = threading.Lock()
-_last_ms = 0
 _source: Callable[[], float] = time.time
 _steady: Callable[[], float] = time.monotonic
-_anchor = (0.0, 0.0)
+_ahead = float("-inf")
 
 
 def now_ms() -> int:
-    """Milliseconds since the epoch. If the system clock is set back, time goes on steadily as if it were not."""
-    global _last_ms, _anchor
+    """Milliseconds since the epoch. If the system clock is set back, time goes on from where it was, so that no lease
+    and no back-off waits until the clock catches up."""
+    global _ahead
     with _lock:
+        # In this order, a pause between the two makes the difference too small, which the next reading mends.
         shown, steady = _source(), _steady()
-        expected = _anchor[0] + steady - _anchor[1]
-        if shown > expected - SET_BACK_SECONDS:
-            _anchor, expected = (shown, steady), shown
-        _last_ms = max(_last_ms, int(expected * 1000))
-        return _last_ms
+        _ahead = max(_ahead, shown - steady)
+        return int((steady + _ahead) * 1000)
 
 
 def new_id() -> str:
@@ -41,7 +36,7 @@ def use(source: Callable[[], float], steady: Callable[[], float] | None = None) 
 
     Without `steady`, the system's own goes with the system's clock, and a stopped one with any other.
     """
-    global _source, _steady, _last_ms, _anchor
+    global _source, _steady, _ahead
     with _lock:
-        _source, _last_ms, _anchor = source, 0, (0.0, 0.0)
+        _source, _ahead = source, float("-inf")
         _steady = steady or (time.monotonic if source is time.time else lambda: 0.0)

@@ -9,8 +9,7 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ARRAY
 from sqlalchemy.engine import Connection
 
 Rows = Sequence[dict[str, Any]]
@@ -51,14 +50,23 @@ def _run(connection: Connection, statement: Any, rows: Rows) -> None:
         connection.execute(statement, {f"v_{key}": [row[key] for row in rows] for key in rows[0]})
 
 
+def insert_of(table: sa.Table, dialect: str) -> Any:
+    """The dialect's own INSERT, which knows what to do on a conflict. PostgreSQL's is slow to load and seldom needed."""
+    if dialect == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+    return insert(table)
+
+
 @cache
 def _insert(table: sa.Table, names: tuple[str, ...], dialect: str, ignore: bool) -> Any:
     if dialect == "sqlite":
         values: dict[str, Any] = {name: sa.bindparam(f"v_{name}") for name in names}
-        statement: Any = sqlite.insert(table).values(values)
+        statement: Any = insert_of(table, dialect).values(values)
     else:
         given = _given(table, names)
-        statement = postgresql.insert(table).from_select(names, sa.select(*(given.c[name] for name in names)))
+        statement = insert_of(table, dialect).from_select(names, sa.select(*(given.c[name] for name in names)))
     return statement.on_conflict_do_nothing() if ignore else statement
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from agentspan.spec import wire
 from agentspan.spec.agent import AgentSpec
+from agentspan.store import bulk
 from agentspan.store import tables as t
 
 
@@ -90,7 +90,7 @@ def write_log(connection: Connection, tree: str, task: int, at: int, lines: Sequ
 
 
 def _insert(connection: Connection, table: sa.Table) -> Any:
-    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+    return bulk.insert_of(table, connection.dialect.name)
 
 
 KEY = sa.select(t.starts.c.tree).where(t.starts.c.agent == sa.bindparam("agent"), t.starts.c.key == sa.bindparam("key"))

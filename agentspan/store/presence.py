@@ -6,16 +6,17 @@ the moment the connection ends. Notifications only make things faster; losing th
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 import sqlalchemy as sa
-from psycopg import sql
 from sqlalchemy.engine import Connection
 
 from agentspan.errors import StoreProblem
 from agentspan.store.database import Database, explain
 from agentspan.store.ledger import CHANNEL
+
+if TYPE_CHECKING:
+    import psycopg
 
 SPACE = 6767
 """The first key of the advisory locks."""
@@ -30,18 +31,22 @@ class Presence:
         self._connection: psycopg.AsyncConnection[Any] | None = None
 
     async def open(self) -> None:
+        import psycopg  # slow to load, and of no use on SQLite
+
         url = self.database.url.set(drivername="postgresql").render_as_string(hide_password=False)
         try:
             connection = await psycopg.AsyncConnection.connect(url, autocommit=True, application_name="agentspan")
         except psycopg.OperationalError as problem:
             raise StoreProblem(explain(problem, self.database.url)) from problem
         await connection.execute("select pg_advisory_lock(%s, %s)", (SPACE, self.number))
-        await connection.execute(sql.SQL("listen {}").format(sql.Identifier(CHANNEL)))
+        await connection.execute(f"listen {CHANNEL}")
         await connection.execute("select pg_notify(%s, %s)", (CHANNEL, self.hello))
         self._connection = connection
 
     async def listen(self) -> None:
         """Hear the others for ever; connects again after a loss."""
+        import psycopg
+
         while True:
             try:
                 if self._connection is None:
