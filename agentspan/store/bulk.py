@@ -51,7 +51,7 @@ def _run(connection: Connection, statement: Any, rows: Rows) -> None:
 
 
 def insert_of(table: sa.Table, dialect: str) -> Any:
-    """The dialect's own INSERT, which knows what to do on a conflict. PostgreSQL's is slow to load and seldom needed."""
+    """The dialect's own INSERT, which knows what to do on a conflict. PostgreSQL's is slow to load."""
     if dialect == "sqlite":
         from sqlalchemy.dialects.sqlite import insert
     else:
