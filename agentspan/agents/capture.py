@@ -1,4 +1,7 @@
-"""What a tool prints, kept per call: while tools run, `sys.stdout` and `sys.stderr` look who is writing."""
+"""What a tool prints, kept per call: while tools run, `sys.stdout` and `sys.stderr` look who is writing.
+
+In a script the text is printed as well. In a notebook it is not: a kernel would put it into whichever cell runs now.
+"""
 
 import contextvars
 import sys
@@ -38,7 +41,7 @@ class Output:
 
 @contextmanager
 def captured(output: Output) -> Iterator[None]:
-    """While this lasts, what the code of the present context prints goes to `output`, and nothing else."""
+    """While this lasts, what the code of the present context prints is kept in `output`, and nothing else is."""
     token = _output.set(output)
     _install()
     try:
@@ -56,15 +59,20 @@ class _Switch:
 
     def write(self, text: str) -> int:
         output = _output.get()
-        return self._agentspan_stream.write(text) if output is None else output.write(text)
+        if output is not None:
+            output.write(text)
+        return self._agentspan_stream.write(text) if self._shows(output) else len(text)
 
     def writelines(self, lines: Any) -> None:
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
-        if _output.get() is None:
+        if self._shows(_output.get()):
             self._agentspan_stream.flush()
+
+    def _shows(self, output: Output | None) -> bool:
+        return output is None or not type(self._agentspan_stream).__module__.startswith("ipykernel")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._agentspan_stream, name)

@@ -1,6 +1,7 @@
 """Tools as the worker runs them: in threads and on a loop, over failures, redefinitions and restarts."""
 
 import asyncio
+import io
 import re
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import pydantic
 import pytest
 
 from agentspan.agents import Agent, AgentAPIError, AgentRuntime, EventType, TerminalToolError, ToolContext, tool
+from agentspan.agents.capture import Output, captured
 from agentspan.agents.runtime import runtime as runtime_module
 from agentspan.client.client import Client
 from tests.agents.serving import ServerProcess, tool_call
@@ -320,7 +323,21 @@ def test_what_tools_print_goes_to_their_own_logs(bench: Bench, capsys: pytest.Ca
         ["async"],
     ]
     assert sys.stdout is before
-    assert capsys.readouterr() == ("", "")
+    shown = capsys.readouterr()
+    assert sorted(shown.out.splitlines()) == ["a begins", "async", "b begins"]
+    assert sorted(shown.err.splitlines()) == ["a ends", "b ends"]
+
+
+def test_in_a_notebook_what_a_tool_prints_is_not_put_into_whichever_cell_runs() -> None:
+    class Stream(io.StringIO):
+        __module__ = "ipykernel.iostream"
+
+    stream, output = Stream(), Output()
+    with redirect_stdout(stream):
+        with captured(output):
+            print("by a tool")
+        print("by the cell")
+    assert (output.lines(), stream.getvalue()) == (["by a tool"], "by the cell\n")
 
 
 def test_other_threads_still_print_while_a_tool_runs(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
