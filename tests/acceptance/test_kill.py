@@ -1,6 +1,7 @@
 """Server, workers and clients are killed at any moment, and nothing is lost, doubled or mixed up."""
 
 import json
+import os
 import random
 import sys
 import time
@@ -19,7 +20,7 @@ RUNS = 200
 CLIENTS = 3
 KILLS = {"server": 9, "worker": 9, "client": 6}
 CALLS = RUNS * 7
-END_SECONDS = 120.0
+END_SECONDS = 180.0
 
 
 def program(role: str, server: Server, path: Path, *numbers: str) -> Process:
@@ -50,9 +51,9 @@ def massacre(victims: dict[str, list[Process]], ledger: Path, chance: random.Ran
     return killed
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_runs_end_as_if_nobody_had_killed_server_workers_and_clients(tmp_path: Path, database_url: str) -> None:
-    seed = random.randrange(1_000_000)
+    seed = int(os.environ.get("KILL_SEED") or random.randrange(1_000_000))
     print(f"seed {seed}")
     chance = random.Random(seed)
     server = Server(tmp_path / "data", database_url)
