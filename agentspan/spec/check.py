@@ -4,7 +4,10 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from agentspan.errors import InvalidSpec, NotImplementedHere
 from agentspan.spec.agent import AgentSpec
@@ -51,18 +54,24 @@ def problems(spec: AgentSpec) -> Iterator[str]:
 
 def check_schemas(spec: AgentSpec) -> None:
     """Raise InvalidSpec for a tool whose inputSchema is not JSON Schema of an object. Server side: needs jsonschema."""
-    import jsonschema  # type: ignore[import-untyped]
-
     for tool in (tool for tool in spec.tools if tool.input_schema):
-        where = f"agent {spec.name!r}, tool {tool.name!r}: inputSchema"
-        try:
-            jsonschema.Draft202012Validator.check_schema(tool.input_schema)
-        except jsonschema.SchemaError as problem:
-            raise InvalidSpec(f"{where} is not JSON Schema: {problem.message}") from problem
-        if tool.input_schema.get("type", "object") != "object":
-            raise InvalidSpec(f"{where} must describe an object")
+        if problem := _schema_problem(msgspec.json.encode(tool.input_schema, order="deterministic")):
+            raise InvalidSpec(f"agent {spec.name!r}, tool {tool.name!r}: inputSchema {problem}")
     for agent in spec.agents:
         check_schemas(agent)
+
+
+@lru_cache(maxsize=2_000)
+def _schema_problem(data: bytes) -> str | None:
+    """What is wrong with a schema. Kept, since a check takes a millisecond and the same tools come with each start."""
+    import jsonschema  # type: ignore[import-untyped]
+
+    schema = msgspec.json.decode(data)
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except jsonschema.SchemaError as problem:
+        return f"is not JSON Schema: {problem.message}"
+    return None if schema.get("type", "object") == "object" else "must describe an object"
 
 
 def _double(names: Iterable[str]) -> str | None:

@@ -3,7 +3,8 @@
 PostgreSQL would take a message for each row of an `executemany`, which costs more than the row.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
@@ -31,6 +32,29 @@ def delete(connection: Connection, table: sa.Table, rows: Rows) -> None:
     """Delete the rows with these primary keys."""
     if rows:
         _run(connection, _delete(table, _dialect(connection)), rows)
+
+
+def keyed(table: sa.Table, dialect: str) -> tuple[Any, Any]:
+    """Rows of the parameter `keys` to join a table with, and the condition of the join on its first two columns.
+
+    A list of pairs beside IN makes SQLite read the whole table. The parameter is what `keys` makes of the pairs.
+    """
+    first, second = list(table.primary_key)
+    if dialect == "sqlite":
+        given = sa.func.json_each(sa.bindparam("keys")).table_valued("value", name="wanted")
+        parts = [sa.func.json_extract(given.c.value, f"$[{place}]") for place in (0, 1)]
+    else:
+        given = _unfolded("wanted", {"tree": (first, "keys_tree"), "number": (second, "keys_number")})
+        parts = [given.c.tree, given.c.number]
+    return given, sa.and_(first == parts[0], second == parts[1])
+
+
+def keys(pairs: Iterable[tuple[str, int]], dialect: str) -> dict[str, Any]:
+    """The parameters of `keyed`."""
+    pairs = list(pairs)
+    if dialect == "sqlite":
+        return {"keys": json.dumps(pairs)}
+    return {"keys_tree": [tree for tree, _ in pairs], "keys_number": [number for _, number in pairs]}
 
 
 def pipeline(connection: Connection) -> AbstractContextManager[Any]:
@@ -94,8 +118,13 @@ def _source(table: sa.Table, names: tuple[str, ...], dialect: str) -> dict[str, 
 
 
 def _given(table: sa.Table, names: tuple[str, ...]) -> Any:
+    return _unfolded("given", {name: (table.c[name], f"v_{name}") for name in names})
+
+
+def _unfolded(name: str, columns: dict[str, tuple[Any, str]]) -> Any:
+    """Arrays as rows: for each column its type's model and the parameter that holds its array."""
     arrays = [
-        sa.cast(sa.bindparam(f"v_{name}", type_=ARRAY(table.c[name].type)), ARRAY(table.c[name].type)) for name in names
+        sa.cast(sa.bindparam(given, type_=ARRAY(like.type)), ARRAY(like.type)) for like, given in columns.values()
     ]
-    columns = [sa.column(name, table.c[name].type) for name in names]
-    return sa.func.unnest(*arrays).table_valued(*columns, name="given").render_derived()
+    parts = [sa.column(column, like.type) for column, (like, _) in columns.items()]
+    return sa.func.unnest(*arrays).table_valued(*parts, name=name).render_derived()

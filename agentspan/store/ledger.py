@@ -6,6 +6,7 @@ of statements: events, snapshots, and the task rows that are projected from both
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -220,7 +221,8 @@ class Transaction:
             if (name, event.seq) in wanted
         }
         if missing := list(wanted - found.keys()):
-            for row in self.connection.execute(EVENTS, {"keys": missing}):
+            dialect = self.connection.dialect.name
+            for row in self.connection.execute(_events(dialect), bulk.keys(missing, dialect)):
                 found[(row.tree, row.seq)] = codec.decode(row.data, row.payload)
         return found
 
@@ -372,8 +374,13 @@ ALL_RUNS = sa.select(t.executions.c.tree, t.executions.c.number, t.executions.c.
 )
 # Ended sub-agents are not needed: what their parent must know of them is in its own state.
 RUNS = ALL_RUNS.where(sa.or_(t.executions.c.ended_at == 0, t.executions.c.number == ROOT))
-EVENTS = (
-    sa.select(t.events.c.tree, t.events.c.seq, t.events.c.data, t.blobs.c.data.label("payload"))
-    .outerjoin(t.blobs, sa.and_(t.blobs.c.tree == t.events.c.tree, t.blobs.c.digest == t.events.c.blob))
-    .where(sa.tuple_(t.events.c.tree, t.events.c.seq).in_(sa.bindparam("keys", expanding=True)))
-)
+
+
+@cache
+def _events(dialect: str) -> Any:
+    """Events by tree and number, with the payloads that were too large for them."""
+    given, same = bulk.keyed(t.events, dialect)
+    blob = sa.and_(t.blobs.c.tree == t.events.c.tree, t.blobs.c.digest == t.events.c.blob)
+    source = given.join(t.events, same).outerjoin(t.blobs, blob)
+    columns = (t.events.c.tree, t.events.c.seq, t.events.c.data, t.blobs.c.data.label("payload"))
+    return sa.select(*columns).select_from(source)

@@ -1,11 +1,13 @@
 """The queue's side of the task rows: claims, leases and deadlines. What is here is rumour, never history."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from agentspan.store import bulk
 from agentspan.store import tables as t
 from agentspan.store.ledger import Lease
 
@@ -31,20 +33,23 @@ def extend(connection: Connection, tasks: Sequence[Key], owner: str, lease_ms: i
     """Lengthen the leases that `owner` still holds ("": whoever does), never shorten one; gives those."""
     if not tasks:
         return set()
-    rows = connection.execute(EXTEND, {"keys": list(tasks), "the_owner": owner, "until": at + lease_ms})
+    dialect = connection.dialect.name
+    times = {"the_owner": owner, "until": at + lease_ms}
+    rows = connection.execute(_extension(dialect), {**bulk.keys(tasks, dialect), **times})
     return {(row.tree, row.number) for row in rows}
 
 
 def release(connection: Connection, tasks: Iterable[Key], available_at: int) -> list[tuple[str, str]]:
     """Put leased tasks back into their queues, to be taken from `available_at` on; gives the queues."""
-    rows = connection.execute(RELEASE, {"keys": list(tasks), "the_available_at": available_at})
+    dialect = connection.dialect.name
+    rows = connection.execute(_return(dialect), {**bulk.keys(tasks, dialect), "the_available_at": available_at})
     return [(row.queue, row.domain) for row in rows]
 
 
 def find(connection: Connection, tasks: Iterable[Key]) -> dict[Key, Any]:
     """The rows of open tasks."""
-    keys = list(tasks)
-    rows = connection.execute(FIND, {"keys": keys}) if keys else ()
+    keys, dialect = list(tasks), connection.dialect.name
+    rows = connection.execute(_search(dialect), bulk.keys(keys, dialect)) if keys else ()
     return {(row.tree, row.number): row for row in rows}
 
 
@@ -84,8 +89,6 @@ def newly_available(connection: Connection, since: int, now: int) -> list[tuple[
     return [(row.queue, row.domain) for row in rows]
 
 
-_key = sa.tuple_(t.tasks.c.tree, t.tasks.c.number)
-_keys: Any = sa.bindparam("keys", expanding=True)
 _ready = t.tasks.c.status == "SCHEDULED"
 _leased = t.tasks.c.status == "IN_PROGRESS"
 
@@ -124,43 +127,56 @@ CLAIM = (
 _owner = sa.bindparam("the_owner", type_=sa.Text)
 _asked = sa.bindparam("until", type_=sa.BigInteger)
 _new_until = sa.case((t.tasks.c.lease_until > _asked, t.tasks.c.lease_until), else_=_asked)
-# Rows that another transaction holds are being settled: they are passed over, so that no two replicas wait in a circle.
-_mine = (
-    sa.select(t.tasks.c.tree, t.tasks.c.number)
-    .where(_key.in_(_keys), sa.or_(_owner == "", t.tasks.c.owner == _owner), _leased, t.tasks.c.lease_until > 0)
-    .with_for_update(skip_locked=True)
-    .cte("mine")
-)
-_theirs = (
-    sa.select(t.tasks.c.tree, t.tasks.c.number)
-    .where(_key.in_(_keys), _leased, t.tasks.c.queue != "@human")
-    .with_for_update(skip_locked=True)
-    .cte("theirs")
-)
-EXTEND = (
-    sa.update(t.tasks)
-    .where(t.tasks.c.tree == _mine.c.tree, t.tasks.c.number == _mine.c.number)
-    .values(
-        lease_until=_new_until,
-        due_at=sa.case(
-            (sa.and_(t.tasks.c.finish_by > 0, t.tasks.c.finish_by < _new_until), t.tasks.c.finish_by), else_=_new_until
-        ),
-    )
-    .returning(t.tasks.c.tree, t.tasks.c.number)
-)
 _available = sa.bindparam("the_available_at", type_=sa.BigInteger)
 # It waits for a worker again, and may wait as long as it might the first time.
 _start_by = sa.case((t.tasks.c.start_by > 0, t.tasks.c.start_by - t.tasks.c.available_at + _available), else_=0)
-RELEASE = (
-    sa.update(t.tasks)
-    .where(t.tasks.c.tree == _theirs.c.tree, t.tasks.c.number == _theirs.c.number)
-    .values(
-        status="SCHEDULED", owner="", leased_at=0, lease_until=0, finish_by=0, start_by=_start_by, due_at=_start_by,
-        available_at=_available,
+
+
+@cache
+def _search(dialect: str) -> Any:
+    given, same = bulk.keyed(t.tasks, dialect)
+    return sa.select(t.tasks).select_from(given.join(t.tasks, same))
+
+
+@cache
+def _extension(dialect: str) -> Any:
+    mine = _leased_of(dialect, sa.or_(_owner == "", t.tasks.c.owner == _owner), t.tasks.c.lease_until > 0)
+    first_end = sa.and_(t.tasks.c.finish_by > 0, t.tasks.c.finish_by < _new_until)
+    return (
+        sa.update(t.tasks)
+        .where(t.tasks.c.tree == mine.c.tree, t.tasks.c.number == mine.c.number)
+        .values(lease_until=_new_until, due_at=sa.case((first_end, t.tasks.c.finish_by), else_=_new_until))
+        .returning(t.tasks.c.tree, t.tasks.c.number)
     )
-    .returning(t.tasks.c.queue, t.tasks.c.domain)
-)  # fmt: skip
-FIND = sa.select(t.tasks).where(_key.in_(_keys))
+
+
+@cache
+def _return(dialect: str) -> Any:
+    theirs = _leased_of(dialect, t.tasks.c.queue != "@human")
+    return (
+        sa.update(t.tasks)
+        .where(t.tasks.c.tree == theirs.c.tree, t.tasks.c.number == theirs.c.number)
+        .values(
+            status="SCHEDULED", owner="", leased_at=0, lease_until=0, finish_by=0, start_by=_start_by,
+            due_at=_start_by, available_at=_available,
+        )
+        .returning(t.tasks.c.queue, t.tasks.c.domain)
+    )  # fmt: skip
+
+
+def _leased_of(dialect: str, *conditions: Any) -> Any:
+    """Those of the wanted tasks that are leased. Rows that another transaction holds are being settled: they are
+    passed over, so that no two replicas wait in a circle."""
+    given, same = bulk.keyed(t.tasks, dialect)
+    return (
+        sa.select(t.tasks.c.tree, t.tasks.c.number)
+        .select_from(given.join(t.tasks, same))
+        .where(_leased, *conditions)
+        .with_for_update(skip_locked=True, of=t.tasks)
+        .cte("theirs")
+    )
+
+
 HELD_BY = sa.select(t.tasks.c.tree, t.tasks.c.number).where(_leased, t.tasks.c.owner == sa.bindparam("the_owner"))
 OWNERS = sa.select(t.tasks.c.owner).distinct().where(_leased, t.tasks.c.owner.like(sa.bindparam("prefix")))
 _now = sa.bindparam("now", type_=sa.BigInteger)

@@ -5,7 +5,6 @@ python plain_worker.py http://127.0.0.1:6767/api weather [KEY SECRET]
 
 import json
 import sys
-import urllib.error
 import urllib.request
 
 API, TOOL, *LOGIN = sys.argv[1:]
@@ -28,11 +27,15 @@ def perform(task):
     return {"result": f"18 degrees in {task['inputData']['city']}"}
 
 
+tasks = []
 while True:
-    for task in ask(f"/tasks/poll/batch/{TOOL}?workerid={WORKER}&count=1&timeout=5000"):
+    tasks = tasks or ask(f"/tasks/poll/batch/{TOOL}?workerid={WORKER}&count=1&timeout=5000")
+    for task in tasks:
         result = {key: task[key] for key in ("taskId", "workflowInstanceId")} | {"workerId": WORKER}
         try:
             result |= {"status": "COMPLETED", "outputData": perform(task)}
         except Exception as problem:
             result |= {"status": "FAILED", "reasonForIncompletion": str(problem)}
-        ask("/tasks/update-v2", result)
+        # The answer is the next task of the queue, if there is one: it is ours now.
+        following = ask("/tasks/update-v2", result)
+        tasks = [following] if following else []
