@@ -11,13 +11,13 @@ from agentspan.core.fork import edited_spec, fold, fork
 from agentspan.core.ids import execution_id, split_execution, split_task, task_id
 from agentspan.core.run import Run
 from agentspan.core.states import Kind, Status
-from agentspan.engine.pollers import Poller
-from agentspan.engine.writer import Desk
+from agentspan.engine.desk import Desk
+from agentspan.engine.matching import match
 from agentspan.errors import BadInput, Conflict, NotFound
 from agentspan.spec import wire
 from agentspan.spec.agent import AgentSpec
-from agentspan.store import definitions, queue, showing
-from agentspan.store.ledger import Held, Lease, Meta, Transaction
+from agentspan.store import definitions, queue
+from agentspan.store.ledger import Held, Meta, Transaction
 from agentspan.store.views import Receipt, Report, Started, Want
 
 Facts = list[tuple[int, e.AnyFact]]
@@ -181,30 +181,7 @@ class Match(Ask, kw_only=True):
     late: bool = True
 
     def apply(self, transaction: Transaction, desk: Desk) -> None:
-        while poller := desk.reserve(self.want):
-            lease = Lease(poller.worker, poller.lease_ms(self.want.name))
-            rows = queue.claim(
-                transaction.connection, self.want.name, self.want.domain, poller.room + 1, lease, transaction.at
-            )
-            if not rows:
-                desk.unreserve(poller)
-                desk.pollers.found_empty(self.want)
-                return
-            for _ in rows[1:]:
-                desk.reserve_more(poller)
-            self._hand(transaction, desk, poller, rows, lease)
-
-    def _hand(self, transaction: Transaction, desk: Desk, poller: Poller, rows: Sequence[Any], lease: Lease) -> None:
-        transaction.look(row.tree for row in rows)
-        shown = [(row, transaction.tree(row.tree)) for row in rows]
-        runs = [held.tree.runs[row.execution] for row, held in shown]
-        orders = [run.tasks[row.number] for (row, _), run in zip(shown, runs, strict=True)]
-        sources = [(row.tree, order.source) for row, order in zip(rows, orders, strict=True)]
-        facts = transaction.facts(source for source in sources if source[1])
-        for (row, held), run, order, source in zip(shown, runs, orders, sources, strict=True):
-            given = showing.arguments(order, facts.get(source))
-            view = showing.scheduled(held.meta, held.spec.at(run.path), run, row.number, order, given, row.scheduled_at)
-            desk.hand(poller, showing.taken(view, lease, transaction.at), row.attempt_ms)
+        match(transaction, desk, self.want)
 
 
 class Extend(Ask, kw_only=True):

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from agentspan.core import events as e
 from agentspan.core.ids import split_execution, split_task, task_id
 from agentspan.core.run import Run
 from agentspan.engine import commands, providers
+from agentspan.engine.desk import Desk
 from agentspan.engine.feed import Feed, Item
 from agentspan.engine.hub import Hub
 from agentspan.engine.pollers import Poller, Pollers
@@ -22,7 +23,7 @@ from agentspan.engine.sweeper import Sweeper
 from agentspan.engine.transcripts import Transcripts
 from agentspan.engine.workers.llm import QUEUE as LLM_QUEUE
 from agentspan.engine.workers.llm import LlmWorker
-from agentspan.engine.writer import Committed, Desk, Writer
+from agentspan.engine.writer import Committed, Writer
 from agentspan.errors import BadInput, NotFound, NotImplementedHere, Unavailable
 from agentspan.spec import wire
 from agentspan.spec.agent import AgentSpec
@@ -174,11 +175,19 @@ class Engine:
         return await self.writer.do(commands.Start(meta=meta, spec=spec, input=input, key=_clean(idempotency_key)))
 
     async def poll(
-        self, wants: Sequence[Want], worker: str, *, count: int = 1, wait_ms: int = 0, lease_ms: int | None = None
+        self,
+        wants: Sequence[Want],
+        worker: str,
+        *,
+        count: int = 1,
+        wait_ms: int = 0,
+        lease_ms: int | None = None,
+        first: Awaitable[Any] | None = None,
     ) -> list[TaskView]:
         """Up to `count` tasks of those queues, leased to `worker`: as soon as there is one, or none after `wait_ms`.
 
         Without `lease_ms` the lease is the task definition's responseTimeoutSeconds, else the server's default.
+        `first` is awaited while the worker already waits: what its reports bring about finds it there.
         """
         if self.draining or count < 1:
             return []
@@ -194,12 +203,12 @@ class Engine:
         poller = Poller(wants, worker, count, self._lease_for if lease_ms is None else lambda _: lease_ms, deliver)
         self.pollers.enter(poller)
         try:
-            await self._match(self.pollers.may_be_ready(wants))
-            deadline = _seconds() + wait_ms / 1000
-            while not got and not self.draining and (left := deadline - _seconds()) > 0:
-                await _wait(woken, left if self.pollers.alone else min(left, LOOK_SECONDS))
-                if not got:
-                    await self._match(self.pollers.may_be_ready(wants))
+            if first is not None:
+                await first
+            if not got:
+                await self._match(self.pollers.may_be_ready(wants))
+            if not got and not self.draining:
+                await _wait(woken, wait_ms / 1000)
         except BaseException:
             self.pollers.leave(poller)
             self._spawn(self._hand_back(poller, got))
@@ -372,18 +381,10 @@ class Engine:
         """Return when the execution has ended, or after `wait_ms`."""
         tree, _ = split_execution(execution)
         deadline = _seconds() + wait_ms / 1000
-        with self.hub.subscribe(tree) as subscription:
+        with self.hub.subscribe(tree, ends=True) as subscription:
             while not (await self.reads.row(execution)).ended_at and (left := deadline - _seconds()) > 0:
-                await self._ending(subscription, min(left, LOOK_SECONDS))
-
-    async def _ending(self, subscription: Any, seconds: float) -> None:
-        """Wait until something that may be an ending came."""
-        until = _seconds() + seconds
-        while (left := until - _seconds()) > 0 and await subscription.wait(left):
-            items, missed = subscription.take()
-            ends = any(isinstance(event.fact, e.ENDINGS) for item in items if isinstance(item, list) for event in item)
-            if missed or ends:
-                return
+                await subscription.wait(left if self.pollers.alone else min(left, LOOK_SECONDS))
+                subscription.take()
 
     async def _feed(self, execution: str) -> tuple[Feed, list[e.Event]]:
         """A feed at its beginning, and the tree's log."""
@@ -490,7 +491,7 @@ class Engine:
             await asyncio.sleep(TAKE_OVER_SECONDS)
             try:
                 await self._take_over()
-                await self._match(self.pollers.may_be_ready([LLM_QUEUE]))
+                await self._match(self.pollers.may_be_ready(self.pollers.wanted()))
                 await self._tell_polls()
             except Unavailable as problem:
                 log.warning("cannot look for dead servers: %s", problem)

@@ -5,16 +5,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from agentspan.core.events import Event
+from agentspan.core.events import ENDINGS, Event
 
 Item = list[Event] | dict[str, Any]
 BACKLOG = 1_000
 
 
 class Subscription:
-    """One reader's queue of what was committed in one tree, and of token deltas. `missed` if it did not keep up."""
+    """One reader's queue of what was committed in one tree, and of token deltas. `missed` if it did not keep up.
 
-    def __init__(self) -> None:
+    `ends`: it only wants to hear of events that end an execution.
+    """
+
+    def __init__(self, *, ends: bool = False) -> None:
+        self.ends = ends
         self.items: list[Item] = []
         self.missed = True
         self._woken = asyncio.Event()
@@ -51,8 +55,8 @@ class Hub:
         self._subscriptions: dict[str, set[Subscription]] = {}
 
     @contextmanager
-    def subscribe(self, tree: str) -> Iterator[Subscription]:
-        subscription = Subscription()
+    def subscribe(self, tree: str, *, ends: bool = False) -> Iterator[Subscription]:
+        subscription = Subscription(ends=ends)
         self._subscriptions.setdefault(tree, set()).add(subscription)
         try:
             yield subscription
@@ -67,9 +71,14 @@ class Hub:
     def publish(self, tree: str, item: Item | None) -> None:
         """Committed events or a token delta; None: something happened, read it."""
         for subscription in self._subscriptions.get(tree, ()):
-            subscription.put(item)
+            if not subscription.ends or item is None or _ends(item):
+                subscription.put(item)
 
     def publish_all(self) -> None:
         """Something may have happened anywhere."""
         for tree in self._subscriptions:
             self.publish(tree, None)
+
+
+def _ends(item: Item) -> bool:
+    return isinstance(item, list) and any(isinstance(event.fact, ENDINGS) for event in item)

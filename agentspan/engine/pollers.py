@@ -111,6 +111,11 @@ class Pollers:
         with self._lock:
             return [want for want in wants if not self._believed_empty(want, now)]
 
+    def is_empty(self, want: Want) -> bool:
+        """Whether nothing is believed to be there."""
+        with self._lock:
+            return self._believed_empty(want, now_ms())
+
     def _believed_empty(self, want: Want, now: int) -> bool:
         found = self._empty_at.get(want)
         return found is not None and (self.alone or now - found < HINT_MS)

@@ -10,18 +10,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from agentspan.core import events as e
-from agentspan.core.ids import split_task
 from agentspan.core.states import Kind
-from agentspan.engine.pollers import Poller, Pollers
+from agentspan.engine.desk import Desk
+from agentspan.engine.matching import match
 from agentspan.errors import AgentspanError, Unavailable
 from agentspan.store import showing
 from agentspan.store.ledger import QUEUES, Held, Lease, Ledger, Transaction
-from agentspan.store.views import TaskView, Want
+from agentspan.store.views import Want
 
 MOST_PER_COMMIT = 512
 NOTICE_CHARS = 7_500
-TAKEN_KEPT = 50_000
-"""Leases remembered; one that was settled through another server is never taken out."""
 
 T = TypeVar("T", covariant=True)
 
@@ -36,63 +34,7 @@ class Command(Protocol[T]):
     @property
     def claims(self) -> tuple[str, ...]: ...
 
-    def apply(self, transaction: Transaction, desk: "Desk") -> T: ...
-
-
-class Desk:
-    """What commands and the writer share beside the transaction, and what a commit leaves to be done on the loop."""
-
-    def __init__(self, pollers: Pollers, replica: str) -> None:
-        self.pollers = pollers
-        self.replica = replica
-        self.taken: dict[tuple[str, int], tuple[str, int]] = {}
-        self.deliveries: list[tuple[Poller, TaskView]] = []
-        self.owed: list[Poller] = []
-        self.put: set[Want] = set()
-        self.soonest = 0
-
-    def reserve(self, want: Want) -> Poller | None:
-        """A waiter for this queue; it is owed one task until the commit, or until `unreserve`."""
-        poller = self.pollers.reserve(want)
-        if poller is not None:
-            self.owed.append(poller)
-        return poller
-
-    def reserve_more(self, poller: Poller) -> None:
-        """One more task for the same waiter."""
-        self.pollers.reserve_more(poller)
-        self.owed.append(poller)
-
-    def unreserve(self, poller: Poller) -> None:
-        """There is nothing for this waiter after all."""
-        self.owed.remove(poller)
-        self.pollers.settle(poller, room=1)
-
-    def give_up(self) -> None:
-        """Nothing was committed: nobody is owed anything, and what was found out may be wrong."""
-        for _, view in self.deliveries:
-            self.taken.pop(split_task(view.task_id), None)
-        for poller in self.owed:
-            self.pollers.settle(poller, room=1)
-        self.pollers.doubt()
-        self.clear()
-
-    def hand(self, poller: Poller, view: TaskView, attempt_ms: int) -> None:
-        """Lease a task to a reserved waiter: it is delivered after the commit."""
-        self.taken[split_task(view.task_id)] = (view.worker, view.started_at)
-        if len(self.taken) > TAKEN_KEPT:
-            del self.taken[next(iter(self.taken))]
-        self.deliveries.append((poller, view))
-        self.due(view.started_at + view.lease_ms if view.lease_ms else 0)
-        self.due(view.started_at + attempt_ms if attempt_ms else 0)
-
-    def due(self, moment: int) -> None:
-        """The sweeper must look by then."""
-        if moment:
-            self.soonest = min(self.soonest or moment, moment)
-
-    def clear(self) -> None:
-        self.deliveries, self.owed, self.put, self.soonest = [], [], set(), 0
+    def apply(self, transaction: Transaction, desk: Desk) -> T: ...
 
 
 class Committed:
@@ -186,6 +128,8 @@ class Writer:
         self._lease(transaction)
         transaction.flush()
         self.desk.due(transaction.soonest)
+        for want in [want for want in self.desk.put if self.desk.pollers.waiting(want)]:
+            match(transaction, self.desk, want)
         for asked in batch:
             if asked.command.late:
                 self._one(asked, transaction)
@@ -213,11 +157,14 @@ class Writer:
         domain = held.meta.run_id if order.kind is Kind.WORKER else ""
         want = Want(QUEUES.get(order.kind, order.name), domain)
         available = transaction.at + order.delay_ms
-        poller = None if order.delay_ms else self.desk.reserve(want)
+        self.desk.due(available + order.limits.start_ms if order.limits.start_ms else 0)
+        if order.delay_ms:
+            self.desk.due(available)
+            return
+        # What waits there already comes first: then the task is put behind it, and matched after the flush.
+        poller = self.desk.reserve(want) if self.desk.pollers.is_empty(want) else None
         if poller is None:
             self.desk.put.add(want)
-            self.desk.due(available if order.delay_ms else 0)
-            self.desk.due(available + order.limits.start_ms if order.limits.start_ms else 0)
             return
         lease = Lease(poller.worker, poller.lease_ms(want.name))
         transaction.leases[(held.meta.tree, event.seq)] = lease

@@ -26,6 +26,8 @@ HOT = (
     "/api/tasks/extend",
     "/api/tasks",
     "/api/agent/start",
+    "/api/agent/{execution_id}/status",
+    "/api/agent/{execution_id}/result",
     "/health",
 )
 

@@ -1,5 +1,6 @@
 """Tasks: polled, reported, extended and read, by Conductor's workers one queue at a time and by ours many at once."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -51,7 +52,7 @@ class ExtendRequest(msgspec.Struct, rename="camel"):
 class TaskHandler(Handler):
     """What polling and reporting share."""
 
-    async def poll(self, request: PollRequest) -> list[TaskView]:
+    async def poll(self, request: PollRequest, **how: Any) -> list[TaskView]:
         if not 0 <= request.timeout_ms <= MAX_WAIT_MS:
             raise BadInput(f"timeoutMs must be from 0 to {MAX_WAIT_MS}, not {request.timeout_ms}")
         if not 1 <= request.count <= MAX_COUNT:
@@ -62,6 +63,7 @@ class TaskHandler(Handler):
             count=request.count,
             wait_ms=request.timeout_ms,
             lease_ms=_milliseconds(request.lease_seconds),
+            **how,
         )
 
     async def lease(self, wants: Sequence[Want], worker: str, **how: Any) -> list[TaskView]:
@@ -112,8 +114,9 @@ class ReportMany(TaskHandler):
     async def post(self) -> None:
         """Report outcomes, and poll in the same request."""
         request = self.body(ReportRequest)
-        receipts = await self.report(request.results)
-        tasks = await self.poll(request.poll) if request.poll else []
+        reporting = asyncio.ensure_future(self.report(request.results))
+        tasks = await self.poll(request.poll, first=asyncio.shield(reporting)) if request.poll else []
+        receipts = await reporting
         self.answer(
             {"receipts": [receipt_json(each) for each in receipts], "tasks": [conductor.task(task) for task in tasks]}
         )

@@ -268,8 +268,7 @@ class Reads:
     def _given(self, connection: Connection, scene: Scene) -> dict[str, Any]:
         """The input of an execution; a sub-agent's prompt is made of the root's and of the results before it."""
         first = connection.execute(EVENT_ROWS, {"tree": scene.meta.tree, "seqs": [1]}).first()
-        started = codec.decode(first.data, first.payload) if first else None
-        given = dict(started.input or {}) if isinstance(started, e.ExecutionStarted) else {}
+        given = _input(codec.decode(first.data, first.payload)) if first else {}
         if scene.run.id == ROOT:
             return given
         wanted = set[int]().union(*(transcript.named(result) for result in scene.run.after))
@@ -325,8 +324,8 @@ class Reads:
 
     def transcript_of(self, connection: Connection, name: str) -> tuple[AgentSpec, Transcript]:
         scene = self.scene(connection, name)
-        given = self._given(connection, scene)
         log = self.events(connection, scene.meta.tree, execution=scene.run.id)
+        given = _input(log[0].fact) if log and scene.run.id == ROOT else self._given(connection, scene)
         script = Transcript(str(given.get("prompt", "")), given.get("context") or {})
         first = log[0].fact if log else None
         if isinstance(first, e.ExecutionStarted) and first.signal:
@@ -381,6 +380,11 @@ class Reads:
         below = {number, *(split_execution(row.execution_id)[1] for row in self._children(connection, name))}
         rows = connection.execute(statement.where(t.tasks.c.tree == tree))
         return [row for row in rows if row.execution in below]
+
+
+def _input(fact: e.AnyFact) -> dict[str, Any]:
+    """What an execution was started with."""
+    return dict(fact.input or {}) if isinstance(fact, e.ExecutionStarted) else {}
 
 
 def names(spec: AgentSpec, path: tuple[int, ...]) -> tuple[str, ...]:
