@@ -91,7 +91,7 @@ FAILURES: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "told"), FAILURES, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("value", "told"), FAILURES, ids=[each[1] for each in FAILURES])
 def test_what_is_not_json_says_where_and_what(value: Any, told: str) -> None:
     with pytest.raises(ToolSerializationError) as caught:
         output_of("tool", value)
