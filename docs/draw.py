@@ -1,4 +1,4 @@
-"""Writes into the pages what is derived from the code: the state diagram, the settings, the routes that answer 501.
+"""Writes into the pages what is derived: the state diagram, the settings, a worker, the routes that answer 501.
 
 `python docs/draw.py` writes, `--check` only says whether something is out of date (exit code 1).
 """
@@ -32,6 +32,12 @@ def settings() -> str:
     return "\n".join(rows)
 
 
+def worker() -> str:
+    """The worker that the tests run."""
+    source = DOCS.parent / "tests" / "acceptance" / "foreign" / "plain_worker.py"
+    return f"```python\n{source.read_text(encoding='utf-8').strip()}\n```"
+
+
 DERIVED = {
     "data_dir": "the user's data folder",
     "database_url": "`agentspan.db` in the data folder",
@@ -41,6 +47,7 @@ DERIVED = {
 BLOCKS = {
     ("architecture.md", "states"): states,
     ("configuration.md", "settings"): settings,
+    ("protocol.md", "worker"): worker,
     ("protocol.md", "unbuilt"): unbuilt_table,
 }
 

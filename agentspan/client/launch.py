@@ -109,7 +109,7 @@ def start(settings: Settings, *, may_move: bool = True) -> Server:
         with _opened(log) as output:
             start_of_log = output.tell()
             child = subprocess.Popen(
-                [sys.executable, "-m", "agentspan.cli.main", "server", "start", "--foreground"],
+                [sys.executable, "-m", "agentspan.server"],
                 env=_environment(settings, 0 if move else settings.port),
                 cwd=settings.data_dir,
                 stdin=subprocess.DEVNULL,
