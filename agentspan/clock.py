@@ -23,6 +23,13 @@ def now_ms() -> int:
         return int((steady + _ahead) * 1000)
 
 
+def not_before(moment_ms: int) -> None:
+    """Start at `moment_ms` if the system clock is behind it: what is stored must not lie in the future."""
+    global _ahead
+    with _lock:
+        _ahead = max(_ahead, (moment_ms + 0.5) / 1000 - _steady())  # half a millisecond, against rounding
+
+
 def new_id() -> str:
     """A UUIDv7 as text: unique, and sorted by the time of its making."""
     stamp = now_ms()

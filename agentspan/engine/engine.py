@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from functools import partial
 from typing import Any, TypeVar
 
-from agentspan.clock import new_id, now_ms
+from agentspan.clock import new_id, not_before, now_ms
 from agentspan.config import Settings
 from agentspan.core import events as e
 from agentspan.core.ids import split_execution, split_task, task_id
@@ -98,6 +98,7 @@ class Engine:
         if self.presence:
             await self.presence.open()
             self._spawn(self.presence.listen())
+        not_before(await self.reads.query(queue.newest))
         await self._learn_leases()
         await self._take_over()
         self.llm.start()

@@ -83,6 +83,11 @@ def next_moment(connection: Connection, now: int) -> int:
     return min((moment for moment in moments if moment), default=0)
 
 
+def newest(connection: Connection) -> int:
+    """When the newest open task was scheduled; 0 if there is none."""
+    return int(connection.execute(NEWEST).scalar() or 0)
+
+
 def newly_available(connection: Connection, since: int, now: int) -> list[tuple[str, str]]:
     """The queues of delayed tasks that became available in between."""
     rows = connection.execute(NEWLY_AVAILABLE, {"since": since, "now": now})
@@ -188,6 +193,7 @@ DUE_EXECUTIONS = (
     .order_by(t.executions.c.due_at)
     .limit(_limit)
 )
+NEWEST = sa.select(sa.func.max(t.tasks.c.scheduled_at))
 NEXT_DUE = sa.select(sa.func.min(t.tasks.c.due_at)).where(t.tasks.c.due_at > 0)
 NEXT_EXECUTION = sa.select(sa.func.min(t.executions.c.due_at)).where(t.executions.c.due_at > 0)
 NEXT_AVAILABLE = sa.select(sa.func.min(t.tasks.c.available_at)).where(_ready, t.tasks.c.available_at > _now)

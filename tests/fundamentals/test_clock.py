@@ -39,6 +39,19 @@ def test_time_goes_on_steadily_when_the_system_clock_is_set_back():
         clock.use(time.time)
 
 
+def test_time_does_not_start_before_what_is_stored():
+    hands = {"shown": 1_700_000_000.0, "steady": 5.0}
+    clock.use(lambda: hands["shown"], lambda: hands["steady"])
+    try:
+        start = clock.now_ms()
+        clock.not_before(start + 60_000)
+        assert clock.now_ms() == start + 60_000
+        clock.not_before(start)
+        assert clock.now_ms() == start + 60_000
+    finally:
+        clock.use(time.time)
+
+
 def test_without_a_steady_clock_time_stands_still_until_a_clock_that_was_set_back_has_caught_up(hands):
     start = clock.now_ms()
     hands["seconds"] -= 3600
