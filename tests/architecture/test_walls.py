@@ -69,12 +69,12 @@ def test_a_hole_in_a_wall_is_seen(tmp_path, importer, line, contract):
             else:
                 room.mkdir(parents=True, exist_ok=True)
                 (room / "__init__.py").touch()
-    for module in ("errors", "core/run", "core/decide", "core/events", "store/ledger", "spec/a"):
+    for module in ("errors", "core/run", "core/decide", "store/ledger", "spec/a"):
         (house / f"{module}.py").touch()
     (house / "__init__.py").touch()
     (house / "store/reads.py").write_text("import agentspan.store.a\n")
     (house / "store/a.py").touch()
-    (house / "server/a.py").write_text("from agentspan.core import events\nfrom agentspan.store import reads\n")
+    (house / "server/a.py").write_text("from agentspan.store import reads\n")
     config = tmp_path / "pyproject.toml"
     config.write_text((ROOT / "pyproject.toml").read_text())
     whole = lint(tmp_path, config)

@@ -140,7 +140,7 @@ def test_a_client_works_in_many_loops_one_after_the_other() -> None:
     async def serve(client: Client | None) -> Client:
         async with stub(lambda request: Reply(body={"ok": True})) as server:
             client = client or Client(server.url)
-            client.transport.base = f"{server.url}/api"
+            client.transport.root = server.url
             assert await client.status("run") == {"ok": True}
         return client
 
