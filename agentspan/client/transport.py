@@ -185,7 +185,7 @@ class Transport:
                 verify=self.root.startswith("https"),
                 # A proxy of the environment cannot reach this machine's own loopback.
                 trust_env=not self.local,
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=256),
             )
             self._close_forgotten = weakref.finalize(self, _close_later, self._portal, self._http)
             self._close_forgotten.atexit = False

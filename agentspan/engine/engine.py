@@ -380,12 +380,14 @@ class Engine:
 
     async def wait(self, execution: str, wait_ms: int) -> None:
         """Return when the execution has ended, or after `wait_ms`."""
-        tree, _ = split_execution(execution)
+        tree, number = split_execution(execution)
         deadline = _seconds() + wait_ms / 1000
         with self.hub.subscribe(tree, ends=True) as subscription:
             while not (await self.reads.row(execution)).ended_at and (left := deadline - _seconds()) > 0:
                 await subscription.wait(left if self.pollers.alone else min(left, LOOK_SECONDS))
-                subscription.take()
+                items, _ = subscription.take()
+                if any(event.execution == number and isinstance(event.fact, e.ENDINGS) for event in _events(items)):
+                    return
 
     async def _feed(self, execution: str) -> tuple[Feed, list[e.Event]]:
         """A feed at its beginning, and the tree's log."""
@@ -543,6 +545,11 @@ class Engine:
 def _seconds() -> float:
     """A clock to wait by, which goes on when the one on the wall is set back."""
     return asyncio.get_running_loop().time()
+
+
+def _events(items: Sequence[Any]) -> list[e.Event]:
+    """The events among what a subscription brings."""
+    return [event for item in items if isinstance(item, list) for event in item]
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -44,17 +44,14 @@ class Result(ReadHandler):
     async def get(self, execution_id: str) -> None:
         """The result of a run as it stands, with what happened in the whole tree below it."""
         await self.wait(execution_id)
-        view = await self.reads.execution(execution_id)
-        rows = [view.row, *await self.reads.children(execution_id)]
-        tasks = [task for row in rows for task in await self.reads.tasks(row.execution_id)]
-        is_open = view.row.status not in conductor.ENDED
+        story = await self.reads.story(execution_id)
         self.answer(
             {
-                **result(view, rows),
-                "messages": await self.reads.messages(execution_id),
-                "toolCalls": tool_calls(tasks),
-                "requests": [request(each) for each in await self.reads.requests(execution_id)] if is_open else [],
-                "waitingFor": [waits(each) for each in await self.reads.waiting(execution_id)] if is_open else [],
+                **result(story.view, story.rows),
+                "messages": story.messages,
+                "toolCalls": tool_calls(story.tasks),
+                "requests": [request(each) for each in story.requests],
+                "waitingFor": [waits(each) for each in story.waiting],
             }
         )
 

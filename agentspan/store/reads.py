@@ -29,6 +29,7 @@ from agentspan.store.views import (
     ExecutionView,
     QueueView,
     RequestView,
+    Story,
     TaskView,
     WaitingView,
     Want,
@@ -88,10 +89,14 @@ class Reads:
         await self.query(lambda connection: connection.execute(sa.select(1)).scalar())
 
     async def row(self, name: str) -> ExecutionRow:
-        return await self.query(lambda c: self._scene_row(c, name))
+        return await self.query(lambda c: self._row(c, name))
 
     async def execution(self, name: str) -> ExecutionView:
         return await self.query(lambda c: self._execution(c, name))
+
+    async def story(self, name: str) -> Story:
+        """Everything about an execution at once: it is what a finished run is asked for."""
+        return await self.query(lambda c: self._story(c, name))
 
     async def children(self, name: str) -> list[ExecutionRow]:
         """The executions below this one, all levels, in the order of their start."""
@@ -246,8 +251,26 @@ class Reads:
             self._specs[digest] = wire.load(connection.execute(SPEC, {"digest": digest}).scalar_one())
         return self._specs[digest]
 
-    def _scene_row(self, connection: Connection, name: str) -> ExecutionRow:
-        return line(self.scene(connection, name).row)
+    def _row(self, connection: Connection, name: str) -> ExecutionRow:
+        tree, number = split_execution(name)
+        row = connection.execute(LINE, {"tree": tree, "number": number}).first()
+        if row is None:
+            raise NotFound(f"there is no execution {name!r}")
+        return line(row)
+
+    def _story(self, connection: Connection, name: str) -> Story:
+        view = self._execution(connection, name)
+        rows = [view.row, *self._children(connection, name)]
+        spec, script = self.transcript_of(connection, name)
+        is_open = not view.row.ended_at
+        return Story(
+            view=view,
+            rows=rows,
+            tasks=[task for row in rows for task in self._tasks(connection, row.execution_id)],
+            messages=script.messages(spec),
+            requests=self._requests(connection, name) if is_open else [],
+            waiting=self._waiting(connection, name) if is_open else [],
+        )
 
     def _execution(self, connection: Connection, name: str) -> ExecutionView:
         scene = self.scene(connection, name)
@@ -416,6 +439,11 @@ SORTABLE = {
 }  # fmt: skip
 SCENE = (
     sa.select(*ROW, _x.run, t.trees.c.spec, t.trees.c.seq, t.trees.c.forked_from, t.trees.c.forked_at)
+    .select_from(t.executions.join(t.trees, t.trees.c.tree == _x.tree))
+    .where(_x.tree == sa.bindparam("tree"), _x.number == sa.bindparam("number"))
+)
+LINE = (
+    sa.select(*ROW)
     .select_from(t.executions.join(t.trees, t.trees.c.tree == _x.tree))
     .where(_x.tree == sa.bindparam("tree"), _x.number == sa.bindparam("number"))
 )

@@ -139,6 +139,18 @@ class PollView(Struct, frozen=True, kw_only=True):
     at: int
 
 
+class Story(Struct, frozen=True, kw_only=True):
+    """One execution with all below it: `rows` from itself down, `tasks` of all of them, its own transcript, and what
+    it waits for while it is open."""
+
+    view: ExecutionView
+    rows: list[ExecutionRow]
+    tasks: list[TaskView]
+    messages: list[Json]
+    requests: list[RequestView]
+    waiting: list[WaitingView]
+
+
 class Receipt(Struct, frozen=True, kw_only=True):
     """What became of a report: it landed, or it changed nothing, and why."""
 

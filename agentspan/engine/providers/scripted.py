@@ -5,7 +5,10 @@ follows from the conversation alone, so a server that was killed and started aga
 """
 
 import asyncio
+import os
 import re
+import stat
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -68,6 +71,8 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 Script = list[Answer] | Callable[[ModelRequest], Any]
 
 _registered: dict[str, Script] = {}
+SETTLED_SECONDS = 1.0
+_listed: dict[Path, tuple[int, list[Path]]] = {}
 _read: dict[Path, tuple[tuple[int, int], dict[str, Script]]] = {}
 
 
@@ -200,14 +205,22 @@ def _from_files(name: str, path: Path) -> Script:
 
 
 def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(path.glob("*.json"))
-    return [path] if path.exists() else []
+    """The files of a folder. They are looked up again when it has changed, or has only just: a clock ticks slowly."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return []
+    if not stat.S_ISDIR(status.st_mode):
+        return [path]
+    listed = _listed.get(path)
+    if listed is None or listed[0] != status.st_mtime_ns or time.time() - status.st_mtime < SETTLED_SECONDS:
+        listed = _listed[path] = status.st_mtime_ns, sorted(path.glob("*.json"))
+    return listed[1]
 
 
 def _load(file: Path) -> dict[str, Script]:
     """The scripts of a file, read again when it has changed."""
-    status = file.stat()
+    status = os.stat(file)
     stamp = status.st_mtime_ns, status.st_size
     cached = _read.get(file)
     if cached is None or cached[0] != stamp:
