@@ -19,6 +19,7 @@ from agentspan.engine.desk import Desk
 from agentspan.engine.feed import Feed, Item
 from agentspan.engine.hub import Hub
 from agentspan.engine.pollers import Poller, Pollers
+from agentspan.engine.spending import Spending
 from agentspan.engine.sweeper import Sweeper
 from agentspan.engine.transcripts import Transcripts
 from agentspan.engine.workers.llm import QUEUE as LLM_QUEUE
@@ -62,6 +63,7 @@ class Engine:
         self.pollers = Pollers(alone=alone)
         self.reads = Reads(database, settings.pool_size + SPARE_READERS, self.pollers.last_poll)
         self.hub = Hub()
+        self.spending = Spending()
         self.transcripts = Transcripts(self.reads)
         self.desk = Desk(self.pollers, self.replica)
         self.writer = Writer(
@@ -448,6 +450,7 @@ class Engine:
         for held, events in news.events:
             self.transcripts.follow(held, events, news.before.get(held.meta.tree))
             self.hub.publish(held.meta.tree, events)
+            self.spending.add(events)
             for event in events:
                 if isinstance(event.fact, GIVEN_UP):
                     self.llm.cancel(task_id(held.meta.tree, event.fact.task))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import agentspan
+from agentspan.engine.spending import Spending
 from agentspan.server.handler import Handler, Route
 from agentspan.server.timings import BOUNDS, Timings
 from agentspan.store.views import QueueView
@@ -22,7 +23,13 @@ class Metrics(Handler):
         from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
         counts, queues, lag = await self.reads.counts(), await self.reads.queues(), await loop_lag()
-        families = [*executions(counts), *depths(queues), *latencies(self.context.timings), *process(lag)]
+        families = [
+            *executions(counts),
+            *depths(queues),
+            *spending(self.engine.spending),
+            *latencies(self.context.timings),
+            *process(lag),
+        ]
         text = generate_latest(Families(families))
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(text)
@@ -45,6 +52,25 @@ def executions(counts: dict[str, int]) -> Iterator["Metric"]:
     for status, count in counts.items():
         family.add_metric([status], count)
     yield family
+
+
+def spending(spent: Spending) -> Iterator["Metric"]:
+    """Of the model calls that this server committed."""
+    from prometheus_client.core import CounterMetricFamily
+
+    tokens = CounterMetricFamily("agentspan_model_tokens", "Tokens of model calls", labels=["model", "kind"])
+    for (model, kind), count in spent.tokens.items():
+        tokens.add_metric([model, kind], count)
+    yield tokens
+    for name, text, counts in (
+        ("agentspan_model_calls", "Model calls that were answered", spent.calls),
+        ("agentspan_model_calls_unpriced", "Model calls whose price is unknown", spent.unpriced),
+        ("agentspan_model_cost_dollars", "US dollars of the model calls whose price is known", spent.dollars),
+    ):
+        family = CounterMetricFamily(name, text, labels=["model"])
+        for model, value in counts.items():
+            family.add_metric([model], value)
+        yield family
 
 
 def depths(queues: Sequence[QueueView]) -> Iterator["Metric"]:
