@@ -54,7 +54,7 @@ async def test_the_numbers_are_for_prometheus(server):
         assert samples["agentspan_executions", "RUNNING"] == 3
         model = next(key[1] for key in samples if key[0] == "agentspan_model_calls_total")
         assert samples["agentspan_model_calls_total", model] >= 1
-        assert samples["agentspan_model_tokens_total", model, "completion"] > 0
+        assert samples["agentspan_model_tokens_total", "completion", model] > 0
         assert samples["agentspan_model_cost_dollars_total", model] == 0
         assert samples["agentspan_queue_ready", "", "add"] == 1
         assert samples["agentspan_queue_in_flight", "", "add"] == 1
