@@ -79,12 +79,12 @@ def _import() -> Any:
             import litellm
         except ImportError as error:
             raise ModelFailure(f'Calling a model needs `pip install "agentspan[server]"` ({error}).') from None
+        logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
         asked = {"model": "openai/none", "api_key": NO_KEY, "messages": [], "mock_response": "none"}
         for _ in litellm.completion(**asked, stream=True):
             pass
     litellm.suppress_debug_info = True
     litellm.telemetry = False
-    logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)
     return litellm
 
 
