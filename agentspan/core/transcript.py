@@ -17,7 +17,7 @@ Message = dict[str, Any]
 
 CONTINUE = "Continue exactly where you stopped."
 NO_ANSWER = "Error: this call has no result."
-PRIVATE_KEYS = frozenset({"_state_updates", "_state_deletions", "logs"})
+PRIVATE_KEYS = frozenset({"_state_updates", "_state_deletions"})
 
 
 def call_id(turn: int, index: int) -> str:
@@ -126,13 +126,21 @@ def instructions(spec: AgentSpec) -> str:
     return spec.instructions if isinstance(spec.instructions, str) else ""
 
 
-def text_of(output: e.Json | None) -> str:
-    """What a model reads of a tool's output, or a person of a model's answer."""
-    output = {key: value for key, value in (output or {}).items() if key not in PRIVATE_KEYS}
-    if "content" in output:
-        return str(output["content"])
-    value = output["result"] if list(output) == ["result"] else output
+def visible(output: Mapping[str, Any]) -> Any:
+    """A tool's result without what the runtime keeps beside it: the value of `result` if nothing else is there."""
+    rest = {key: value for key, value in output.items() if key not in PRIVATE_KEYS}
+    return rest["result"] if list(rest) == ["result"] else rest
+
+
+def text_of(output: e.Json) -> str:
+    """What a model reads of a tool's output."""
+    value = visible(output)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _words(output: e.Json) -> str:
+    """What a person reads of an event that a result names: a model's answer, or a tool's result for want of words."""
+    return str(output["content"]) if "content" in output and "finish_reason" in output else text_of(output)
 
 
 def text(result: e.Result, outputs: Mapping[int, e.Json]) -> str:
@@ -140,7 +148,7 @@ def text(result: e.Result, outputs: Mapping[int, e.Json]) -> str:
     if result.branches:
         parts = (f"[{branch.name}]: {_branch_text(branch, outputs)}" for branch in result.branches)
         return "\n\n".join(parts)
-    return "".join(text_of(outputs.get(seq)) for seq in result.answers)
+    return "".join(_words(outputs.get(seq) or {}) for seq in result.answers)
 
 
 def sub_results(result: e.Result, outputs: Mapping[int, e.Json]) -> dict[str, str]:

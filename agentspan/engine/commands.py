@@ -62,7 +62,6 @@ class Land(Ask, kw_only=True):
     """A worker's report."""
 
     report: Report
-    fact: Callable[[int, Report, tuple[str, int]], e.AnyFact]
 
     def apply(self, transaction: Transaction, desk: Desk) -> Receipt:
         tree, number = split_task(self.report.task_id)
@@ -73,7 +72,7 @@ class Land(Ask, kw_only=True):
         if run.tasks[number].kind is Kind.AGENT:
             return Receipt(task_id=self.report.task_id, landed=False, reason=SUB_AGENT)
         taken = desk.taken.get((tree, number)) or _lease_of(transaction, (tree, number))
-        transaction.append(tree, [(run.id, self.fact(number, self.report, taken))])
+        transaction.append(tree, [(run.id, reported(number, self.report, taken))])
         return Receipt(task_id=self.report.task_id, landed=True)
 
 
@@ -220,10 +219,10 @@ class Release(Ask, kw_only=True):
 
 
 class Fork(Ask, kw_only=True):
-    """A new tree that shares this one's first `at` events."""
+    """A new tree of the id `name` that shares the first `at` events of another."""
 
     source: str
-    meta: Meta
+    name: str
     events: Sequence[e.Event]
     at: int
     edits: dict[str, Any]
@@ -234,7 +233,7 @@ class Fork(Ask, kw_only=True):
         path = fold(self.source, shared).runs[shared[-1].execution].path
         spec = edited_spec(held.spec, path, self.edits)
         meta = Meta(
-            self.meta.tree, wire.digest(spec), held.meta.session_id, held.meta.correlation_id, held.meta.run_id,
+            self.name, wire.digest(spec), held.meta.session_id, held.meta.correlation_id, held.meta.run_id,
             held.meta.priority, held.meta.version, self.source, self.at,
         )  # fmt: skip
         transaction.create(meta, spec)

@@ -287,9 +287,7 @@ class Engine:
             raise NotFound(f"there is no execution {execution!r}")
         if (edits or {}).get("model"):
             providers.check_model(str((edits or {})["model"]), os.environ)
-        command = commands.Fork(
-            trees=(tree,), source=tree, meta=Meta(new_id(), ""), events=events, at=at, edits=edits or {}
-        )
+        command = commands.Fork(trees=(tree,), source=tree, name=new_id(), events=events, at=at, edits=edits or {})
         return await self.writer.do(command)
 
     async def rerun(self, execution: str, task: str = "", input: dict[str, Any] | None = None) -> str:
@@ -411,7 +409,7 @@ class Engine:
 
     async def _report_one(self, report: Report) -> Receipt:
         tree, _ = split_task(report.task_id)
-        receipt = await self.writer.do(commands.Land(trees=(tree,), report=report, fact=commands.reported))
+        receipt = await self.writer.do(commands.Land(trees=(tree,), report=report))
         if report.logs:
             await self.log(report.task_id, report.logs)
         return receipt

@@ -4,7 +4,7 @@ A Feed folds a tree's events in order and gives a dict for each that clients kno
 path, ...}. `tool_call` goes out when the call is scheduled, not when it is over.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, assert_never
 
 from agentspan.core import events as e
@@ -156,7 +156,14 @@ class Feed:
                 return [{"type": "message", "content": output["content"]}]
             case Purpose.ACT if order:
                 call = transcript.call_id(order.turn, order.index)
-                return [{"type": "tool_result", "toolName": order.name, "callId": call, "result": visible(output)}]
+                return [
+                    {
+                        "type": "tool_result",
+                        "toolName": order.name,
+                        "callId": call,
+                        "result": transcript.visible(output),
+                    }
+                ]
             case Purpose.APPROVE if order and output.get("approved") is not True:
                 call = transcript.call_id(order.turn, order.index)
                 reason = {"error": f"rejected: {output.get('reason') or 'no reason given'}"}
@@ -168,9 +175,3 @@ class Feed:
         if order is None:
             return []
         return [{"type": "error", "content": error, "toolName": showing.reference(agent, order), "final": False}]
-
-
-def visible(output: Mapping[str, Any]) -> Any:
-    """A tool's result without what the runtime keeps beside it."""
-    rest = {key: value for key, value in output.items() if key not in transcript.PRIVATE_KEYS}
-    return rest["result"] if list(rest) == ["result"] else rest

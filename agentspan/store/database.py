@@ -5,7 +5,6 @@ advisory lock under its own number, which PostgreSQL gives back the moment the p
 """
 
 import os
-import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -163,7 +162,7 @@ def upgrade(database: Database) -> str | None:
 def _copied(path: Path, found: str) -> Path:
     """A copy of the file, made by SQLite itself so that the write-ahead log is in it."""
     copy = path.with_name(f"{path.name}.{found}.bak")
-    shutil.rmtree(copy, ignore_errors=True)
+    copy.unlink(missing_ok=True)
     source, target = sqlite3.connect(path), sqlite3.connect(copy)
     with source, target:
         source.backup(target)

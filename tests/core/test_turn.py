@@ -1,5 +1,7 @@
 """The turn loop of one agent."""
 
+import json
+
 import pytest
 
 from agentspan.core import events as e
@@ -237,6 +239,14 @@ def test_the_state_of_tools_is_kept_and_keys_can_be_deleted() -> None:
     story.when(e.TaskCompleted(story.task("call.1"), {"result": 1, "_state_deletions": ["a"]}))
     assert story.run().state == {"b": 2}
     assert '{"b": 2}' in story.messages()[0]["content"]
+
+
+def test_the_model_reads_a_tools_whole_result_whatever_its_keys_are() -> None:
+    story = Story(lone())
+    story.think("", "look")
+    page = {"title": "News", "content": "Rain.", "logs": ["fetched"], "finish_reason": "none"}
+    story.when(e.TaskCompleted(story.task("call.0"), {**page, "_state_updates": {"seen": 1}}))
+    assert json.loads(story.messages()[-1]["content"]) == page
 
 
 def test_tokens_and_money_add_up_and_an_unknown_price_is_counted_as_unknown() -> None:
