@@ -37,4 +37,4 @@ def _hand(transaction: Transaction, desk: Desk, poller: Poller, rows: Sequence[A
     for (row, held), run, order, source in zip(shown, runs, orders, sources, strict=True):
         given = showing.arguments(order, facts.get(source))
         view = showing.scheduled(held.meta, held.spec.at(run.path), run, row.number, order, given, row.scheduled_at)
-        desk.hand(poller, showing.taken(view, lease, transaction.at), row.attempt_ms)
+        desk.hand(poller, showing.taken(view, lease, transaction.at, row.polls), row.attempt_ms)

@@ -80,15 +80,15 @@ def scheduled(
     )
 
 
-def taken(view: TaskView, lease: Lease, at: int) -> TaskView:
-    """The same attempt, leased now."""
+def taken(view: TaskView, lease: Lease, at: int, polls: int = 1) -> TaskView:
+    """The same attempt, leased now, for the `polls`-th time."""
     return replace(
         view,
         status="IN_PROGRESS",
         worker=lease.owner,
         started_at=at,
         lease_ms=lease.lease_ms,
-        poll_count=view.poll_count + 1,
+        poll_count=polls,
     )
 
 

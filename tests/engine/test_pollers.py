@@ -83,7 +83,7 @@ async def test_a_postponed_task_comes_again_later_with_the_same_id(engine: Engin
     task = await take(engine, "a")
     assert (await engine.postpone(task.task_id, "w", 50)).landed
     again = await take(engine, "a")
-    assert (again.task_id, again.attempt) == (task.task_id, 0)
+    assert (again.task_id, again.attempt, again.poll_count) == (task.task_id, 0, 2)
     await complete(engine, again)
     await ended(engine, execution)
     assert not (await engine.postpone(task.task_id, "w", 50)).landed
