@@ -21,6 +21,10 @@ BUILT_TOOL_TYPES = ("worker",)
 def check(spec: AgentSpec, where: str = "") -> None:
     """Raise InvalidSpec if the spec can never run, NotImplementedHere if only this version cannot run it."""
     path = f"{where}{spec.name or '?'}"
+    if where and is_reference(spec):
+        if problem := next(_loose(spec), None):
+            raise InvalidSpec(f"agent {path!r}: {problem}")
+        return
     if problem := next(problems(spec), None):
         raise InvalidSpec(f"agent {path!r}: {problem}")
     if feature := next((name for name, used in UNBUILT.items() if used(spec)), None):
@@ -29,10 +33,22 @@ def check(spec: AgentSpec, where: str = "") -> None:
         check(agent, f"{path}/")
 
 
+def is_reference(spec: AgentSpec) -> bool:
+    """Does it only name an agent that is deployed elsewhere?"""
+    return spec.external or not (spec.model or spec.agents)
+
+
 def problems(spec: AgentSpec) -> Iterator[str]:
     """Why this one agent, sub-agents apart, can never run; nothing if it can."""
     if not spec.name:
         yield "it has no name"
+    if is_reference(spec):
+        yield (
+            "it has no model and no sub-agents, so it refers to a deployed agent: give it a model "
+            '("provider/model"), or run the deployed agent by its name'
+        )
+    if isinstance(spec.instructions, dict) and not _is_text(spec.instructions):
+        yield "instructions must be text, a prompt template with a name, or a function"
     if spec.max_turns < 1:
         yield f"maxTurns must be 1 or more, got {spec.max_turns}"
     if spec.timeout_seconds < 0:
@@ -50,6 +66,23 @@ def problems(spec: AgentSpec) -> Iterator[str]:
             yield f"tool {tool.name!r}: retryLogic must be one of {', '.join(BACK_OFFS)}, got {tool.retry_logic!r}"
         if min(tool.retry_count or 0, tool.retry_delay_seconds or 0, tool.timeout_seconds or 0) < 0:
             yield f"tool {tool.name!r}: retryCount, retryDelaySeconds and timeoutSeconds must not be negative"
+
+
+def _loose(spec: AgentSpec) -> Iterator[str]:
+    """What is wrong with a reference to a deployed agent."""
+    if not spec.name:
+        yield "it has no name"
+    if said := [name for name in ("instructions", "tools", "agents") if getattr(spec, name)]:
+        yield (
+            f"it has {' and '.join(said)} but no model: give it a model; "
+            "a reference to a deployed agent takes them from there"
+        )
+
+
+def _is_text(instructions: dict[str, Any]) -> bool:
+    if instructions.get("type") == "prompt_template":
+        return bool(instructions.get("name")) and isinstance(instructions.get("variables") or {}, dict)
+    return bool(instructions.get("_worker_ref"))
 
 
 def check_schemas(spec: AgentSpec) -> None:
@@ -88,14 +121,10 @@ def _strategy(spec: AgentSpec) -> bool:
 
 
 UNBUILT: dict[str, Callable[[AgentSpec], Any]] = {
-    "a reference to an agent deployed elsewhere (external, or no model)": lambda s: (
-        s.external or not (s.model or s.agents)
-    ),
     "a strategy other than sequential and parallel": _strategy,
     "tools beside sub-agents": lambda s: s.agents and s.tools,
     "tools that are no functions": lambda s: [t for t in s.tools if t.tool_type not in BUILT_TOOL_TYPES],
     "guardrails": lambda s: s.guardrails or [t for t in s.tools if t.guardrails],
-    "instructions that are not a string": lambda s: isinstance(s.instructions, dict),
     "a router": lambda s: s.router,
     "output_type": lambda s: s.output_type,
     "memory": lambda s: s.memory,

@@ -92,6 +92,12 @@ def _compiled(statement: Any, dialect: Any) -> tuple[str, list[str] | None]:
     return str(compiled), None if places is None else [place.removeprefix("v_") for place in places]
 
 
+def alone(connection: Connection, what: str) -> None:
+    """Until the end of the transaction, nobody else is where `what` is named (SQLite has one writer anyway)."""
+    if _dialect(connection) != "sqlite":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(what, 6767))))
+
+
 def insert_of(table: sa.Table, dialect: str) -> Any:
     """The dialect's own INSERT, which knows what to do on a conflict. PostgreSQL's is slow to load."""
     if dialect == "sqlite":

@@ -20,12 +20,18 @@ def claim_key(connection: Connection, agent: str, key: str, tree: str) -> str:
     return str(connection.execute(KEY, {"agent": agent, "key": key}).scalar_one())
 
 
+def release_key(connection: Connection, agent: str, key: str) -> None:
+    """Forget a key whose execution did not begin after all."""
+    connection.execute(sa.delete(t.starts).where(t.starts.c.agent == agent, t.starts.c.key == key))
+
+
 def execution_exists(connection: Connection, tree: str, number: int) -> bool:
     return connection.execute(EXECUTION, {"tree": tree, "number": number}).first() is not None
 
 
 def deploy(connection: Connection, spec: AgentSpec, at: int) -> int:
     """Store a definition; gives its version, which is the latest one's if nothing changed."""
+    bulk.alone(connection, f"definition {spec.name}")
     digest = wire.digest(spec)
     connection.execute(
         _insert(connection, t.specs).on_conflict_do_nothing(),
@@ -39,6 +45,12 @@ def deploy(connection: Connection, spec: AgentSpec, at: int) -> int:
         sa.insert(t.definitions), {"name": spec.name, "version": version, "spec": digest, "created_at": at}
     )
     return int(version)
+
+
+def roll_back(connection: Connection, name: str, version: int, at: int) -> int | None:
+    """Make an old version's content the latest again; gives its new number, None if there is no such version."""
+    old = definition(connection, name, version)
+    return None if old is None else deploy(connection, wire.load(old.data), at)
 
 
 def undeploy(connection: Connection, name: str, version: int | None) -> int:
@@ -56,6 +68,12 @@ def definition(connection: Connection, name: str, version: int | None) -> Any:
     if version is not None:
         statement = statement.where(t.definitions.c.version == version)
     return connection.execute(statement.order_by(t.definitions.c.version.desc()).limit(1)).first()
+
+
+def versions(connection: Connection, name: str) -> Sequence[Any]:
+    """All versions of a deployed agent, the newest first."""
+    statement = DEFINITIONS.where(t.definitions.c.name == name).order_by(t.definitions.c.version.desc())
+    return connection.execute(statement).all()
 
 
 def all_definitions(connection: Connection) -> Sequence[Any]:

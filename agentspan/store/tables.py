@@ -183,3 +183,50 @@ task_definitions = Table(
     Column("data", LargeBinary, nullable=False),
     _ms("updated_at"),
 )
+
+templates = Table(
+    "templates",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    _word("text"),
+    _word("description"),
+    _word("models"),
+    _ms("created_at"),
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _word("agent"),
+    Column("data", LargeBinary, nullable=False),
+    _ms("due_at"),
+    _ms("last_at"),
+    _word("last_tree"),
+    _word("problem"),
+    _ms("created_at"),
+    _ms("updated_at"),
+)
+Index(
+    "ix_schedules_due", schedules.c.due_at, sqlite_where=schedules.c.due_at > 0, postgresql_where=schedules.c.due_at > 0
+)
+
+hooks = Table(
+    "hooks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _word("agent"),
+    Column("data", LargeBinary, nullable=False),
+    _ms("created_at"),
+    _ms("updated_at"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("agent", Text, primary_key=True),
+    Column("session_id", Text, primary_key=True),
+    Column("tree", String(36), nullable=False),
+    _ms("updated_at"),
+)
