@@ -1,0 +1,119 @@
+"""What runs ask people: each open request, to be looked at and answered from any process."""
+
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentspan.agents.host import Host, own_host
+
+Json = dict[str, Any]
+
+APPROVAL, QUESTION, REVIEW, SELECTION, MESSAGE = "approval", "question", "review", "selection", "message"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One thing that a run asks a person.
+
+    `kind`: approval (may this call be made?), question (by a tool or a proxy agent), review (of what a guardrail
+    stopped), selection (who speaks next?) or message (a tool waits for one). `tool` and `arguments`: the call that it
+    is about. `content`: the question, or the text to review. `response_schema`: the JSON Schema of the answer.
+    `execution_id` asks, `root_id` is the whole run; `agent_name` and `path` (names from the root down) say who asks.
+    `since` and `deadline` in ms since the epoch. `to`: whom it is addressed to. `data`: all of it, as the server sent
+    it. Each method has a twin with `_async`; a request that was answered already raises ConflictError.
+    """
+
+    request_id: str
+    execution_id: str
+    root_id: str = ""
+    agent_name: str = ""
+    path: tuple[str, ...] = ()
+    kind: str = APPROVAL
+    tool: str = ""
+    arguments: Json = field(default_factory=dict)
+    content: Any = None
+    response_schema: Json | None = None
+    since: int | None = None
+    deadline: int | None = None
+    to: tuple[str, ...] = ()
+    status: str = "open"
+    data: Json = field(default_factory=dict, repr=False, compare=False)
+    host: Host | None = field(default=None, repr=False, compare=False)
+
+    async def answer_async(self, answer: Any) -> None:
+        """Answer with an object, or with text (`{"message": text}`)."""
+        client = await (self.host or own_host()).client()
+        await client.respond(self.execution_id, message_of(answer), request_id=self.request_id)
+
+    async def approve_async(self, arguments: Json | None = None) -> None:
+        """Say yes; `arguments` replace those of the call."""
+        await self.answer_async(approval(arguments))
+
+    async def reject_async(self, reason: str = "") -> None:
+        """Say no, and why: the model is told."""
+        await self.answer_async(rejection(reason))
+
+    async def select_async(self, name: str) -> None:
+        """Say which agent speaks next."""
+        await self.answer_async({"selected": name})
+
+    def answer(self, answer: Any) -> None:
+        """See `answer_async`."""
+        self._call(self.answer_async(answer))
+
+    def approve(self, arguments: Json | None = None) -> None:
+        """See `approve_async`."""
+        self._call(self.approve_async(arguments))
+
+    def reject(self, reason: str = "") -> None:
+        """See `reject_async`."""
+        self._call(self.reject_async(reason))
+
+    def select(self, name: str) -> None:
+        """See `select_async`."""
+        self._call(self.select_async(name))
+
+    def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        (self.host or own_host()).portal.call(coroutine)
+
+
+def request_of(body: Json, host: Host) -> Request:
+    """The Request of the server's answer."""
+    arguments = body.get("arguments")
+    return Request(
+        request_id=str(body["requestId"]),
+        execution_id=str(body.get("executionId") or ""),
+        root_id=str(body.get("rootExecutionId") or body.get("executionId") or ""),
+        agent_name=str(body.get("agentName") or ""),
+        path=tuple(body.get("path") or ()),
+        kind=str(body.get("kind") or APPROVAL),
+        tool=str(body.get("tool") or ""),
+        arguments=dict(arguments) if isinstance(arguments, Mapping) else {},
+        content=body.get("content"),
+        response_schema=body.get("responseSchema"),
+        since=body.get("since"),
+        deadline=body.get("deadline") or None,
+        to=tuple(body.get("to") or ()),
+        status=str(body.get("status") or "open"),
+        data=body,
+        host=host,
+    )
+
+
+def message_of(answer: Any) -> Json:
+    """An answer as an object: text and other plain values become a message."""
+    return dict(answer) if isinstance(answer, Mapping) else {"message": answer}
+
+
+def approval(arguments: Json | None = None) -> Json:
+    """The answer yes, with the call's arguments changed or not."""
+    return {"approved": True} if arguments is None else {"approved": True, "arguments": dict(arguments)}
+
+
+def rejection(reason: str = "") -> Json:
+    """The answer no."""
+    return {"approved": False, "reason": reason}
+
+
+TOLD = (QUESTION, MESSAGE)
+"""The kinds of requests that a plain message answers."""
