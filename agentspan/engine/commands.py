@@ -16,7 +16,7 @@ from agentspan.engine.matching import match
 from agentspan.errors import BadInput, Conflict, NotFound
 from agentspan.spec import wire
 from agentspan.spec.agent import AgentSpec
-from agentspan.store import definitions, queue
+from agentspan.store import definitions, queue, sessions
 from agentspan.store.ledger import Held, Meta, Transaction
 from agentspan.store.views import Receipt, Report, Started, Want
 
@@ -46,15 +46,19 @@ class Start(Ask, kw_only=True):
 
     @property
     def claims(self) -> tuple[str, ...]:
-        return (self.spec.name, self.key) if self.key else ()
+        return (self.spec.name, self.meta.session_id, self.key) if self.key or self.meta.session_id else ()
 
     def apply(self, transaction: Transaction, desk: Desk) -> Started:
+        to, agent = transaction.connection, self.spec.name
         if self.key:
-            first = definitions.claim_key(transaction.connection, self.spec.name, self.key, self.meta.tree)
+            first = definitions.claim_key(to, agent, self.key, self.meta.tree)
             if first != self.meta.tree:
                 return Started(first, existing=True)
-        transaction.create(self.meta, self.spec)
-        transaction.append(self.meta.tree, [(ROOT, e.ExecutionStarted(self.input))])
+        try:
+            begin(transaction, self.meta, self.spec, self.input)
+        except Conflict:
+            definitions.release_key(to, agent, self.key)
+            raise
         return Started(self.meta.tree, existing=False)
 
 
@@ -121,6 +125,8 @@ class Control(Ask, kw_only=True):
                 raise NotFound(f"there is no execution {self.execution!r}")
             raise Conflict(f"execution {self.execution} has ended")
         if facts := self.facts(held, run):
+            if held.meta.session_id and any(isinstance(fact, e.ExecutionRetried) for _, fact in facts):
+                sessions.hold_session(transaction.connection, held.spec.name, held.meta.session_id, tree)
             transaction.append(tree, facts)
 
 
@@ -253,6 +259,23 @@ class Write(Ask, kw_only=True):
         return self.work(transaction)
 
 
+def begin(transaction: Transaction, meta: Meta, spec: AgentSpec, given: dict[str, Any]) -> None:
+    """Bring a tree into being. Conflict if its session is still being written."""
+    before = None
+    if meta.session_id:
+
+        def is_open(tree: str) -> bool | None:
+            held = transaction.held.get(tree)
+            return None if held is None else not held.tree.runs[ROOT].ended
+
+        before = sessions.claim_session(
+            transaction.connection, spec.name, meta.session_id, meta.tree, transaction.at, is_open
+        )
+    transaction.create(meta, spec)
+    after = {AFTER: before} if before else {}
+    transaction.append(meta.tree, [(ROOT, e.ExecutionStarted({**given, **after}))])
+
+
 def reported(number: int, report: Report, taken: tuple[str, int]) -> e.AnyFact:
     """The fact that a report states."""
     worker, started = report.worker or taken[0], taken[1]
@@ -358,6 +381,8 @@ WORDS = {
     "reject": False,
     "rejected": False,
 }
+AFTER = "_session_after"
+"""The key of a run's input that names the execution before it in its session."""
 SETTLED = "the attempt is settled: it was reported before, ran out of time, or its execution ended"
 UNKNOWN = "there is no such execution"
 SUB_AGENT = "the task of a sub-agent ends with its execution"

@@ -25,10 +25,17 @@ AFTER_ERROR_SECONDS = 0.5
 
 
 class Sweeper:
+    """`match` looks for tasks for those who wait; `others` are told the time and give the moment to be told again."""
+
     def __init__(
-        self, reads: Reads, writer: Writer, pollers: Pollers, match: Callable[[Sequence[Want]], Awaitable[None]]
+        self,
+        reads: Reads,
+        writer: Writer,
+        pollers: Pollers,
+        match: Callable[[Sequence[Want]], Awaitable[None]],
+        *others: Callable[[int], Awaitable[int]],
     ) -> None:
-        self.reads, self.writer, self.pollers, self.match = reads, writer, pollers, match
+        self.reads, self.writer, self.pollers, self.match, self.others = reads, writer, pollers, match, others
         self._next = 0
         self._sooner = asyncio.Event()
         self._seen = now_ms()
@@ -66,6 +73,8 @@ class Sweeper:
             self.pollers.put(want)
         await self.match(available)
         self.due(await self.reads.query(lambda c: queue.next_moment(c, now)))
+        for other in self.others:
+            self.due(await other(now))
 
     async def _sleep(self) -> None:
         """Until the next moment, or a sooner one that becomes known."""
