@@ -41,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     first_token_seconds: float = 60
     idle_seconds: float = 60
     total_seconds: float = 600
+    limits: tuple["Limit", ...] = ()
     log_level: str = "INFO"
     sources: dict[str, str]
 
@@ -81,7 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if setting.secret:
             return MASK
         if isinstance(value, tuple):
-            return ", ".join(value)
+            return "; ".join(map(str, value)) if setting.field == "limits" else ", ".join(value)
         if isinstance(value, bool):
             return str(value).lower()
         return mask_url(str(value)) if setting.field == "database_url" else str(value)
@@ -91,6 +92,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         return [(name, value) for name, value, _ in self.describe()]
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """What a server may ask of one provider with one key: requests and tokens in any minute, and calls at once."""
+
+    provider: str
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrency: int | None = None
+
+    def __str__(self) -> str:
+        parts = (f"{name}={value}" for name in LIMITED if (value := getattr(self, name)) is not None)
+        return " ".join([self.provider, *parts])
+
+
+LIMITED = ("rpm", "tpm", "concurrency")
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -351,6 +368,25 @@ def _hosts(text: str) -> tuple[str, ...]:
     return tuple(_host(name.strip()).lower() for name in text.split(",") if name.strip())
 
 
+def _limits(text: str) -> tuple[Limit, ...]:
+    return tuple(_limit(part) for part in text.split(";") if part.strip())
+
+
+def _limit(text: str) -> Limit:
+    provider, *parts = text.replace(",", " ").split()
+    numbers = dict(_numbered(part) for part in parts)
+    if "=" in provider or not numbers or len(numbers) < len(parts):
+        raise ValueError
+    return Limit(provider.lower(), **numbers)
+
+
+def _numbered(part: str) -> tuple[str, int]:
+    name, equals, number = part.partition("=")
+    if name not in LIMITED or not equals:
+        raise ValueError
+    return name, _whole(1, _BYTES)(number)
+
+
 _SECONDS = "a number of seconds above 0"
 _BYTES = 1 << 40
 
@@ -388,6 +424,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("first_token_seconds", ("AGENTSPAN_FIRST_TOKEN_SECONDS",), _seconds, _SECONDS),
     Setting("idle_seconds", ("AGENTSPAN_IDLE_SECONDS",), _seconds, _SECONDS),
     Setting("total_seconds", ("AGENTSPAN_TOTAL_SECONDS",), _seconds, _SECONDS),
+    Setting(
+        "limits",
+        ("AGENTSPAN_LIMITS",),
+        _limits,
+        "providers with their limits, as in openai rpm=500 tpm=200000 concurrency=50; anthropic rpm=50",
+    ),
     Setting("scripts_path", ("AGENTSPAN_SCRIPTS",), _path, "a file or a folder with scripted models"),
     Setting(
         "log_level",

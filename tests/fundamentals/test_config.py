@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agentspan.config import SETTINGS, Settings, mask_url
+from agentspan.config import SETTINGS, Limit, Settings, mask_url
 from agentspan.errors import ConfigurationProblem
 
 HOME = {"HOME": "/home/ada"}
@@ -229,3 +229,20 @@ def test_no_secret_is_in_the_description_or_in_the_repr():
 )
 def test_masking_hides_passwords_and_nothing_else(url, masked):
     assert mask_url(url) == masked
+
+
+def test_the_limits_of_providers_are_read_and_shown() -> None:
+    text = "OpenAI rpm=500 tpm=200000, concurrency=50; anthropic rpm=50"
+    settings = Settings.load({"AGENTSPAN_LIMITS": text})
+    assert settings.limits == (
+        Limit("openai", rpm=500, tpm=200_000, concurrency=50),
+        Limit("anthropic", rpm=50),
+    )
+    shown = {name: value for name, value, _ in settings.describe()}
+    assert shown["limits"] == "openai rpm=500 tpm=200000 concurrency=50; anthropic rpm=50"
+
+
+@pytest.mark.parametrize("text", ["openai", "rpm=5", "openai 5", "openai rpm=0", "openai rpm=1 rpm=2", "openai rps=1"])
+def test_limits_that_cannot_be_read_are_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ConfigurationProblem, match="openai rpm=500 tpm=200000"):
+        Settings.load({"AGENTSPAN_LIMITS": text})
