@@ -5,7 +5,7 @@ local, both at first use. Its doors: `complete`, `check_model`, `preload`, `regi
 values `ModelRequest`, `ModelAnswer`, `ToolCall`, `Usage`.
 """
 
-from agentspan.engine.providers.call import complete
+from agentspan.engine.providers.call import check_limits, complete
 from agentspan.engine.providers.gateway import preload
 from agentspan.engine.providers.model import CallSettings, ModelAnswer, ModelRequest, ToolCall, Usage
 from agentspan.engine.providers.names import check_model
@@ -18,6 +18,7 @@ __all__ = [
     "ModelRequest",
     "ToolCall",
     "Usage",
+    "check_limits",
     "check_model",
     "complete",
     "preload",

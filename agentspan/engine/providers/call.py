@@ -1,15 +1,32 @@
-"""One door for every model call: find the provider by the model's prefix and watch its time limits."""
+"""One door for every model call: find the provider by the model's prefix, wait for its quota, watch the time limits."""
 
 import asyncio
 import os
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+import msgspec
+
+from agentspan.config import Limit
+from agentspan.engine import limiter
+from agentspan.engine.limiter import Quota, Slot
 from agentspan.engine.providers import gateway, local, scripted
-from agentspan.engine.providers.model import CallSettings, Emit, ModelAnswer, ModelRequest
-from agentspan.errors import ModelFailure
+from agentspan.engine.providers.failures import Throttled
+from agentspan.engine.providers.model import CallSettings, Emit, ModelAnswer, ModelRequest, text_of
+from agentspan.engine.providers.names import BY_NAME, EMBEDDED
+from agentspan.errors import ConfigurationProblem, ModelFailure
 
 Environ = Mapping[str, str]
+Cut = Literal["silent", "endless"]
+
+MOST_REFUSALS = 8
+"""How often one attempt may be refused for its rate before it counts as failed."""
+USUAL_ANSWER_TOKENS = 500
+"""What an answer is thought to take, where a limit of tokens needs to know before."""
+FIRST_CUT_TOKENS = 8192
+"""An answer without a limit that did not end in time is asked for again with half of this."""
+MOST_CUT_TURNS = 10_000
 
 
 async def complete(
@@ -20,43 +37,128 @@ async def complete(
 ) -> ModelAnswer:
     """Ask the model and return its whole answer; `on_delta` gets the text as it comes.
 
-    Raises ModelFailure. Cancelling the awaiting task closes the call at the provider. `environ` replaces the
-    process's environment as the place of keys and addresses.
+    Raises ModelFailure. Cancelling the awaiting task closes the call at the provider, or gives up its place in the
+    line. `environ` replaces the process's environment as the place of keys and addresses.
     """
     provider = PROVIDERS.get(request.model.partition("/")[0].lower(), GATEWAY)
+    environ = os.environ if environ is None else environ
     # Loading a library or weights happens once and is no fault of the model: it is outside the time limits.
     if provider.prepare:
         await provider.prepare(settings)
-    try:
-        async with asyncio.timeout(None) as scope:
-            watch = _Watch(settings, scope)
+    quota = _quota(provider, request, settings, environ)
+    call = _Call(provider, _changed(request), settings, on_delta, environ)
+    answer = await _in_turn(call, quota)
+    _cuts.pop(request.seed, None)
+    return answer
+
+
+def check_limits(limits: tuple[Limit, ...]) -> None:
+    """Raise ConfigurationProblem for a limit of a provider that nobody has."""
+    for limit in limits:
+        if limit.provider not in BY_NAME and limit.provider not in EMBEDDED:
+            known = ", ".join(sorted(EMBEDDED | BY_NAME.keys()))
+            raise ConfigurationProblem(
+                f'AGENTSPAN_LIMITS names "{limit.provider}", which is no model provider; known are {known}.'
+            )
+
+
+# The quota: shared by all calls with one key at one address
+
+
+def _quota(provider: "Provider", request: ModelRequest, settings: CallSettings, environ: Environ) -> Quota:
+    name, key = provider.quota(request.model, request.base_url, environ)
+    names = {name, *BY_NAME[name].aliases} if name in BY_NAME else {name}
+    limit = next((each for each in settings.limits if each.provider in names), None)
+    return limiter.here().quota(key, name, limit)
+
+
+async def _in_turn(call: "_Call", quota: Quota) -> ModelAnswer:
+    """Make the call when the quota lets it. A refusal makes the quota rest, and the same attempt goes again."""
+    tokens = _estimate(call.request) if quota.counts_tokens else 0
+    end, refusals = 0.0, 0
+    while True:
+        async with quota.slot(tokens, again=refusals > 0) as slot:
+            end = end or call.now() + call.settings.total_seconds
             try:
-                emit = watch.emitter(on_delta)
-                return await provider.answer(request, settings, emit, os.environ if environ is None else environ)
-            finally:
-                watch.close()
-    except TimeoutError:
-        if watch.hit is None:
-            raise ModelFailure(f"The call of {request.model} timed out.", retryable=True) from None
-        raise ModelFailure(f"{request.model} {watch.hit}.", retryable=True) from None
+                answer = await call.ask(slot)
+            except Throttled as refused:
+                refusals += 1
+                wait = refused.retry_after_ms
+                rest = slot.refused(None if wait is None else wait / 1000)
+                # What was heard cannot be taken back, so such a call begins again as an attempt of its own.
+                if slot.is_accepted or refusals == MOST_REFUSALS or call.now() + rest > end:
+                    raise
+            else:
+                slot.used(answer.usage.prompt_tokens + answer.usage.completion_tokens)
+                return answer
+
+
+def _estimate(request: ModelRequest) -> int:
+    """Tokens, at four letters each."""
+    letters = sum(len(text_of(each)) for each in request.messages) + len(msgspec.json.encode(request.tools))
+    return letters // 4 + (request.max_tokens or USUAL_ANSWER_TOKENS)
+
+
+# The time limits: what hit one is asked for differently the next time
+
+
+class _Call:
+    """One attempt, which may be made several times."""
+
+    def __init__(
+        self,
+        provider: "Provider",
+        request: ModelRequest,
+        settings: CallSettings,
+        on_delta: Emit | None,
+        environ: Environ,
+    ) -> None:
+        self.request, self.settings = request, settings
+        self._provider, self._on_delta, self._environ = provider, on_delta, environ
+        self.now = asyncio.get_running_loop().time
+
+    async def ask(self, slot: Slot) -> ModelAnswer:
+        """Call the provider within the time limits."""
+        try:
+            async with asyncio.timeout(None) as scope:
+                watch = _Watch(self.settings, scope, self.request.stream)
+                try:
+                    emit = watch.emitter(slot, self._on_delta)
+                    return await self._provider.answer(self.request, self.settings, emit, self._environ)
+                finally:
+                    watch.close()
+        except TimeoutError:
+            if watch.hit is None:
+                raise ModelFailure(f"The call of {self.request.model} timed out.", retryable=True) from None
+            _remember(self.request.seed, watch.hit.cut)
+            raise ModelFailure(f"{self.request.model} {watch.hit.sentence}.", retryable=True) from None
+
+
+class _Due(NamedTuple):
+    """When a time limit is reached, what kind it is, and the sentence for it."""
+
+    at: float
+    cut: Cut
+    sentence: str
 
 
 class _Watch:
     """Ends a call that says nothing for too long, or lasts too long. One timer, moved only when it fires."""
 
-    def __init__(self, settings: CallSettings, scope: asyncio.Timeout) -> None:
-        self.hit: str | None = None
-        self._settings, self._scope = settings, scope
+    def __init__(self, settings: CallSettings, scope: asyncio.Timeout, is_streamed: bool) -> None:
+        self.hit: _Due | None = None
+        self._settings, self._scope, self._is_streamed = settings, scope, is_streamed
         self._loop = asyncio.get_running_loop()
         self._heard = self._started = self._loop.time()
         self._spoke = False
         self._timer = self._loop.call_at(self._due()[0], self._check)
 
-    def emitter(self, on_delta: Emit | None) -> Emit:
+    def emitter(self, slot: Slot, on_delta: Emit | None) -> Emit:
         """What a provider calls with each piece of text, and with "" for any other sign of life."""
 
         def emit(text: str) -> None:
             self._pulse()
+            slot.accepted()
             if text and on_delta is not None:
                 on_delta(text)
 
@@ -72,36 +174,74 @@ class _Watch:
             self._timer.cancel()
             self._timer = self._loop.call_at(self._due()[0], self._check)
 
-    def _due(self) -> tuple[float, str]:
-        first, idle, total = (
-            self._settings.first_token_seconds,
-            self._settings.idle_seconds,
-            self._settings.total_seconds,
-        )
-        end = self._started + total, f"did not end within {total:g} s (AGENTSPAN_TOTAL_SECONDS)"
+    def _due(self) -> "_Due":
+        """The limit that is reached first if nothing more is heard."""
+        given = self._settings
+        end = self._started + given.total_seconds
+        total = _Due(end, "endless", f"did not end within {given.total_seconds:g} s (AGENTSPAN_TOTAL_SECONDS)")
+        if not self._is_streamed:
+            return total
+        first, idle = given.first_token_seconds, given.idle_seconds
         if self._spoke:
-            return min((self._heard + idle, f"was silent for {idle:g} s (AGENTSPAN_IDLE_SECONDS)"), end)
-        return min((self._started + first, f"sent no token within {first:g} s (AGENTSPAN_FIRST_TOKEN_SECONDS)"), end)
+            silence = _Due(self._heard + idle, "silent", f"was silent for {idle:g} s (AGENTSPAN_IDLE_SECONDS)")
+        else:
+            text = f"sent no token within {first:g} s (AGENTSPAN_FIRST_TOKEN_SECONDS)"
+            silence = _Due(self._started + first, "silent", text)
+        return min(silence, total)
 
     def _check(self) -> None:
-        due, limit = self._due()
+        due = self._due()
         now = self._loop.time()
-        if due > now:
-            self._timer = self._loop.call_at(due, self._check)
+        if due.at > now:
+            self._timer = self._loop.call_at(due.at, self._check)
         else:
-            self.hit = limit
+            self.hit = due
             self._scope.reschedule(now)
 
 
+_cuts: OrderedDict[str, list[Cut]] = OrderedDict()
+"""The time limits that the turns hit whose next attempt is still to come. Losing them costs one more attempt."""
+
+
+def _remember(seed: str, cut: Cut) -> None:
+    if not seed:
+        return
+    _cuts.setdefault(seed, []).append(cut)
+    _cuts.move_to_end(seed)
+    while len(_cuts) > MOST_CUT_TURNS:
+        _cuts.popitem(last=False)
+
+
+def _changed(request: ModelRequest) -> ModelRequest:
+    """The request as this attempt makes it.
+
+    After a silence it is not streamed, so that only the total limit holds; each answer that did not end halves what
+    the next one may be long.
+    """
+    cuts = _cuts.get(request.seed, ()) if request.attempt else ()
+    if "silent" in cuts:
+        request = msgspec.structs.replace(request, stream=False)
+    if halvings := cuts.count("endless"):
+        tokens = (request.max_tokens or FIRST_CUT_TOKENS) >> halvings
+        request = msgspec.structs.replace(request, max_tokens=max(1, tokens))
+    return request
+
+
 class Provider(NamedTuple):
-    """How a family of models is called: what must be ready before, and the call."""
+    """How a family of models is called: the call, its quota's provider and key, and what must be ready before."""
 
     answer: Callable[[ModelRequest, CallSettings, Emit, Environ], Awaitable[ModelAnswer]]
+    quota: Callable[[str, str | None, Environ], tuple[str, str]]
     prepare: Callable[[CallSettings], Awaitable[None]] | None = None
 
 
-GATEWAY = Provider(gateway.answer, gateway.prepare)
+def _embedded(model: str, base_url: str | None, environ: Environ) -> tuple[str, str]:
+    name = model.partition("/")[0].lower()
+    return name, name
+
+
+GATEWAY = Provider(gateway.answer, gateway.quota, gateway.prepare)
 PROVIDERS = {
-    "scripted": Provider(scripted.answer),
-    "local": Provider(local.answer, local.prepare),
+    "scripted": Provider(scripted.answer, _embedded),
+    "local": Provider(local.answer, _embedded, local.prepare),
 }

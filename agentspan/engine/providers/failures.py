@@ -10,6 +10,10 @@ from agentspan.engine.providers.names import Route
 from agentspan.errors import ModelFailure
 
 
+class Throttled(ModelFailure):
+    """The provider refused the call for its rate alone: its quota has to rest, and the same call can come again."""
+
+
 def explain(error: Exception, model: str, route: Route) -> ModelFailure:
     """The ModelFailure that an exception of litellm means."""
     # litellm wraps what breaks inside a stream; the provider's own words are in the original.
@@ -20,7 +24,27 @@ def explain(error: Exception, model: str, route: Route) -> ModelFailure:
     sentence = _final(kinds, status, text, model, route)
     if sentence is not None:
         return ModelFailure(sentence)
-    return ModelFailure(_passing(kinds, status, text, model), retryable=True, retry_after_ms=_retry_after_ms(error))
+    wait = _retry_after_ms(error)
+    kind = Throttled if status == 429 or (status in OVERLOADED and wait is not None) else ModelFailure
+    return kind(_passing(kinds, status, text, model), retryable=True, retry_after_ms=wait)
+
+
+def is_refusal(error: Exception) -> bool:
+    """True if the provider will not talk about this: an answer, in its way."""
+    error = getattr(error, "original_exception", None) or error
+    kinds = {each.__name__ for each in type(error).__mro__}
+    # litellm knows most refusals; the code of the others is in what it was raised for.
+    said = f"{error} {error.__context__}"
+    return "ContentPolicyViolationError" in kinds or (_status(error, kinds) == 400 and bool(_POLICY.search(said)))
+
+
+def is_about_format(error: Exception) -> bool:
+    """True if the provider does not take the schema, or the mode, that its answer should have."""
+    error = getattr(error, "original_exception", None) or error
+    kinds = {each.__name__ for each in type(error).__mro__}
+    status = _status(error, kinds)
+    is_request = "UnsupportedParamsError" in kinds or status in (400, 422)
+    return is_request and bool(_FORMAT.search(str(getattr(error, "message", "") or error)))
 
 
 def _final(kinds: set[str], status: int | None, text: str, model: str, route: Route) -> str | None:
@@ -44,6 +68,8 @@ def _final(kinds: set[str], status: int | None, text: str, model: str, route: Ro
         return f"The key in {key} may not use {model}: {text}"
     if status == 404:
         return f"The provider does not know the model {model}; check its name and its base URL. {text}"
+    if status == 429 and _TOO_LARGE.search(text):
+        return f"One call to {model} is larger than its limit for a whole minute; shorten the conversation. {text}"
     if status == 429 and _NO_CREDIT.search(text):
         return f"The account behind {key} has no credit left for {model}: {text}"
     if status is not None and 400 <= status < 500 and status not in (408, 409, 425, 429):
@@ -72,7 +98,8 @@ def _status(error: Exception, kinds: set[str]) -> int | None:
 
 def _clean(text: str, secrets: tuple[str, ...]) -> str:
     for secret in secrets:
-        text = text.replace(secret, "***")
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, "***")
     text = _KEYS.sub("***", text)
     while (shorter := _WRAPPERS.sub("", text)) != text:
         text = shorter
@@ -107,7 +134,15 @@ def _litellm_headers(error: Exception) -> Any:
 
 
 LONGEST = 500
+SHORTEST_SECRET = 6
+"""Servers of one's own take any word for a key; hiding the letter x would leave no sentence readable."""
+OVERLOADED = (503, 529)
 _KEYS = re.compile(r"\bsk-[\w*.-]{6,}|\bAIza[\w-]{10,}|\bBearer\s+\S+|(?<=[?&]key=)[^&\s'\"]+", re.IGNORECASE)
 _WRAPPERS = re.compile(r"^\s*(?:litellm\.)?(?:\w*(?:Error|Exception|Timeout))\s*(?::|-)\s+")
 _AWAY = re.compile(r"connection error|cannot connect|connect(ion)? ?(refused|reset|error)|getaddrinfo", re.IGNORECASE)
 _NO_CREDIT = re.compile(r"insufficient_quota|exceeded your current quota|credit balance", re.IGNORECASE)
+_TOO_LARGE = re.compile(r"request too large", re.IGNORECASE)
+_FORMAT = re.compile(
+    r"response_?format|response_?(json_)?schema|output_(format|config)|json.?(schema|mode)", re.IGNORECASE
+)
+_POLICY = re.compile(r"content_policy_violation|content_filter|content management policy", re.IGNORECASE)

@@ -1,17 +1,18 @@
-"""Models of the outside world, through litellm: always streamed, never retried here (the engine owns retries)."""
+"""Models of the outside world, through litellm, never retried here for their faults (the engine owns retries)."""
 
 import asyncio
+import hashlib
 import logging
 import os
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from agentspan import clock
-from agentspan.engine.providers.failures import explain
+from agentspan.engine.providers.failures import explain, is_about_format, is_refusal
 from agentspan.engine.providers.model import (
     CallSettings,
     Emit,
@@ -20,9 +21,11 @@ from agentspan.engine.providers.model import (
     ToolCall,
     Usage,
     finish,
+    text_of,
     tool_call,
 )
 from agentspan.engine.providers.names import NO_KEY, Route, route
+from agentspan.engine.providers.schemas import is_object, is_recursive, strict, wire_name
 from agentspan.errors import InvalidSpec, ModelFailure
 
 _litellm: Any = None
@@ -42,21 +45,57 @@ async def prepare(settings: CallSettings) -> None:
 
 async def answer(request: ModelRequest, settings: CallSettings, emit: Emit, environ: Mapping[str, str]) -> ModelAnswer:
     """Call the provider and gather its stream."""
+    way = _way(request.model, request.base_url, environ)
+    arguments = _arguments(request, way, settings.total_seconds)
     try:
-        way = route(request.model, environ, request.base_url)
+        return await _ask(arguments, request, way, emit)
+    except Exception as error:  # litellm raises its own tree, the provider libraries' and plain errors of its parsers
+        if "response_format" not in arguments or not is_about_format(error):
+            return _refused(error, request, way)
+    # The model has been told of the schema in words too: better without the provider's help than not at all.
+    del arguments["response_format"]
+    try:
+        return await _ask(arguments, request, way, emit)
+    except Exception as error:
+        return _refused(error, request, way)
+
+
+def quota(model: str, base_url: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The provider's name, and what names the quota of this key at this address."""
+    way = _way(model, base_url, environ)
+    given = ({name: value for name, value in way.arguments.items() if name != "api_version"}, way.provider.prefix)
+    return way.provider.prefix, hashlib.sha256(repr(given).encode()).hexdigest()
+
+
+def _way(model: str, base_url: str | None, environ: Mapping[str, str]) -> Route:
+    try:
+        return route(model, environ, base_url)
     except InvalidSpec as error:
         raise ModelFailure(str(error)) from None
+
+
+async def _ask(arguments: dict[str, Any], request: ModelRequest, way: Route, emit: Emit) -> ModelAnswer:
     answered = _Answered()
+    given = await _litellm.acompletion(**arguments)
+    if not request.stream:
+        emit(answered.add(given))
+        return answered.answer(request.model, way.model)
+    if way.provider.prefix in REFUSING:
+        given.completion_stream = _Overheard(given.completion_stream, answered.refuse)
     try:
-        stream = await _litellm.acompletion(**_arguments(request, way, settings.total_seconds))
-        try:
-            async for chunk in stream:
-                emit(answered.add(chunk))
-        finally:
-            await stream.aclose()
-    except Exception as error:  # litellm raises its own tree, the provider libraries' and plain errors of its parsers
-        raise explain(error, request.model, way) from None
+        async for chunk in given:
+            emit(answered.add(chunk))
+    finally:
+        await given.aclose()
     return answered.answer(request.model, way.model)
+
+
+def _refused(error: Exception, request: ModelRequest, way: Route) -> ModelAnswer:
+    """The answer that an error means: a refusal is one. Raises ModelFailure for all others."""
+    failure = explain(error, request.model, way)
+    if not is_refusal(error):
+        raise failure from None
+    return ModelAnswer(content=failure.message, finish_reason="content_filter", model=request.model)
 
 
 def _load() -> None:
@@ -85,6 +124,8 @@ def _import() -> Any:
             pass
     litellm.suppress_debug_info = True
     litellm.telemetry = False
+    # Where a provider takes no addresses, litellm fetches a document for it: from public addresses alone.
+    litellm.user_url_validation = True
     return litellm
 
 
@@ -94,18 +135,15 @@ def _arguments(request: ModelRequest, way: Route, total_seconds: float) -> dict[
         "temperature": request.temperature,
         "max_tokens": request.max_tokens,
         "reasoning_effort": request.reasoning_effort,
+        "thinking": _thinking(request, way),
+        "response_format": _response_format(request, way),
     }
-    if request.thinking_budget_tokens:
-        optional["thinking"] = {"type": "enabled", "budget_tokens": request.thinking_budget_tokens}
-    if request.response_schema:
-        optional["response_format"] = _response_format(request.response_schema)
     return {
         **way.arguments,
         **{name: value for name, value in optional.items() if value is not None and value != []},
         "model": way.model,
         "messages": request.messages,
-        "stream": True,
-        "stream_options": {"include_usage": True},
+        **({"stream": True, "stream_options": {"include_usage": True}} if request.stream else {}),
         "timeout": total_seconds,
         "num_retries": 0,
         "max_retries": 0,
@@ -114,22 +152,55 @@ def _arguments(request: ModelRequest, way: Route, total_seconds: float) -> dict[
     }
 
 
-def _response_format(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": _is_strict(schema)}}
+def _thinking(request: ModelRequest, way: Route) -> dict[str, Any] | None:
+    if not request.thinking_budget_tokens or (way.provider.prefix in SIGNED and _is_amid_calls(request.messages)):
+        return None
+    return {"type": "enabled", "budget_tokens": request.thinking_budget_tokens}
 
 
-def _is_strict(schema: Any) -> bool:
-    """True if every object in the schema is closed and complete, which is what a provider's strict mode asks."""
-    if isinstance(schema, list):
-        return all(map(_is_strict, schema))
-    if not isinstance(schema, dict):
-        return True
-    fields = schema.get("properties")
-    if isinstance(fields, dict) and (
-        schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(fields)
-    ):
-        return False
-    return all(map(_is_strict, schema.values()))
+def _is_amid_calls(messages: list[dict[str, Any]]) -> bool:
+    """True if the model goes on after its own tool calls, whose thoughts are not in the conversation any more."""
+    calls = [each for each in messages if each.get("tool_calls")]
+    return bool(calls) and not calls[-1].get("thinking_blocks")
+
+
+def _response_format(request: ModelRequest, way: Route) -> dict[str, Any] | None:
+    """How the provider is told of the answer's schema, if it can be; else the words of the conversation have to do."""
+    if request.response_schema is None:
+        return None
+    prefix, schema = way.provider.prefix, request.response_schema["schema"]
+    name = way.model.partition("/")[2]
+    if not is_object(schema) or (prefix in FLAT and is_recursive(schema)):
+        return None
+    if request.tools and not _takes_both(prefix, name):
+        return None
+    if _litellm.supports_response_schema(model=name, custom_llm_provider=prefix):
+        closed = strict(schema)
+        described = {"name": wire_name(request.response_schema["name"]), "schema": closed or schema}
+        return {"type": "json_schema", "json_schema": {**described, "strict": closed is not None}}
+    known = _litellm.get_supported_openai_params(model=name, custom_llm_provider=prefix) or ()
+    if "response_format" not in known or prefix in NO_JSON_MODE:
+        return None
+    # A provider refuses the mode if nobody has told the model of it.
+    told = any("json" in text_of(each).lower() for each in request.messages)
+    return {"type": "json_object"} if told else None
+
+
+def _takes_both(prefix: str, name: str) -> bool:
+    """True if tools and a schema can be in one call. litellm gives a schema to older models of Anthropic as a tool that
+    they must use, and they would never use another."""
+    if prefix in ("anthropic", "bedrock"):
+        return bool(_litellm.utils.supports_native_structured_output(model=name, custom_llm_provider=prefix))
+    return prefix in ("openai", "azure")
+
+
+FLAT = {"anthropic", "bedrock", "gemini", "vertex_ai"}
+"""Take no schema that refers to itself."""
+REFUSING = {"openai", "azure"}
+"""Send a refusal apart from the text."""
+NO_JSON_MODE = {"anthropic", "bedrock", "lm_studio", "perplexity"}
+SIGNED = {"anthropic", "bedrock", "vertex_ai"}
+"""Refuse to think on after a tool's result unless they are given back what they thought before the call."""
 
 
 class _Call(msgspec.Struct):
@@ -140,6 +211,11 @@ class _Call(msgspec.Struct):
     name: str = ""
     arguments: str = ""
 
+    @property
+    def is_whole(self) -> bool:
+        """True if the arguments are complete, so that what comes next is another call."""
+        return bool(self.arguments) and tool_call("", "", self.arguments).arguments is not None
+
 
 class _Answered:
     """The answer so far, gathered from chunks."""
@@ -148,33 +224,43 @@ class _Answered:
         self._texts: list[str] = []
         self._calls: list[_Call] = []
         self._reason: str | None = None
+        self._refusal = ""
         self._usage: Any = None
 
     def add(self, chunk: Any) -> str:
-        """Take a chunk in and return its text, which may be empty."""
+        """Take a chunk, or an answer in one piece, and return its text, which may be empty."""
         self._usage = getattr(chunk, "usage", None) or self._usage
         choices = getattr(chunk, "choices", None)
         if not choices:
             return ""
         self._reason = choices[0].finish_reason or self._reason
-        delta = choices[0].delta
-        for piece in getattr(delta, "tool_calls", None) or ():
-            self._add_call(piece)
-        text = getattr(delta, "content", None) or ""
+        said = getattr(choices[0], "delta", None) or getattr(choices[0], "message", None)
+        for place, piece in enumerate(getattr(said, "tool_calls", None) or ()):
+            self._add_call(piece, place)
+        text = getattr(said, "content", None) or ""
+        self.refuse((getattr(said, "provider_specific_fields", None) or {}).get("refusal"))
         self._texts.append(text)
         return text
 
-    def _add_call(self, piece: Any) -> None:
-        call = self._open_call(piece.index, piece.id or "")
-        call.id = call.id or piece.id or ""
-        if piece.function is not None:
-            call.name += piece.function.name or ""
-            call.arguments += piece.function.arguments or ""
+    def refuse(self, piece: str | None) -> None:
+        """Take a piece of a refusal in, which stands apart from the text."""
+        if piece:
+            self._refusal += piece
 
-    def _open_call(self, index: int, call_id: str) -> "_Call":
-        """The call that a piece continues. Some providers give every call the index 0 and an id of its own."""
+    def _add_call(self, piece: Any, place: int) -> None:
+        function = piece.function
+        name = (function and function.name) or ""
+        index = getattr(piece, "index", None)
+        call = self._open_call(place if index is None else index, piece.id or "", name)
+        call.id = call.id or piece.id or ""
+        # Some providers say the name again with each piece.
+        call.name += "" if name == call.name else name
+        call.arguments += (function and function.arguments) or ""
+
+    def _open_call(self, index: int, call_id: str, name: str) -> "_Call":
+        """The call that a piece continues. Some providers give every call the index 0, with an id of its own or not."""
         for call in reversed(self._calls):
-            if call.index == index and (not call_id or call.id in ("", call_id)):
+            if call.index == index and (not call_id or call.id in ("", call_id)) and not (name and call.is_whole):
                 return call
         self._calls.append(_Call(index, call_id))
         return self._calls[-1]
@@ -182,13 +268,32 @@ class _Answered:
     def answer(self, model: str, priced_as: str) -> ModelAnswer:
         calls = tuple(_tool_call(each) for each in self._calls)
         return ModelAnswer(
-            content="".join(self._texts),
+            content="".join(self._texts) + self._refusal,
             tool_calls=calls,
-            finish_reason=finish(self._reason, bool(calls)),
+            finish_reason="content_filter" if self._refusal else finish(self._reason, bool(calls)),
             usage=_usage(self._usage),
             cost=_cost(self._usage, priced_as),
             model=model,
         )
+
+
+class _Overheard:
+    """A stream of OpenAI's chunks with an ear for refusals, which litellm leaves out."""
+
+    def __init__(self, stream: Any, hear: Callable[[str | None], None]) -> None:
+        self._stream, self._hear = stream, hear
+
+    def __aiter__(self) -> "_Overheard":
+        return self
+
+    async def __anext__(self) -> Any:
+        chunk = await anext(self._stream)
+        for choice in getattr(chunk, "choices", None) or ():
+            self._hear(getattr(choice.delta, "refusal", None))
+        return chunk
+
+    async def aclose(self) -> None:
+        await self._stream.close()
 
 
 def _tool_call(call: _Call) -> ToolCall:

@@ -21,6 +21,7 @@ from agentspan.engine.providers.model import (
     ModelRequest,
     Usage,
     finish,
+    has_media,
     last_results,
     last_user_text,
     text_of,
@@ -53,6 +54,8 @@ async def answer(request: ModelRequest, settings: CallSettings, emit: Emit, envi
     name = request.model.partition("/")[2]
     if name not in LOCAL_MODELS:
         raise ModelFailure(f'There is no local model "{name}"; write "local/{LOCAL_MODELS[0]}".')
+    if has_media(request.messages):
+        raise ModelFailure(f"{request.model} takes no images, audio or documents; choose a model that does.")
     server = _servers[weights_path(name, settings.data_dir / "models")]
     job = _Job(server, request, emit, asyncio.get_running_loop())
     try:
@@ -138,8 +141,8 @@ class _Job:
         return self._answered(self._generate([*instructions, *latest], self._free(), self._tell))
 
     def _free(self) -> dict[str, Any]:
-        schema = self._request.response_schema
-        return {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}} if schema else {}
+        asked = self._request.response_schema
+        return {"response_format": {"type": "json_schema", "json_schema": {"schema": asked["schema"]}}} if asked else {}
 
     def _tell(self, text: str) -> None:
         def on_loop() -> None:

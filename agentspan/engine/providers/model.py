@@ -6,6 +6,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from agentspan.config import Limit
+
 FinishReason = Literal["stop", "tool_calls", "length", "content_filter"]
 Emit = Callable[[str], None]
 
@@ -14,6 +16,8 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One turn to think about. Messages and tools are in the form of OpenAI's chat interface.
 
     `attempt` counts the tries of this turn from 0; `seed` names the turn, the same for each of its attempts.
+    `response_schema` is {name, schema}: the JSON that the answer must be. The caller has told the model of it in words
+    as well, so it may go unused. Without `stream` the answer comes in one piece.
     """
 
     model: str
@@ -27,6 +31,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     response_schema: dict[str, Any] | None = None
     attempt: int = 0
     seed: str = ""
+    stream: bool = True
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -76,6 +81,9 @@ class CallSettings(Protocol):
     @property
     def total_seconds(self) -> float: ...
 
+    @property
+    def limits(self) -> tuple[Limit, ...]: ...
+
 
 def tool_call(call_id: str, name: str, text: str) -> ToolCall:
     """A call from the text of its arguments, which must be one JSON object; strings inside it stay strings."""
@@ -102,7 +110,13 @@ def text_of(message: dict[str, Any]) -> str:
     content = message.get("content")
     if isinstance(content, str):
         return content
-    return " ".join(part.get("text") or "" for part in content or () if isinstance(part, dict))
+    return " ".join(part["text"] for part in content or () if isinstance(part, dict) and part.get("text"))
+
+
+def has_media(messages: list[dict[str, Any]]) -> bool:
+    """True if something other than text is in the conversation."""
+    contents = (each.get("content") for each in messages)
+    return any(part.get("type") != "text" for parts in contents if isinstance(parts, list) for part in parts)
 
 
 def last_user_text(messages: list[dict[str, Any]]) -> str:

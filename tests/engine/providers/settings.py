@@ -4,6 +4,8 @@ from pathlib import Path
 
 import msgspec
 
+from agentspan.config import Limit
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Path = Path("nowhere")
@@ -11,6 +13,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     first_token_seconds: float = 60
     idle_seconds: float = 60
     total_seconds: float = 100
+    limits: tuple[Limit, ...] = ()
 
 
 GENEROUS = Limits()

@@ -1,4 +1,4 @@
-"""A provider on loopback that speaks OpenAI's protocol and does what a test tells it to."""
+"""A provider on loopback that does what a test tells it to, in OpenAI's protocol or another."""
 
 import asyncio
 import itertools
@@ -20,6 +20,7 @@ class Stub:
         self.url = url
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.paths: list[str] = []
         self.abandoned = asyncio.Event()
         self.reached = asyncio.Event()
         self.act: Callable[[Chat], Awaitable[None]] = says("Hello")
@@ -34,6 +35,7 @@ class Chat(RequestHandler):
         self.stub = stub
 
     async def post(self) -> None:
+        self.stub.paths.append(self.request.path)
         self.stub.asked.append(json.loads(self.request.body))
         self.stub.keys.append(self.request.headers.get("Authorization"))
         self.stub.reached.set()
@@ -53,7 +55,7 @@ class Chat(RequestHandler):
 async def serving() -> AsyncIterator[Stub]:
     socket, port = bind_unused_port()
     stub = Stub(f"http://127.0.0.1:{port}/v1")
-    server = HTTPServer(Application([("/v1/chat/completions", Chat, {"stub": stub})]))
+    server = HTTPServer(Application([(".*", Chat, {"stub": stub})]))
     server.add_socket(socket)
     try:
         yield stub
@@ -76,6 +78,15 @@ def streams(*chunks: dict[str, Any]) -> Any:
     async def act(chat: Chat) -> None:
         await chat.send(*chunks)
         chat.write("data: [DONE]\n\n")
+
+    return act
+
+
+def gives(body: dict[str, Any]) -> Any:
+    """Answer in one piece."""
+
+    async def act(chat: Chat) -> None:
+        chat.write(body)
 
     return act
 

@@ -77,15 +77,6 @@ async def test_what_is_not_set_is_not_sent(provider: Stub) -> None:
     assert provider.asked[0].keys() == {"model", "messages", "stream", "stream_options"}
 
 
-async def test_a_response_schema_is_strict_only_if_it_is_closed_and_complete(provider: Stub) -> None:
-    open_schema = {"type": "object", "properties": {"city": {"type": "string"}}}
-    closed = open_schema | {"required": ["city"], "additionalProperties": False}
-    for schema, strict in ((open_schema, False), (closed, True)):
-        await ask(provider, response_schema=schema)
-        sent = provider.asked[-1]["response_format"]["json_schema"]
-        assert (sent["schema"], sent["strict"]) == (schema, strict)
-
-
 async def test_tool_calls_are_rebuilt_from_their_pieces_and_the_text_beside_them_is_kept(provider: Stub) -> None:
     provider.act = does.streams(
         does.delta(content="Let me look."),
@@ -180,7 +171,7 @@ async def test_a_server_of_ones_own_needs_no_key(provider: Stub) -> None:
 
 async def test_a_rate_limit_is_retryable_after_the_time_that_the_provider_names(provider: Stub) -> None:
     provider.act = does.fails(429, "Slow down", Retry_After="7")
-    error = await failure(provider)
+    error = await failure(provider, Limits(total_seconds=5))
     assert (error.retryable, error.retry_after_ms) == (True, 7000)
     assert "rate" in str(error)
     assert "Slow down" in str(error)
@@ -189,7 +180,14 @@ async def test_a_rate_limit_is_retryable_after_the_time_that_the_provider_names(
 
 async def test_an_exact_retry_time_wins(provider: Stub) -> None:
     provider.act = does.fails(429, "Slow down", Retry_After="7", retry_after_ms="1234")
-    assert (await failure(provider)).retry_after_ms == 1234
+    assert (await failure(provider, Limits(total_seconds=1))).retry_after_ms == 1234
+
+
+async def test_a_call_that_is_larger_than_a_minutes_limit_is_not_retried(provider: Stub) -> None:
+    provider.act = does.fails(429, "Request too large for gpt-4o on tokens per min: Limit 30000, Requested 50000.")
+    error = await failure(provider)
+    assert not error.retryable
+    assert "shorten the conversation" in str(error)
 
 
 async def test_an_empty_account_is_not_retried(provider: Stub) -> None:
