@@ -14,10 +14,11 @@ from agentspan.config import Settings
 from agentspan.core import events as e
 from agentspan.core.ids import split_execution, split_task, task_id
 from agentspan.core.run import Run
-from agentspan.engine import commands, providers, scheduler
+from agentspan.engine import commands, providers
 from agentspan.engine.desk import Desk
 from agentspan.engine.feed import Feed, Item
 from agentspan.engine.hub import Hub
+from agentspan.engine.life import Life
 from agentspan.engine.pollers import Poller, Pollers
 from agentspan.engine.resolve import refers, resolve
 from agentspan.engine.scheduler import Scheduler
@@ -31,13 +32,11 @@ from agentspan.errors import BadInput, NotFound, NotImplementedHere, Unavailable
 from agentspan.spec import wire
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.check import check, check_schemas
-from agentspan.store import definitions, hooks, queue, schedules, templates
+from agentspan.store import definitions, queue, templates
 from agentspan.store.database import Database, upgrade
-from agentspan.store.hooks import Hook
 from agentspan.store.ledger import Held, Ledger, Meta, notify
 from agentspan.store.presence import Presence, living
 from agentspan.store.reads import Reads, Scene
-from agentspan.store.schedules import Kept, Schedule
 from agentspan.store.views import Receipt, Report, Started, TaskView, Want
 
 log = logging.getLogger("agentspan.engine")
@@ -75,6 +74,7 @@ class Engine:
         )
         self.scheduler = Scheduler(self.reads, self.writer, self._deployed)
         self.sweeper = Sweeper(self.reads, self.writer, self.pollers, self._match, self.scheduler.run)
+        self.life = Life(self.reads, self.writer, self.sweeper.due, self.start, self._deployed)
         self.llm = LlmWorker(
             self.replica, settings, self.pollers, self.transcripts, self._report_one, self._token, self._look
         )
@@ -309,20 +309,6 @@ class Engine:
         version: int = await self._write(lambda txn: definitions.deploy(txn.connection, spec, txn.at))
         return version
 
-    async def roll_back(self, name: str, version: int) -> int:
-        """Make an old version's content the latest again, as a new version; gives its number. Runs are not touched."""
-        new: int | None = await self._write(lambda txn: definitions.roll_back(txn.connection, name, version, txn.at))
-        if new is None:
-            raise NotFound(f"no agent {name!r} is deployed in version {version}")
-        return new
-
-    async def versions(self, name: str) -> list[tuple[int, int, str, AgentSpec]]:
-        """Number, time, digest and spec of each version of a deployed agent, the newest first. NotFound."""
-        rows = await self.reads.query(lambda c: definitions.versions(c, name))
-        if not rows:
-            raise NotFound(f"no agent {name!r} is deployed")
-        return [(row.version, row.created_at, row.digest, wire.load(row.data)) for row in rows]
-
     async def undeploy(self, name: str, version: int | None = None) -> None:
         if not await self._write(lambda txn: definitions.undeploy(txn.connection, name, version)):
             raise NotFound(f"no agent {name!r} is deployed")
@@ -333,72 +319,6 @@ class Engine:
     async def definitions(self) -> list[tuple[str, int, int, int, str, AgentSpec]]:
         """Name, version, created, updated, digest and spec of what is deployed."""
         return [(name, v, at, at, digest, spec) for name, v, at, digest, spec in await self.reads.definitions()]
-
-    async def save_template(self, name: str, text: str, description: str = "", models: str = "") -> int:
-        """Keep a prompt template; gives its version, a new one if the text is new."""
-        if not name or not text.strip():
-            raise BadInput("a prompt template needs a name and a text")
-        _clean(name + text + description + models)
-        version: int = await self._write(
-            lambda txn: templates.save(txn.connection, name, text, description, models, txn.at)
-        )
-        return version
-
-    async def delete_template(self, name: str) -> None:
-        if not await self._write(lambda txn: templates.delete(txn.connection, name)):
-            raise NotFound(f"there is no prompt template {name!r}")
-
-    async def save_schedule(self, schedule: Schedule) -> Kept:
-        """Keep a schedule, or replace the one of that name. BadInput, NotFound for its agent, Conflict."""
-        scheduler.check(schedule)
-        _clean(schedule.name)
-        await self.definition(schedule.agent, schedule.version)
-        return await self._scheduled(lambda txn: scheduler.save(txn, schedule))
-
-    async def pause_schedule(self, name: str, paused: bool = True) -> Kept:
-        """Let a schedule rest, or go on with its next tick."""
-        return await self._scheduled(lambda txn: scheduler.pause(txn, name, paused))
-
-    async def delete_schedule(self, name: str) -> None:
-        """Runs that it began go on."""
-        if not await self._write(lambda txn: schedules.delete(txn.connection, name)):
-            raise NotFound(f"there is no schedule {name!r}")
-
-    async def schedule(self, name: str) -> Kept:
-        kept = await self.reads.query(lambda c: schedules.find(c, name))
-        if kept is None:
-            raise NotFound(f"there is no schedule {name!r}")
-        return kept
-
-    async def run_schedule(self, name: str) -> Started:
-        """Start what a schedule would start, now, whatever its overlap policy says; its ticks are not touched."""
-        schedule = (await self.schedule(name)).schedule
-        spec, version = await self._deployed(schedule.agent, schedule.version)
-        given = scheduler.input_of(schedule, now_ms())
-        return await self.start(
-            spec,
-            given,
-            session_id=str(given.get("session_id") or ""),
-            run_id=schedule.run_id,
-            correlation_id=f"schedule:{name}:now",
-            priority=schedule.priority,
-            version=version,
-        )
-
-    async def _scheduled(self, work: Callable[[Any], Kept]) -> Kept:
-        kept: Kept = await self._write(work)
-        self.sweeper.due(kept.due_at)
-        return kept
-
-    async def save_hook(self, hook: Hook) -> None:
-        """Keep a webhook, or replace the one of that name. NotFound for its agent."""
-        _clean(hook.name + hook.prompt)
-        await self.definition(hook.agent, hook.version)
-        await self._write(lambda txn: hooks.save(txn.connection, hook, txn.at))
-
-    async def delete_hook(self, name: str) -> None:
-        if not await self._write(lambda txn: hooks.delete(txn.connection, name)):
-            raise NotFound(f"there is no webhook {name!r}")
 
     async def put_task_defs(self, rows: Sequence[dict[str, Any]]) -> None:
         """Task definitions of workers. What counts here is responseTimeoutSeconds: the length of a lease."""

@@ -25,7 +25,7 @@ from agentspan.spec.agent import AgentSpec
 from agentspan.store import definitions, schedules
 from agentspan.store.ledger import Meta, Transaction
 from agentspan.store.reads import Reads
-from agentspan.store.schedules import Kept, Schedule
+from agentspan.store.views import Kept, Schedule
 
 log = logging.getLogger("agentspan.scheduler")
 

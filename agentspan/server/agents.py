@@ -33,6 +33,12 @@ class StartRequest(msgspec.Struct, rename="camel"):
     run_id: str | None = None
 
 
+class RollbackRequest(msgspec.Struct, rename="camel"):
+    """Which version to go back to."""
+
+    version: int
+
+
 class Start(Handler):
     async def post(self) -> None:
         """Start a run of an agent; it is stored when this answers."""
@@ -89,7 +95,10 @@ class List(Handler):
 
     async def get(self) -> None:
         """The deployed agents, each in its latest version."""
-        self.answer([listed(*each) for each in await self.engine.definitions()])
+        found = await self.engine.definitions()
+        first = {name: created for name, _, created, *_ in reversed(found)}
+        latest = {each[0]: each for each in found}
+        self.answer([{**listed(*each), "createTime": first[name]} for name, each in latest.items()])
 
 
 class One(Handler):
@@ -104,6 +113,33 @@ class One(Handler):
         """Remove a deployed agent; runs of it go on."""
         await self.engine.undeploy(name, self.optional_number("version"))
         self.answer_nothing()
+
+
+class Versions(Handler):
+    may_be_a_link = True
+
+    async def get(self, name: str) -> None:
+        """The versions of a deployed agent, the newest first."""
+        found = await self.engine.life.versions(name)
+        self.answer([listed(name, version, at, at, digest, spec) for version, at, digest, spec in found])
+
+
+class Rollback(Handler):
+    async def post(self, name: str) -> None:
+        """Make an old version's content the latest again, as a new version. Runs are not touched."""
+        version = await self.engine.life.roll_back(name, self.body(RollbackRequest).version)
+        self.answer({"agentName": name, "version": version})
+
+
+class Diff(Handler):
+    may_be_a_link = True
+
+    async def get(self, name: str) -> None:
+        """What differs between the versions `from` and `to` of a deployed agent, place by place."""
+        before, after = self.optional_number("from"), self.optional_number("to")
+        if before is None or after is None:
+            raise BadInput("say which versions: ?from=1&to=2")
+        self.answer(await self.engine.life.diff(name, before, after))
 
 
 class Definition(Handler):
@@ -170,4 +206,7 @@ ROUTES = [
     Route("/api/agent/list", List),
     Route("/api/agent/definitions/{name}", Definition),
     Route("/api/agent/{name}", One),
+    Route("/api/agent/{name}/versions", Versions),
+    Route("/api/agent/{name}/rollback", Rollback),
+    Route("/api/agent/{name}/diff", Diff),
 ]

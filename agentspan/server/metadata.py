@@ -51,15 +51,18 @@ class Definitions(Handler):
 class Versions(Handler):
     async def get(self) -> None:
         """The names and versions of the deployed agents."""
-        found = await self.engine.definitions()
-        self.answer({name: [{"name": name, "version": version, "createTime": at}] for name, version, at, *_ in found})
+        found: dict[str, list[Json]] = {}
+        for name, version, at, *_ in await self.engine.definitions():
+            found.setdefault(name, []).append({"name": name, "version": version, "createTime": at})
+        self.answer(found)
 
 
 class Latest(Handler):
     async def get(self) -> None:
         """The latest version of each deployed agent."""
         found = await self.engine.definitions()
-        self.answer([{"name": name, "version": version, "createTime": at} for name, version, at, *_ in found])
+        latest = {name: {"name": name, "version": version, "createTime": at} for name, version, at, *_ in found}
+        self.answer(list(latest.values()))
 
 
 class Definition(Handler):

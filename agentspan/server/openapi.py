@@ -13,7 +13,7 @@ import msgspec
 from tornado.web import RequestHandler
 
 import agentspan
-from agentspan.server import agents, conductor, control, routes, tasks, tokens
+from agentspan.server import agents, conductor, control, hooks, routes, schedules, tasks, tokens
 from agentspan.server.handler import Handler, Route
 from agentspan.server.unbuilt import unbuilt
 
@@ -141,6 +141,7 @@ WORDS: dict[str, Json] = {
     "objects": _OBJECTS,
     "ids": {"type": "array", "items": {"type": "string"}},
     "number": {"type": "integer"},
+    "numbers": {"type": "array", "items": {"type": "integer"}},
     "sizes": {"type": "object", "additionalProperties": {"type": "integer"}},
     "started": {
         "type": "object",
@@ -183,6 +184,9 @@ OPERATIONS: dict[str, Operation] = {
     "GET /api/agent/definitions/{name}": Operation("object", query="version"),
     "GET /api/agent/{name}": Operation("object", query="version"),
     "DELETE /api/agent/{name}": Operation("nothing", query="version"),
+    "GET /api/agent/{name}/versions": Operation("objects"),
+    "POST /api/agent/{name}/rollback": Operation("object", agents.RollbackRequest),
+    "GET /api/agent/{name}/diff": Operation("objects", query="from to"),
     "GET /api/agent/{execution_id}/status": Operation("object", query="waitMs"),
     "GET /api/agent/{execution_id}/result": Operation("object", query="waitMs"),
     "GET /api/agent/{execution_id}/events": Operation("object", query="after limit"),
@@ -263,6 +267,28 @@ OPERATIONS: dict[str, Operation] = {
     "POST /api/workflow/{execution_id}/rerun": Operation("text", control.RerunRequest),
     "POST /api/workflow/{name}/correlated": Operation("object", "ids", query="includeClosed includeTasks"),
     "GET /api/workflow/{name}/correlated/{correlation_id}": Operation("objects", query="includeClosed includeTasks"),
+    "GET /api/prompts": Operation("objects"),
+    "GET /api/prompts/{name}": Operation("object", query="version"),
+    "POST /api/prompts/{name}": Operation("object", "text", query="description models"),
+    "DELETE /api/prompts/{name}": Operation("nothing"),
+    "GET /api/prompts/{name}/versions": Operation("objects"),
+    "GET /api/scheduler/schedules": Operation("objects", query="workflowName"),
+    "POST /api/scheduler/schedules": Operation("object", schedules.SaveSchedule),
+    "GET /api/scheduler/schedules/{name}": Operation("object"),
+    "DELETE /api/scheduler/schedules/{name}": Operation("nothing"),
+    "GET /api/scheduler/schedules/{name}/pause": Operation("object"),
+    "PUT /api/scheduler/schedules/{name}/pause": Operation("object"),
+    "GET /api/scheduler/schedules/{name}/resume": Operation("object"),
+    "PUT /api/scheduler/schedules/{name}/resume": Operation("object"),
+    "POST /api/scheduler/schedules/{name}/run": Operation("execution"),
+    "GET /api/scheduler/nextFewSchedules": Operation(
+        "numbers", query="cronExpression zoneId scheduleStartTime scheduleEndTime limit"
+    ),
+    "GET /api/hooks": Operation("objects"),
+    "GET /api/hooks/{name}": Operation("object"),
+    "PUT /api/hooks/{name}": Operation("object", hooks.PutHook),
+    "POST /api/hooks/{name}": Operation("execution", "object"),
+    "DELETE /api/hooks/{name}": Operation("nothing"),
     "POST /api/token": Operation("token", tokens.TokenRequest),
     "POST /api/auth/login": Operation("token", tokens.Login),
     "GET /api/version": Operation("text"),

@@ -12,7 +12,6 @@ _BY_TASKS = "Searching runs by their tasks is not built yet; search runs by GET 
 _STORAGE = "Payloads are kept by the server itself; there is no outside storage to name."
 _DECIDE = "A run goes on with each fact that reaches it; there is nothing to push."
 _SKIP = "Tasks cannot be skipped; fork the run at an event, with edits."
-_PROMPTS = "Prompt templates are not built yet; give the instructions as text."
 _INTEGRATIONS = "Model providers are enabled by their keys in the server's environment; there is nothing to register."
 _ADMIN = "This server has no such administration; see GET /metrics and the command agentspan doctor."
 _QUEUE_UPDATE = "Outside queues are not built yet; report by POST /api/tasks or answer by POST /api/agent/{id}/respond."
@@ -20,7 +19,6 @@ _REQUEUE = (
     "A queue here is a view of the runs' logs, from which no task can be missing; there is nothing to push again."
 )
 _UI = "The dashboard is not built yet; read runs by GET /api/agent/executions."
-_SCHEDULES = "Schedules are not built yet."
 
 UNBUILT: dict[str, str] = {
     "GET /ui": _UI,
@@ -72,12 +70,8 @@ UNBUILT: dict[str, str] = {
     "POST /api/admin/sweep/requeue/{execution_id}": _ADMIN,
     "POST /api/admin/consistency/verifyAndRepair/{execution_id}": _ADMIN,
     "GET /api/admin/queues": _ADMIN,
-    "GET /api/prompts/{name}": _PROMPTS,
-    "POST /api/prompts/{name}": _PROMPTS,
     "POST /api/integrations/provider/{name}": _INTEGRATIONS,
     "POST /api/integrations/provider/{name}/integration/{model}": _INTEGRATIONS,
-    "GET /api/scheduler/schedules": _SCHEDULES,
-    "POST /api/scheduler/schedules": _SCHEDULES,
 }
 
 

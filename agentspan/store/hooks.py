@@ -5,24 +5,11 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from msgspec import Struct
 from sqlalchemy.engine import Connection
 
 from agentspan.store import bulk
 from agentspan.store import tables as t
-
-
-class Hook(Struct, frozen=True, omit_defaults=True):
-    """`tolerance_seconds` above 0: the call must bear its time, signed with the body, and be no older than that."""
-
-    name: str
-    agent: str
-    secret: str
-    version: int | None = None
-    prompt: str = ""
-    tolerance_seconds: float = 0
-    created_at: int = 0
-    updated_at: int = 0
+from agentspan.store.views import Hook
 
 
 def save(connection: Connection, hook: Hook, at: int) -> None:

@@ -5,47 +5,13 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from msgspec import Struct
 from sqlalchemy.engine import Connection
 
 from agentspan.store import bulk
 from agentspan.store import tables as t
+from agentspan.store.views import Kept, Schedule
 
 OVERLAPS = ("allow", "skip", "cancel_running")
-
-
-class Schedule(Struct, frozen=True, omit_defaults=True):
-    """When an agent is started, and on what. `start_at` and `end_at` in ms, 0 for none.
-
-    `overlap` says what happens when the run before has not ended: allow, skip (the new one) or cancel_running.
-    """
-
-    name: str
-    agent: str
-    cron: str
-    zone: str = "UTC"
-    version: int | None = None
-    input: dict[str, Any] = {}
-    catch_up: bool = False
-    paused: bool = False
-    start_at: int = 0
-    end_at: int = 0
-    overlap: str = "skip"
-    description: str = ""
-    priority: int = 0
-    run_id: str = ""
-
-
-class Kept(Struct, frozen=True):
-    """A schedule as it is stored: when it is due, and what became of its last tick."""
-
-    schedule: Schedule
-    due_at: int
-    last_at: int
-    last_tree: str
-    problem: str
-    created_at: int
-    updated_at: int
 
 
 def save(connection: Connection, schedule: Schedule, due_at: int, at: int) -> None:

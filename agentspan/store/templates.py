@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection
 
 from agentspan.store import bulk
 from agentspan.store import tables as t
+from agentspan.store.views import Template
 
 
 def save(connection: Connection, name: str, text: str, description: str, models: str, at: int) -> int:
@@ -32,21 +33,22 @@ def save(connection: Connection, name: str, text: str, description: str, models:
     return int(version)
 
 
-def find(connection: Connection, name: str, version: int | None = None) -> Any:
+def find(connection: Connection, name: str, version: int | None = None) -> Template | None:
     """A version, or the latest; None if there is none."""
     statement = sa.select(t.templates).where(t.templates.c.name == name)
     if version is not None:
         statement = statement.where(t.templates.c.version == version)
-    return connection.execute(statement.order_by(t.templates.c.version.desc()).limit(1)).first()
+    row = connection.execute(statement.order_by(t.templates.c.version.desc()).limit(1)).first()
+    return Template(*row) if row else None
 
 
-def versions(connection: Connection, name: str) -> Sequence[Any]:
+def versions(connection: Connection, name: str) -> Sequence[Template]:
     """All versions, the newest first."""
     statement = sa.select(t.templates).where(t.templates.c.name == name)
-    return connection.execute(statement.order_by(t.templates.c.version.desc())).all()
+    return [Template(*row) for row in connection.execute(statement.order_by(t.templates.c.version.desc()))]
 
 
-def latest(connection: Connection) -> Sequence[Any]:
+def latest(connection: Connection) -> Sequence[Template]:
     """Every template in its latest version."""
     newest = (
         sa.select(t.templates.c.name, sa.func.max(t.templates.c.version).label("version"))
@@ -54,7 +56,8 @@ def latest(connection: Connection) -> Sequence[Any]:
         .subquery()
     )
     same = sa.and_(newest.c.name == t.templates.c.name, newest.c.version == t.templates.c.version)
-    return connection.execute(sa.select(t.templates).join(newest, same).order_by(t.templates.c.name)).all()
+    statement = sa.select(t.templates).join(newest, same).order_by(t.templates.c.name)
+    return [Template(*row) for row in connection.execute(statement)]
 
 
 def delete(connection: Connection, name: str) -> int:

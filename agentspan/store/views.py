@@ -186,3 +186,61 @@ class Started(Struct, frozen=True):
 
     execution_id: str
     existing: bool
+
+
+class Template(Struct, frozen=True):
+    """One version of a prompt template. `models` are the names that it is meant for, with commas between them."""
+
+    name: str
+    version: int
+    text: str
+    description: str
+    models: str
+    created_at: int
+
+
+class Schedule(Struct, frozen=True, omit_defaults=True):
+    """When an agent is started, and on what. `start_at` and `end_at` in ms, 0 for none.
+
+    `overlap` says what happens when the run before has not ended: allow, skip (the new one) or cancel_running.
+    """
+
+    name: str
+    agent: str
+    cron: str
+    zone: str = "UTC"
+    version: int | None = None
+    input: Json = {}
+    catch_up: bool = False
+    paused: bool = False
+    start_at: int = 0
+    end_at: int = 0
+    overlap: str = "skip"
+    description: str = ""
+    priority: int = 0
+    run_id: str = ""
+
+
+class Kept(Struct, frozen=True):
+    """A schedule as it is stored: when it is due (0: never), and what became of its last tick."""
+
+    schedule: Schedule
+    due_at: int
+    last_at: int
+    last_tree: str
+    problem: str
+    created_at: int
+    updated_at: int
+
+
+class Hook(Struct, frozen=True, omit_defaults=True):
+    """A webhook. `tolerance_seconds` above 0: a call bears its time, signed with the body, and is no older."""
+
+    name: str
+    agent: str
+    secret: str
+    version: int | None = None
+    prompt: str = ""
+    tolerance_seconds: float = 0
+    created_at: int = 0
+    updated_at: int = 0
