@@ -6,6 +6,7 @@ from typing import Any
 
 from agentspan.agents.handle import AgentHandle
 from agentspan.agents.host import use
+from agentspan.agents.inbox import Request
 from agentspan.agents.result import AgentResult, DeploymentInfo
 from agentspan.agents.runtime.config import AgentConfig
 from agentspan.agents.runtime.runtime import AgentRuntime
@@ -91,9 +92,19 @@ async def resume_async(
     return await (runtime or default_runtime()).resume_async(execution_id, agent, timeout=timeout)
 
 
-def attach(execution_id: str, *, runtime: AgentRuntime | None = None) -> AgentHandle:
+def attach(execution_id: str, *, output_type: Any = None, runtime: AgentRuntime | None = None) -> AgentHandle:
     """See AgentRuntime.attach."""
-    return (runtime or default_runtime()).attach(execution_id)
+    return (runtime or default_runtime()).attach(execution_id, output_type=output_type)
+
+
+def inbox(status: str = "open", *, runtime: AgentRuntime | None = None, **kwargs: Any) -> list[Request]:
+    """See AgentRuntime.inbox_async."""
+    return (runtime or default_runtime()).inbox(status, **kwargs)
+
+
+async def inbox_async(status: str = "open", *, runtime: AgentRuntime | None = None, **kwargs: Any) -> list[Request]:
+    """See AgentRuntime.inbox_async."""
+    return await (runtime or default_runtime()).inbox_async(status, **kwargs)
 
 
 def plan(agent: Any, *, runtime: AgentRuntime | None = None) -> Json:

@@ -1,7 +1,8 @@
 """The exceptions of the SDK's users, and how a feature that this version lacks is refused.
 
 AgentspanError (agentspan.errors)
-├── AgentAPIError, AgentNotFoundError, ServerUnreachableError (agentspan.client.errors)
+├── AgentAPIError, AgentNotFoundError, AgentConflictError, ServerUnreachableError (agentspan.client.errors)
+│   └── SessionBusyError        another run writes the session (an AgentConflictError)
 ├── WorkerMissingError          a run waits for a tool that no live worker serves
 ├── CredentialNotFoundError, CredentialAuthError, CredentialRateLimitError, CredentialServiceError
 └── ScheduleError               ├── ScheduleNameConflict, ScheduleNotFound, InvalidCronExpression
@@ -12,10 +13,12 @@ TerminalToolError (Exception)        raised in a tool: do not try again
 SkillLoadError (Exception)           a skill's folder cannot be read
 """
 
+import re
 from typing import Any
 
 from agentspan.client.errors import (
     AgentAPIError,
+    AgentConflictError,
     AgentNotFoundError,
     AgentNotImplementedError,
     ServerUnreachableError,
@@ -24,6 +27,7 @@ from agentspan.errors import AgentspanError, NotImplementedHere
 
 __all__ = [
     "AgentAPIError",
+    "AgentConflictError",
     "AgentNotFoundError",
     "AgentNotImplementedError",
     "AgentspanError",
@@ -37,6 +41,7 @@ __all__ = [
     "ScheduleNameConflict",
     "ScheduleNotFound",
     "ServerUnreachableError",
+    "SessionBusyError",
     "SkillLoadError",
     "TerminalToolError",
     "ToolArgumentError",
@@ -61,6 +66,19 @@ class WorkerMissingError(AgentspanError):
         super().__init__(message)
         self.execution_id = execution_id
         self.waiting_for = waiting_for or []
+
+
+class SessionBusyError(AgentConflictError):
+    """Another run writes the session: wait for its end, or cancel it.
+
+    `session_id` is the session, `execution_id` the run that writes it ("" if the server did not name it).
+    """
+
+    def __init__(self, conflict: AgentConflictError, session_id: str) -> None:
+        super().__init__(conflict.status_code, conflict.message, conflict.url)
+        self.session_id = session_id
+        named = re.search(r"execution ([\w.-]+)", conflict.message)
+        self.execution_id = named[1] if named else ""
 
 
 class ConfigurationError(ValueError):

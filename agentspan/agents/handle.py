@@ -1,29 +1,57 @@
 """A reference to a run: ask how it stands, answer it, steer it, follow it, wait for it. Any process can hold one."""
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from agentspan.agents.budget import Budget
 from agentspan.agents.exceptions import WorkerMissingError
 from agentspan.agents.host import Host, own_host
-from agentspan.agents.result import AgentEvent, AgentResult, AgentStatus, event_of, result_of, status_of
-from agentspan.agents.stream import AgentStream, AsyncAgentStream
-from agentspan.client.portal import in_caller
+from agentspan.agents.inbox import TOLD, Request, approval, message_of, rejection, request_of
+from agentspan.agents.result import (
+    AgentEvent,
+    AgentResult,
+    AgentStatus,
+    MessageStatus,
+    answer_text,
+    event_of,
+    message_status_of,
+    result_of,
+    status_of,
+)
+from agentspan.agents.stream import AgentStream, AsyncAgentStream, tell
+
+if TYPE_CHECKING:
+    from agentspan.agents.agent import Agent
 
 Json = dict[str, Any]
+
+log = logging.getLogger("agentspan")
 
 LONG_WAIT_SECONDS = 20.0
 EVENT_PAGE = 1000
 ENDED = ("COMPLETED", "FAILED", "TERMINATED", "TIMED_OUT")
+LAST_ROUND = "DONE"
+UNCHANGED: Any = type("Unchanged", (), {"__repr__": lambda _: "UNCHANGED"})()
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the process that serves a run knows of it: the agent, functions and memory included, and the prompt."""
+
+    agent: "Agent"
+    prompt: str
 
 
 class AgentHandle:
     """The run `execution_id` on the server of `runtime` (the process's own if none is given).
 
     Each method has a twin with `_async`. A wrong id raises AgentNotFoundError when it is used. The run does not need
-    its handle, nor the process that made it.
+    its handle, nor the process that made it. `output_type`: what the output of its result is to be.
     """
 
     def __init__(
@@ -32,11 +60,16 @@ class AgentHandle:
         runtime: Host | None = None,
         correlation_id: str | None = None,
         run_id: str | None = None,
+        *,
+        output_type: Any = None,
+        origin: Origin | None = None,
     ) -> None:
         self.execution_id = execution_id
         self.runtime = runtime if runtime is not None else own_host()
         self.correlation_id = correlation_id
         self.run_id = run_id
+        self.output_type = output_type
+        self._origin = origin
 
     def __repr__(self) -> str:
         return f"AgentHandle(execution_id={self.execution_id!r})"
@@ -52,18 +85,51 @@ class AgentHandle:
         """
         await (await self.runtime.client()).respond(self.execution_id, output, request_id=request_id)
 
-    async def approve_async(self, *, request_id: str | None = None) -> None:
-        """Say yes."""
-        await self.respond_async({"approved": True}, request_id=request_id)
+    async def approve_async(self, *, request_id: str | None = None, arguments: Json | None = None) -> None:
+        """Say yes; `arguments` replace those of the call."""
+        await self.respond_async(approval(arguments), request_id=request_id)
 
     async def reject_async(self, reason: str = "", *, request_id: str | None = None) -> None:
         """Say no, and why: the model is told."""
-        await self.respond_async({"approved": False, "reason": reason}, request_id=request_id)
+        await self.respond_async(rejection(reason), request_id=request_id)
 
-    async def send_async(self, message: Any, *, request_id: str | None = None) -> None:
-        """Answer a question with a message."""
-        body = message if isinstance(message, Mapping) else {"message": message}
-        await self.respond_async(body, request_id=request_id)
+    async def select_async(self, name: str, *, request_id: str | None = None) -> None:
+        """Say which agent speaks next, where a person chooses (strategy "manual")."""
+        await self.respond_async({"selected": name}, request_id=request_id)
+
+    async def finish_async(self, *, request_id: str | None = None) -> None:
+        """Let no agent speak any more, where a person chooses: the run ends with what was said."""
+        await self.select_async(LAST_ROUND, request_id=request_id)
+
+    async def requests_async(self) -> list[Request]:
+        """What the run, or an agent below it, asks a person now; oldest first."""
+        status = await (await self.runtime.client()).status(self.execution_id)
+        return [request_of(each, self.runtime) for each in status.get("requests") or ()]
+
+    async def send_async(self, message: Any, *, request_id: str | None = None) -> str | None:
+        """Answer the question that the run asks; if it asks none, tell it so that the model sees it in its next turn.
+
+        Gives the message's id in the second case (see `message_status`). Approvals, reviews and selections are no
+        questions: they wait for `approve`, `reject` or `select`.
+        """
+        if request_id is None:
+            question = next((each for each in await self.requests_async() if each.kind in TOLD), None)
+            if question is None:
+                return await self.send_message_async(message)
+            request_id = question.request_id
+        await self.respond_async(message_of(message), request_id=request_id)
+        return None
+
+    async def send_message_async(self, message: Any) -> str:
+        """Tell the run something: the model sees it in its next turn, or a tool that waits for messages takes it.
+
+        Gives the message's id, for `message_status`. Messages arrive in their order.
+        """
+        return await (await self.runtime.client()).send_message(self.execution_id, message_of(message))
+
+    async def message_status_async(self, message_id: str) -> MessageStatus:
+        """What became of a message."""
+        return message_status_of(await (await self.runtime.client()).message_status(self.execution_id, message_id))
 
     async def pause_async(self) -> None:
         """Start nothing new in the run; what runs may end. AgentAPIError (409) if it has ended."""
@@ -85,6 +151,36 @@ class AgentHandle:
         """Text that the model sees from its next turn on; "" takes it back."""
         await (await self.runtime.client()).signal(self.execution_id, message)
 
+    async def continue_with_async(self, budget: Budget | Json) -> "AgentHandle":
+        """Give the run these limits instead of the ones before; one that was ended for them goes on where it was."""
+        config = Budget.of(budget).to_config()
+        await self._take_up()
+        await (await self.runtime.client()).change_budget(self.execution_id, config)
+        return self
+
+    async def fork_async(
+        self,
+        at: int,
+        *,
+        prompt: str = UNCHANGED,
+        model: str = UNCHANGED,
+        instructions: str = UNCHANGED,
+        output: Any = UNCHANGED,
+        tool_result: Any = UNCHANGED,
+        arguments: Json = UNCHANGED,
+    ) -> "AgentHandle":
+        """A new run whose history is this one's up to event `at`; nothing of it runs again.
+
+        What is given is changed in the new run: the `prompt`, the `model` or the `instructions` of what comes after,
+        the `output` (a model's answer or a `tool_result`) of the event at `at`, the `arguments` of the call at `at`.
+        """
+        edits = {"prompt": prompt, "model": model, "instructions": instructions, "arguments": arguments}
+        edits |= {"output": output if tool_result is UNCHANGED else tool_result}
+        await self._take_up()
+        changed = {key: value for key, value in edits.items() if value is not UNCHANGED}
+        answer = await (await self.runtime.client()).fork(self.execution_id, at, changed)
+        return AgentHandle(answer["executionId"], self.runtime, None, self.run_id, output_type=self.output_type)
+
     async def events_async(self, after: int = 0) -> list[AgentEvent]:
         """What has happened so far, from the event after the number `after` on."""
         client, events = await self.runtime.client(), list[AgentEvent]()
@@ -95,13 +191,14 @@ class AgentHandle:
                 break
         return events
 
-    async def join_async(self, timeout: float | None = None) -> AgentResult:  # noqa: ASYNC109
+    async def join_async(self, timeout: float | None = None, *, output_type: Any = None) -> AgentResult:  # noqa: ASYNC109
         """Wait for the end of the run, at most `timeout` seconds (for ever by default); its result, failed or not.
 
-        A run that waits for a person is waited for. Raises TimeoutError (the run goes on), and WorkerMissingError
-        when the run has waited for a tool that no live worker serves for the runtime's grace.
+        `output_type`: what the output is to be, if not what this handle knows. A run that waits for a person is waited
+        for. Raises TimeoutError (the run goes on), and WorkerMissingError when the run has waited for a tool that no
+        live worker serves for the runtime's grace.
         """
-        return await self._result(timeout)
+        return await self._result(timeout, output_type=output_type)
 
     def get_status(self) -> AgentStatus:
         """See `get_status_async`."""
@@ -111,17 +208,37 @@ class AgentHandle:
         """See `respond_async`."""
         self.runtime.portal.call(self.respond_async(output, request_id=request_id))
 
-    def approve(self, *, request_id: str | None = None) -> None:
+    def approve(self, *, request_id: str | None = None, arguments: Json | None = None) -> None:
         """See `approve_async`."""
-        self.runtime.portal.call(self.approve_async(request_id=request_id))
+        self.runtime.portal.call(self.approve_async(request_id=request_id, arguments=arguments))
 
     def reject(self, reason: str = "", *, request_id: str | None = None) -> None:
         """See `reject_async`."""
         self.runtime.portal.call(self.reject_async(reason, request_id=request_id))
 
-    def send(self, message: Any, *, request_id: str | None = None) -> None:
+    def select(self, name: str, *, request_id: str | None = None) -> None:
+        """See `select_async`."""
+        self.runtime.portal.call(self.select_async(name, request_id=request_id))
+
+    def finish(self, *, request_id: str | None = None) -> None:
+        """See `finish_async`."""
+        self.runtime.portal.call(self.finish_async(request_id=request_id))
+
+    def requests(self) -> list[Request]:
+        """See `requests_async`."""
+        return self.runtime.portal.call(self.requests_async())
+
+    def send(self, message: Any, *, request_id: str | None = None) -> str | None:
         """See `send_async`."""
-        self.runtime.portal.call(self.send_async(message, request_id=request_id))
+        return self.runtime.portal.call(self.send_async(message, request_id=request_id))
+
+    def send_message(self, message: Any) -> str:
+        """See `send_message_async`."""
+        return self.runtime.portal.call(self.send_message_async(message))
+
+    def message_status(self, message_id: str) -> MessageStatus:
+        """See `message_status_async`."""
+        return self.runtime.portal.call(self.message_status_async(message_id))
 
     def pause(self) -> None:
         """See `pause_async`."""
@@ -143,13 +260,41 @@ class AgentHandle:
         """See `signal_async`."""
         self.runtime.portal.call(self.signal_async(message))
 
+    def continue_with(self, budget: Budget | Json) -> "AgentHandle":
+        """See `continue_with_async`."""
+        return self.runtime.portal.call(self.continue_with_async(budget))
+
+    def fork(
+        self,
+        at: int,
+        *,
+        prompt: str = UNCHANGED,
+        model: str = UNCHANGED,
+        instructions: str = UNCHANGED,
+        output: Any = UNCHANGED,
+        tool_result: Any = UNCHANGED,
+        arguments: Json = UNCHANGED,
+    ) -> "AgentHandle":
+        """See `fork_async`."""
+        return self.runtime.portal.call(
+            self.fork_async(
+                at,
+                prompt=prompt,
+                model=model,
+                instructions=instructions,
+                output=output,
+                tool_result=tool_result,
+                arguments=arguments,
+            )
+        )
+
     def events(self, after: int = 0) -> list[AgentEvent]:
         """See `events_async`."""
         return self.runtime.portal.call(self.events_async(after))
 
-    def join(self, timeout: float | None = None) -> AgentResult:
+    def join(self, timeout: float | None = None, *, output_type: Any = None) -> AgentResult:
         """See `join_async`."""
-        return self.runtime.portal.call(self.join_async(timeout))
+        return self.runtime.portal.call(self.join_async(timeout, output_type=output_type))
 
     def stream(self) -> AgentStream:
         """The run's events from its first on, to iterate."""
@@ -173,9 +318,7 @@ class AgentHandle:
             async with aclosing(self._follow()) as events:
                 while (event := await _before(anext(events, None), joining)) is not None:
                     told += [event] if event.id is not None else []
-                    said = await in_caller(on_event, event)
-                    if isinstance(said, Awaitable):
-                        await said
+                    await tell(on_event, event)
             return await joining
         except asyncio.CancelledError as stop:
             stop.add_note(self._how_to_attach())
@@ -183,17 +326,44 @@ class AgentHandle:
         finally:
             joining.cancel()
 
-    async def _result(self, seconds: float | None, events: list[AgentEvent] | None = None) -> AgentResult:
+    async def _tell_aside(self, on_event: Callable[[AgentEvent], Any]) -> None:
+        """Call `on_event` with each event as it happens, in a thread, for a run that nobody need wait for."""
+        try:
+            async with aclosing(self._follow()) as events:
+                async for event in events:
+                    said = await asyncio.to_thread(on_event, event)
+                    if isinstance(said, Awaitable):
+                        await said
+        except Exception:  # nobody awaits this: what the listener raises ends the telling, and is told in the log
+            log.exception("the listener of run %s failed; it is told no more", self.execution_id)
+
+    async def _result(
+        self, seconds: float | None, events: list[AgentEvent] | None = None, output_type: Any = None
+    ) -> AgentResult:
         """See `join_async`; `events` are those that are known already."""
         try:
             body = await self._ended(seconds)
             if self.run_id is not None:
                 self.runtime.forget(self.run_id)
             events = await self.events_async() if events is None else events
+            await self._remember(body)
         except asyncio.CancelledError as stop:
             stop.add_note(self._how_to_attach())
             raise
-        return result_of(body, correlation_id=self.correlation_id, events=events)
+        wanted = self.output_type if output_type is None else output_type
+        return result_of(body, correlation_id=self.correlation_id, events=events, output_type=wanted)
+
+    async def _remember(self, body: Json) -> None:
+        """Let the agent's memory take in a run that has completed, in a thread: a store may take its time."""
+        memory = self._origin.agent.memory if self._origin is not None else None
+        if self._origin is not None and memory is not None and body["status"] == "COMPLETED":
+            answer = answer_text(body.get("output"))
+            await asyncio.to_thread(memory.remember, self.execution_id, self._origin.prompt, answer)
+
+    async def _take_up(self) -> None:
+        """Serve the run's tools again: at its end this process stopped polling for those of a stateful run."""
+        if self._origin is not None and self.run_id is not None:
+            await self.runtime.take_up(self._origin.agent, self.run_id)
 
     async def _ended(self, seconds: float | None) -> Json:
         """The server's answer when the run has ended."""

@@ -1,10 +1,13 @@
 """What a handle needs of the runtime that it belongs to, and which runtime is the process's own."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agentspan.client.client import Client
 from agentspan.client.portal import Portal
+
+if TYPE_CHECKING:
+    from agentspan.agents.agent import Agent
 
 
 class Host(Protocol):
@@ -26,6 +29,10 @@ class Host(Protocol):
 
     def forget(self, domain: str) -> None:
         """The run whose tools were served in this domain has ended."""
+        ...
+
+    async def take_up(self, agent: "Agent", domain: str | None) -> None:
+        """Serve the tools of a run in its domain (again)."""
         ...
 
 

@@ -20,7 +20,8 @@ class Request:
     is about. `content`: the question, or the text to review. `response_schema`: the JSON Schema of the answer.
     `execution_id` asks, `root_id` is the whole run; `agent_name` and `path` (names from the root down) say who asks.
     `since` and `deadline` in ms since the epoch. `to`: whom it is addressed to. `data`: all of it, as the server sent
-    it. Each method has a twin with `_async`; a request that was answered already raises ConflictError.
+    it. Each method has a twin with `_async`; a request that was answered already raises
+    AgentConflictError.
     """
 
     request_id: str

@@ -1,5 +1,6 @@
 """What a run gives back: its result, its state, its events, and the words for them."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -30,10 +31,15 @@ class FinishReason(StrEnum):
     REJECTED = "rejected"
     STOPPED = "stopped"
     MAX_TURNS = "max_turns"
+    BUDGET = "budget"
 
 
 class EventType(StrEnum):
-    """What an event tells. TOKEN is a piece of an answer while the model writes it: not kept, never the only copy."""
+    """What an event tells. TOKEN is a piece of an answer while the model writes it: not kept, never the only copy.
+
+    SPEAKER: who speaks next in a team. CONTEXT_CONDENSED: the model sees a summary of the older messages.
+    MODEL_SWITCHED: the model failed, another goes on. BUDGET: the limits of the run were changed.
+    """
 
     THINKING = "thinking"
     TOOL_CALL = "tool_call"
@@ -46,6 +52,10 @@ class EventType(StrEnum):
     GUARDRAIL_PASS = "guardrail_pass"
     GUARDRAIL_FAIL = "guardrail_fail"
     TOKEN = "token"
+    SPEAKER = "speaker"
+    CONTEXT_CONDENSED = "context_condensed"
+    MODEL_SWITCHED = "model_switched"
+    BUDGET = "budget"
 
 
 @dataclass
@@ -65,8 +75,8 @@ class AgentEvent:
 
     `id`: its place in the run's log, None for TOKEN. `timestamp`: ms since the epoch. `path`: the names of the agents
     from the root down to the one it happened in. `final`: for ERROR, whether the run ended with it (an attempt that
-    will be tried again is an ERROR too). `pending_tool`: for WAITING, what a person is asked. `data`: all of it, as
-    the server sent it.
+    will be tried again is an ERROR too). `call_id`: the same for a TOOL_CALL and its TOOL_RESULT. `pending_tool`: for
+    WAITING, what a person is asked. `data`: all of it, as the server sent it.
     """
 
     type: EventType | str
@@ -83,6 +93,7 @@ class AgentEvent:
     path: list[str] = field(default_factory=list)
     final: bool = False
     pending_tool: Json | None = None
+    call_id: str | None = None
     data: Json = field(default_factory=dict, repr=False)
 
 
@@ -113,9 +124,11 @@ class AgentStatus:
 class AgentResult:
     """What a run came to.
 
-    `output` is a dict: `{"result", "finishReason", "context", ...}`, or `{"error", "status"}` when it failed.
-    `messages`: the conversation. `tool_calls`: `{id, name, args, result, error, status, executionId, agentName,
-    attempts}` each. `sub_results`: by sub-agent. `cost` is in US dollars, None if the price of a model is unknown.
+    `output` is a dict: `{"result", "finishReason", "context", ...}`, or `{"error", "status"}` when it failed, with what
+    there is of a `result`. Of an agent with an `output_type` it is an object of that type; where the answer is none,
+    it stays a dict and `error` says why. `messages`: the conversation. `tool_calls`: `{id, name, args, result, error,
+    status, executionId, agentName, attempts}` each. `sub_results`: by sub-agent. `cost` is in US dollars, None if the
+    price of a model is unknown.
     """
 
     output: Any = None
@@ -155,12 +168,10 @@ class AgentResult:
     def _told(self) -> str:
         title = f" {self.agent_name or 'Agent'}: {self.status} "
         lines = [title.center(60, "─")]
-        if self.error:
-            lines.append(f"Error: {self.error}")
-        elif isinstance(self.output, Mapping) and "result" in self.output:
-            lines.append(str(self.output["result"]))
-        else:
-            lines.append(str(self.output))
+        lines += [f"Error: {self.error}"] if self.error else []
+        has_answer = isinstance(self.output, Mapping) and "result" in self.output
+        if has_answer or not self.error:
+            lines.append(str(self.output["result"] if has_answer else self.output))
         lines += [f"[{name}] {answer}" for name, answer in self.sub_results.items()]
         lines.append("─" * 60)
         if self.tool_calls:
@@ -183,14 +194,32 @@ class DeploymentInfo:
     agent_name: str
 
 
-def result_of(body: Json, *, correlation_id: str | None = None, events: list[AgentEvent] | None = None) -> AgentResult:
-    """The AgentResult of the server's answer."""
+@dataclass(frozen=True)
+class MessageStatus:
+    """What became of a message to a run: queued, seen (by the model of turn `turn`) or run_ended before it was seen."""
+
+    message_id: str
+    status: str
+    turn: int | None = None
+
+
+def result_of(
+    body: Json,
+    *,
+    correlation_id: str | None = None,
+    events: list[AgentEvent] | None = None,
+    output_type: Any = None,
+) -> AgentResult:
+    """The AgentResult of the server's answer; `output_type` is what its output is to be."""
     status = Status(body["status"])
     reason = finish_reason_of(body.get("finishReason"), status)
     problem = body.get("reasonForIncompletion")
     error = None if status is Status.COMPLETED else str(problem or ERRORS[status])
+    output: Any = _output(body, status, reason, error)
+    if output_type is not None and status is Status.COMPLETED:
+        output, error = _typed(output, output_type)
     return AgentResult(
-        output=_output(body, status, reason, error),
+        output=output,
         execution_id=body["executionId"],
         correlation_id=correlation_id,
         messages=list(body.get("messages") or ()),
@@ -205,6 +234,17 @@ def result_of(body: Json, *, correlation_id: str | None = None, events: list[Age
         cost=None if body.get("costUnknown") else body.get("cost"),
         agent_name=body.get("agentName") or "",
     )
+
+
+def message_status_of(body: Json) -> MessageStatus:
+    """The MessageStatus of the server's answer."""
+    return MessageStatus(str(body.get("messageId") or ""), str(body.get("status") or "queued"), body.get("turn"))
+
+
+def answer_text(output: Any) -> str:
+    """The answer in the server's output as text."""
+    value = output.get("result") if isinstance(output, Mapping) else output
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def status_of(body: Json) -> AgentStatus:
@@ -246,6 +286,7 @@ def event_of(data: Json) -> AgentEvent:
         path=list(data.get("path") or ()),
         final=bool(data.get("final")),
         pending_tool=data.get("pendingTool"),
+        call_id=data.get("callId"),
         data=data,
     )
 
@@ -286,6 +327,16 @@ def _output(body: Json, status: Status, reason: FinishReason | str, error: str |
     if isinstance(output, dict) and "result" in output:
         return {"finishReason": str(reason), **output}
     return {"result": output, "finishReason": str(reason), "context": body.get("context") or {}}
+
+
+def _typed(output: Json, output_type: Any) -> tuple[Any, str | None]:
+    """The user's object, or the dict as it is and why there is none."""
+    from agentspan.agents import shape
+
+    try:
+        return shape.build(output_type, output["result"]), None
+    except shape.Misfit as problem:
+        return output, f"the answer is no {shape.name_of(output_type)}: {problem}"
 
 
 EVENT_TYPES = {each.value: each for each in EventType}

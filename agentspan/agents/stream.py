@@ -1,12 +1,13 @@
 """A run's events to iterate, and its result at the end. A loop that was left can be entered again: it goes on with
 the next event, none is lost and none comes twice."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import aclosing
 from typing import Any, Protocol
 
 from agentspan.agents.host import Host
 from agentspan.agents.result import AgentEvent, AgentResult
+from agentspan.client.portal import in_caller
 
 
 class Followed(Protocol):
@@ -31,7 +32,7 @@ class Followed(Protocol):
         """Answer a request."""
         ...
 
-    async def approve_async(self, *, request_id: str | None = None) -> None:
+    async def approve_async(self, *, request_id: str | None = None, arguments: dict[str, Any] | None = None) -> None:
         """Say yes."""
         ...
 
@@ -39,16 +40,17 @@ class Followed(Protocol):
         """Say no."""
         ...
 
-    async def send_async(self, message: Any, *, request_id: str | None = None) -> None:
-        """Answer a question."""
+    async def send_async(self, message: Any, *, request_id: str | None = None) -> str | None:
+        """Answer a question, or tell the run something."""
         ...
 
 
 class _Stream:
-    """What both kinds know of the run."""
+    """What both kinds know of the run. `on_event` is told each event before it is yielded."""
 
-    def __init__(self, handle: Followed) -> None:
+    def __init__(self, handle: Followed, on_event: Callable[[AgentEvent], Any] | None = None) -> None:
         self.handle = handle
+        self._on_event = on_event
         self.events: list[AgentEvent] = []
         self._final: AgentResult | None = None
         self._last = 0
@@ -67,6 +69,7 @@ class _Stream:
                 if event.id is not None:
                     self._last = event.id
                     self.events.append(event)
+                await tell(self._on_event, event)
                 yield event
         self._over = True
         await self._result(None)
@@ -102,17 +105,17 @@ class AgentStream(_Stream):
         """See AgentHandle.respond."""
         self.handle.runtime.portal.call(self.handle.respond_async(output, request_id=request_id))
 
-    def approve(self, *, request_id: str | None = None) -> None:
+    def approve(self, *, request_id: str | None = None, arguments: dict[str, Any] | None = None) -> None:
         """See AgentHandle.approve."""
-        self.handle.runtime.portal.call(self.handle.approve_async(request_id=request_id))
+        self.handle.runtime.portal.call(self.handle.approve_async(request_id=request_id, arguments=arguments))
 
     def reject(self, reason: str = "", *, request_id: str | None = None) -> None:
         """See AgentHandle.reject."""
         self.handle.runtime.portal.call(self.handle.reject_async(reason, request_id=request_id))
 
-    def send(self, message: Any, *, request_id: str | None = None) -> None:
+    def send(self, message: Any, *, request_id: str | None = None) -> str | None:
         """See AgentHandle.send."""
-        self.handle.runtime.portal.call(self.handle.send_async(message, request_id=request_id))
+        return self.handle.runtime.portal.call(self.handle.send_async(message, request_id=request_id))
 
 
 class AsyncAgentStream(_Stream):
@@ -139,17 +142,23 @@ class AsyncAgentStream(_Stream):
         """See AgentHandle.respond_async."""
         await self.handle.respond_async(output, request_id=request_id)
 
-    async def approve(self, *, request_id: str | None = None) -> None:
+    async def approve(self, *, request_id: str | None = None, arguments: dict[str, Any] | None = None) -> None:
         """See AgentHandle.approve_async."""
-        await self.handle.approve_async(request_id=request_id)
+        await self.handle.approve_async(request_id=request_id, arguments=arguments)
 
     async def reject(self, reason: str = "", *, request_id: str | None = None) -> None:
         """See AgentHandle.reject_async."""
         await self.handle.reject_async(reason, request_id=request_id)
 
-    async def send(self, message: Any, *, request_id: str | None = None) -> None:
+    async def send(self, message: Any, *, request_id: str | None = None) -> str | None:
         """See AgentHandle.send_async."""
-        await self.handle.send_async(message, request_id=request_id)
+        return await self.handle.send_async(message, request_id=request_id)
+
+
+async def tell(on_event: Callable[[AgentEvent], Any] | None, event: AgentEvent) -> None:
+    """Call a listener, which may be async, in the caller's thread."""
+    if on_event is not None and isinstance(said := await in_caller(on_event, event), Awaitable):
+        await said
 
 
 async def _next(events: AsyncIterator[AgentEvent]) -> AgentEvent | None:

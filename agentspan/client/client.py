@@ -192,6 +192,19 @@ class Client:
         path = path_of("agent", "executions", execution_id, "fork")
         return await self._json("POST", path, json={"at": at, "edits": edits or {}})
 
+    async def change_budget(self, execution_id: str, budget: Json) -> Json:
+        """Raise the limits of a run; one that was ended for them goes on."""
+        return await self._json("POST", path_of("agent", execution_id, "budget"), json=budget)
+
+    async def inbox(self, *, status: str | None = None, execution_id: str | None = None) -> list[Json]:
+        """What runs ask people, oldest first: of all, or of one run and below it."""
+        answer = await self._json("GET", "/inbox", params={"status": status, "executionId": execution_id})
+        return list(answer.get("requests") or ())
+
+    async def message_status(self, execution_id: str, message_id: str) -> Json:
+        """What became of a message: `{messageId, status, turn}`, the status queued, seen or run_ended."""
+        return await self._json("GET", path_of("agent", execution_id, "messages", message_id))
+
     async def retry(self, execution_id: str, *, nested: bool = False) -> None:
         """Let a failed run go on from where it failed."""
         path = path_of("agent", "executions", execution_id, "retry")

@@ -3,6 +3,7 @@
 AgentspanError
 ├── AgentAPIError               the server answered with an error status; its own message is the message
 │   ├── AgentNotFoundError      404
+│   ├── AgentConflictError      409
 │   └── AgentNotImplementedError  501 (a NotImplementedError too)
 └── ServerUnreachableError      nobody answers at that address (a ConnectionError too)
 """
@@ -35,6 +36,10 @@ class AgentNotFoundError(AgentAPIError):
     """The server knows no such execution, agent or task."""
 
 
+class AgentConflictError(AgentAPIError):
+    """What is asked does not fit how things stand: answered already, ended already, being written by another run."""
+
+
 class AgentNotImplementedError(AgentAPIError, NotImplementedError):
     """The server does not have this feature."""
 
@@ -51,4 +56,8 @@ def api_error(status_code: int, body: Any, text: str, url: str) -> AgentAPIError
     return kind(status_code, str(message), url, retryable=bool(fields.get("retryable")))
 
 
-KINDS: dict[int, type[AgentAPIError]] = {404: AgentNotFoundError, 501: AgentNotImplementedError}
+KINDS: dict[int, type[AgentAPIError]] = {
+    404: AgentNotFoundError,
+    409: AgentConflictError,
+    501: AgentNotImplementedError,
+}

@@ -10,20 +10,24 @@ import threading
 import uuid
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from agentspan.agents.agent import Agent, PromptTemplate, resolve_agent
+from agentspan.agents.budget import Budget
 from agentspan.agents.discovery import discover_agents
-from agentspan.agents.exceptions import unbuilt
+from agentspan.agents.exceptions import AgentConflictError, SessionBusyError, unbuilt
 from agentspan.agents.frameworks import detect_framework
-from agentspan.agents.handle import AgentHandle
-from agentspan.agents.result import AgentEvent, AgentResult, AgentStatus, DeploymentInfo
+from agentspan.agents.handle import AgentHandle, Origin
+from agentspan.agents.inbox import Request, request_of
+from agentspan.agents.memory import SemanticMemory
+from agentspan.agents.result import AgentEvent, AgentResult, AgentStatus, DeploymentInfo, MessageStatus
 from agentspan.agents.runtime.config import DEFAULT_URL, AgentConfig
+from agentspan.agents.runtime.preflight import preflight
 from agentspan.agents.serialize import serialize, tree
 from agentspan.agents.settings import RunSettings
 from agentspan.agents.stream import AgentStream, AsyncAgentStream
@@ -33,11 +37,22 @@ from agentspan.client.client import Client
 from agentspan.client.portal import Portal, in_caller, portal
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.check import check
-from agentspan.spec.wire import encode
+from agentspan.spec.wire import decode, encode
 
 Json = dict[str, Any]
 
 log = logging.getLogger("agentspan")
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What is started: the definition on the wire, the prompt, and for an agent of this process itself and the domain
+    that its tools are polled in."""
+
+    definition: Json
+    prompt: str
+    agent: Agent | None = None
+    domain: str | None = None
 
 
 class AgentRuntime:
@@ -96,16 +111,19 @@ class AgentRuntime:
         credentials: list[Any] | None = None,
         context: Json | None = None,
         run_settings: RunSettings | None = None,
+        budget: Budget | Json | None = None,
         **kwargs: Any,
     ) -> AgentResult:
         """Start a run and wait for its end; a failed run is a result too (`status`, `error`, `finish_reason`).
 
         `agent`: an Agent, an `@agent` function, or the name of a deployed agent (`version` of it). `on_event` is
         called with each AgentEvent as it happens. `timeout` (seconds) bounds the waiting, not the run: TimeoutError
-        says how to wait on. `context`: the first shared state. With an `idempotency_key`, the same start twice is one
-        run. A run that waits for a person is waited for; one that waits for a tool that no live worker serves raises
-        WorkerMissingError. Definitions that cannot run raise InvalidSpec, features that this version lacks
-        NotImplementedError.
+        says how to wait on. `media`: images, audio and documents, by address or as base64. `context`: the first shared
+        state. `session_id`: the run goes on with the conversation of the runs before it; SessionBusyError while one of
+        them has not ended. With an `idempotency_key`, the same start twice is one run. `run_settings` and `budget`:
+        instead of the agent's own. A prompt that an input guardrail refuses raises ValueError. A run that waits for a
+        person is waited for; one that waits for a tool that no live worker serves raises WorkerMissingError.
+        Definitions that cannot run raise InvalidSpec, features that this version lacks NotImplementedError.
         """
         handle = await self.start_async(
             agent,
@@ -117,6 +135,7 @@ class AgentRuntime:
             context=context,
             credentials=credentials,
             run_settings=run_settings,
+            budget=budget,
             **kwargs,
         )
         return await (handle.join_async(timeout) if on_event is None else handle._tell(on_event, timeout))
@@ -130,35 +149,47 @@ class AgentRuntime:
         media: list[str] | None = None,
         session_id: str | None = None,
         idempotency_key: str | None = None,
-        context: Json | None = None,
+        on_event: Callable[[AgentEvent], Any] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109
         credentials: list[Any] | None = None,
+        context: Json | None = None,
         run_settings: RunSettings | None = None,
+        budget: Budget | Json | None = None,
         **kwargs: Any,
     ) -> AgentHandle:
         """Start a run; returns when the server has stored it. `timeout` (seconds) bounds the whole run, on the server.
 
-        This process serves the agent's tools until `shutdown`; see `run_async` for the rest.
+        `on_event` is called in a thread of its own as events happen. This process serves the agent's tools until
+        `shutdown`; see `run_async` for the rest.
         """
         _warn_of_unknown(kwargs)
         if credentials:
             raise unbuilt("Delivering credentials to tools (credentials=)")
-        request, domain = await self._definition(agent, version, run_settings)
+        limits = None if budget is None else Budget.of(budget).to_config()
+        words, named = _prompt(prompt), [each for each in media or () if each]
+        if not (words.strip() or named or context):
+            raise ValueError("a run needs a prompt that is not blank, media or context")
+        run = await self._begun(agent, words, version, run_settings)
         correlation_id = uuid.uuid4().hex
-        request |= {
-            "prompt": _prompt(prompt),
+        given = {"context": context, "timeoutSeconds": timeout, "runId": run.domain, "budget": limits}
+        request = {
+            **run.definition,
+            "prompt": run.prompt,
             "sessionId": session_id or "",
-            "media": list(media or ()),
+            "media": named,
             # A key in any case: the request may be sent again when its answer is lost.
             "idempotencyKey": idempotency_key or correlation_id,
             "correlationId": correlation_id,
+            **{key: value for key, value in given.items() if value},
         }
-        given = {"context": context, "timeoutSeconds": timeout, "runId": domain}
-        request |= {key: value for key, value in given.items() if value}
-        if not (str(request["prompt"] or "").strip() or any(request["media"]) or context):
-            raise ValueError("a run needs a prompt that is not blank, media or context")
-        answer = await (await self.client()).start(request)
-        return AgentHandle(answer["executionId"], self, correlation_id, domain)
+        try:
+            answer = await (await self.client()).start(request)
+        except AgentConflictError as conflict:
+            raise SessionBusyError(conflict, session_id) if session_id else conflict from None
+        handle = self._handle(answer["executionId"], correlation_id, run.domain, run.agent, words)
+        if on_event is not None:
+            self.portal.spawn(handle._tell_aside(on_event), "events")
+        return handle
 
     async def stream_async(
         self,
@@ -169,10 +200,35 @@ class AgentRuntime:
         handle: AgentHandle | None = None,
         media: list[str] | None = None,
         session_id: str | None = None,
+        idempotency_key: str | None = None,
+        on_event: Callable[[AgentEvent], Any] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+        credentials: list[Any] | None = None,
+        context: Json | None = None,
+        run_settings: RunSettings | None = None,
+        budget: Budget | Json | None = None,
         **kwargs: Any,
     ) -> AsyncAgentStream:
-        """Start a run (or take up the one of `handle`) and return its events, to iterate with `async for`."""
-        return AsyncAgentStream(await self._streamed(agent, prompt, handle, version, media, session_id, kwargs))
+        """Start a run (or take up the one of `handle`) and return its events, to iterate with `async for`.
+
+        `on_event` is called with each event before it is yielded; see `start_async` for the rest.
+        """
+        if handle is None:
+            handle = await self._streamed(
+                agent,
+                prompt,
+                version=version,
+                media=media,
+                session_id=session_id,
+                idempotency_key=idempotency_key,
+                timeout=timeout,
+                credentials=credentials,
+                context=context,
+                run_settings=run_settings,
+                budget=budget,
+                **kwargs,
+            )
+        return AsyncAgentStream(handle, on_event)
 
     async def resume_async(self, execution_id: str, agent: Any, *, timeout: float | None = None) -> AgentHandle:  # noqa: ASYNC109
         """Serve the tools of a run that was started elsewhere, or before this process; AgentNotFoundError if there is
@@ -183,16 +239,17 @@ class AgentRuntime:
         domains = [each for each in (run.get("taskToDomain") or {}).values() if each]
         domain = max(domains, key=domains.count) if domains else None
         await self._serve(agent, domain)
-        return AgentHandle(execution_id, self, run.get("correlationId"), domain)
+        prompt = str((run.get("input") or {}).get("prompt") or "")
+        return self._handle(execution_id, run.get("correlationId"), domain, agent, prompt)
 
-    def attach(self, execution_id: str) -> AgentHandle:
-        """A handle on a run by its id. Serves no tools: see `resume`."""
-        return AgentHandle(execution_id, self)
+    def attach(self, execution_id: str, *, output_type: Any = None) -> AgentHandle:
+        """A handle on a run by its id; `output_type` is what its output is to be. Serves no tools: see `resume`."""
+        return AgentHandle(execution_id, self, output_type=output_type)
 
     async def plan_async(self, agent: Any) -> Json:
         """What a start would register: `{workflowDef, requiredWorkers}`. Nothing is started or stored."""
-        request, _ = await self._definition(agent, None, None, serve=False)
-        return await (await self.client()).compile(request)
+        definition, _, _ = await self._definition(agent, None, None)
+        return await (await self.client()).compile(definition)
 
     async def deploy_async(
         self, *agents: Any, packages: list[str] | None = None, schedules: list[Any] | None = None
@@ -228,18 +285,44 @@ class AgentRuntime:
         """See AgentHandle.respond_async."""
         await self.attach(execution_id).respond_async(output, request_id=request_id)
 
-    async def approve_async(self, execution_id: str, *, request_id: str | None = None) -> None:
+    async def approve_async(
+        self, execution_id: str, *, request_id: str | None = None, arguments: Json | None = None
+    ) -> None:
         """See AgentHandle.approve_async."""
-        await self.attach(execution_id).approve_async(request_id=request_id)
+        await self.attach(execution_id).approve_async(request_id=request_id, arguments=arguments)
 
     async def reject_async(self, execution_id: str, reason: str = "", *, request_id: str | None = None) -> None:
         """See AgentHandle.reject_async."""
         await self.attach(execution_id).reject_async(reason, request_id=request_id)
 
+    async def inbox_async(
+        self,
+        status: str = "open",
+        *,
+        execution_id: str | None = None,
+        agent_name: str | None = None,
+        kind: str | None = None,
+        to: str | None = None,
+    ) -> list[Request]:
+        """What all runs ask people, oldest first; `execution_id`: this run and those below it.
+
+        `agent_name`, `kind` (see Request) and `to` (whom it is addressed to) leave out the others.
+        """
+        found = await (await self.client()).inbox(status=status, execution_id=execution_id)
+        requests = [request_of(each, self) for each in found]
+        return [
+            each
+            for each in requests
+            if agent_name in (None, each.agent_name) and kind in (None, each.kind) and (to is None or to in each.to)
+        ]
+
     async def send_message_async(self, execution_id: str, message: Any) -> str:
-        """Put a message into the run's queue, for `wait_for_message_tool`; its id."""
-        body = dict(message) if isinstance(message, Mapping) else {"message": message}
-        return await (await self.client()).send_message(execution_id, body)
+        """See AgentHandle.send_message_async."""
+        return await self.attach(execution_id).send_message_async(message)
+
+    async def message_status_async(self, execution_id: str, message_id: str) -> MessageStatus:
+        """See AgentHandle.message_status_async."""
+        return await self.attach(execution_id).message_status_async(message_id)
 
     async def pause_async(self, execution_id: str) -> None:
         """See AgentHandle.pause_async."""
@@ -261,13 +344,13 @@ class AgentRuntime:
         """See AgentHandle.signal_async."""
         await self.attach(execution_id).signal_async(message)
 
-    async def fork_async(self, execution_id: str, at: int, **edits: Any) -> AgentHandle:
-        """A new run whose history is this one's up to event `at`; nothing of it runs again.
+    async def continue_run_async(self, execution_id: str, *, budget: Budget | Json) -> AgentHandle:
+        """See AgentHandle.continue_with_async. Serves no tools: see `resume`."""
+        return await self.attach(execution_id).continue_with_async(budget)
 
-        `edits`: `prompt`, `model`, `instructions`, or `output` (of the event at `at`), for the new run.
-        """
-        answer = await (await self.client()).fork(execution_id, at, edits)
-        return AgentHandle(answer["executionId"], self)
+    async def fork_async(self, execution_id: str, at: int, **edits: Any) -> AgentHandle:
+        """See AgentHandle.fork_async."""
+        return await self.attach(execution_id).fork_async(at, **edits)
 
     async def retry_async(self, execution_id: str) -> AgentHandle:
         """Let a failed run go on from where it failed."""
@@ -282,6 +365,10 @@ class AgentRuntime:
             await self._connect()
         assert self._client is not None
         return self._client
+
+    async def take_up(self, agent: Agent, domain: str | None) -> None:
+        """Serve the tools of a run in its domain (again)."""
+        await self._serve(agent, domain)
 
     def forget(self, domain: str) -> None:
         """Poll no more for the tools of a stateful run that has ended."""
@@ -327,6 +414,7 @@ class AgentRuntime:
         credentials: list[Any] | None = None,
         context: Json | None = None,
         run_settings: RunSettings | None = None,
+        budget: Budget | Json | None = None,
         **kwargs: Any,
     ) -> AgentResult:
         """See `run_async`. A KeyboardInterrupt leaves the run alone; its note says how to wait on."""
@@ -343,6 +431,7 @@ class AgentRuntime:
                 credentials=credentials,
                 context=context,
                 run_settings=run_settings,
+                budget=budget,
                 **kwargs,
             )
         )
@@ -356,10 +445,12 @@ class AgentRuntime:
         media: list[str] | None = None,
         session_id: str | None = None,
         idempotency_key: str | None = None,
-        context: Json | None = None,
+        on_event: Callable[[AgentEvent], Any] | None = None,
         timeout: float | None = None,
         credentials: list[Any] | None = None,
+        context: Json | None = None,
         run_settings: RunSettings | None = None,
+        budget: Budget | Json | None = None,
         **kwargs: Any,
     ) -> AgentHandle:
         """See `start_async`."""
@@ -371,10 +462,12 @@ class AgentRuntime:
                 media=media,
                 session_id=session_id,
                 idempotency_key=idempotency_key,
-                context=context,
+                on_event=on_event,
                 timeout=timeout,
                 credentials=credentials,
+                context=context,
                 run_settings=run_settings,
+                budget=budget,
                 **kwargs,
             )
         )
@@ -388,10 +481,34 @@ class AgentRuntime:
         handle: AgentHandle | None = None,
         media: list[str] | None = None,
         session_id: str | None = None,
+        idempotency_key: str | None = None,
+        on_event: Callable[[AgentEvent], Any] | None = None,
+        timeout: float | None = None,
+        credentials: list[Any] | None = None,
+        context: Json | None = None,
+        run_settings: RunSettings | None = None,
+        budget: Budget | Json | None = None,
         **kwargs: Any,
     ) -> AgentStream:
-        """Start a run (or take up the one of `handle`) and return its events, to iterate."""
-        return AgentStream(self.portal.call(self._streamed(agent, prompt, handle, version, media, session_id, kwargs)))
+        """See `stream_async`; to iterate with `for`."""
+        if handle is None:
+            handle = self.portal.call(
+                self._streamed(
+                    agent,
+                    prompt,
+                    version=version,
+                    media=media,
+                    session_id=session_id,
+                    idempotency_key=idempotency_key,
+                    timeout=timeout,
+                    credentials=credentials,
+                    context=context,
+                    run_settings=run_settings,
+                    budget=budget,
+                    **kwargs,
+                )
+            )
+        return AgentStream(handle, on_event)
 
     def resume(self, execution_id: str, agent: Any, *, timeout: float | None = None) -> AgentHandle:
         """See `resume_async`."""
@@ -426,17 +543,35 @@ class AgentRuntime:
         """See `respond_async`."""
         self.portal.call(self.respond_async(execution_id, output, request_id=request_id))
 
-    def approve(self, execution_id: str, *, request_id: str | None = None) -> None:
+    def approve(self, execution_id: str, *, request_id: str | None = None, arguments: Json | None = None) -> None:
         """See `approve_async`."""
-        self.portal.call(self.approve_async(execution_id, request_id=request_id))
+        self.portal.call(self.approve_async(execution_id, request_id=request_id, arguments=arguments))
 
     def reject(self, execution_id: str, reason: str = "", *, request_id: str | None = None) -> None:
         """See `reject_async`."""
         self.portal.call(self.reject_async(execution_id, reason, request_id=request_id))
 
+    def inbox(
+        self,
+        status: str = "open",
+        *,
+        execution_id: str | None = None,
+        agent_name: str | None = None,
+        kind: str | None = None,
+        to: str | None = None,
+    ) -> list[Request]:
+        """See `inbox_async`."""
+        return self.portal.call(
+            self.inbox_async(status, execution_id=execution_id, agent_name=agent_name, kind=kind, to=to)
+        )
+
     def send_message(self, execution_id: str, message: Any) -> str:
         """See `send_message_async`."""
         return self.portal.call(self.send_message_async(execution_id, message))
+
+    def message_status(self, execution_id: str, message_id: str) -> MessageStatus:
+        """See `message_status_async`."""
+        return self.portal.call(self.message_status_async(execution_id, message_id))
 
     def pause(self, execution_id: str) -> None:
         """See `pause_async`."""
@@ -458,6 +593,10 @@ class AgentRuntime:
         """See `signal_async`."""
         self.portal.call(self.signal_async(execution_id, message))
 
+    def continue_run(self, execution_id: str, *, budget: Budget | Json) -> AgentHandle:
+        """See `continue_run_async`."""
+        return self.portal.call(self.continue_run_async(execution_id, budget=budget))
+
     def fork(self, execution_id: str, at: int, **edits: Any) -> AgentHandle:
         """See `fork_async`."""
         return self.portal.call(self.fork_async(execution_id, at, **edits))
@@ -472,39 +611,47 @@ class AgentRuntime:
 
     # Parts
 
+    async def _begun(self, agent: Any, prompt: str, version: int | None, settings: RunSettings | None) -> "_Start":
+        """What a start needs to know of its agent; the agent's tools are served from now on."""
+        definition, spec, found = await self._definition(agent, version, settings)
+        if found is None or spec is None:
+            return _Start(definition, prompt)
+        prompt = await preflight(found, prompt)
+        if isinstance(found.memory, SemanticMemory):
+            known = await asyncio.to_thread(found.memory.recall, prompt, self)
+            definition = {"agentConfig": encode(msgspec.structs.replace(spec, memory=known or None))}
+        domain = uuid.uuid4().hex if _is_stateful(found) else None
+        await self._serve(found, domain)
+        return _Start(definition, prompt, found, domain)
+
     async def _definition(
-        self, agent: Any, version: int | None, settings: RunSettings | None, *, serve: bool = True
-    ) -> tuple[Json, str | None]:
-        """The part of a request that says which agent, and the domain of its tools, which are served from now on."""
+        self, agent: Any, version: int | None, settings: RunSettings | None
+    ) -> tuple[Json, AgentSpec | None, Agent | None]:
+        """The part of a request that says which agent; its spec and the agent itself, if they are here."""
         if isinstance(agent, str):
-            if settings is not None:
-                raise unbuilt("run_settings for a run by name")
-            named: Json = {"agentName": agent}
-            return (named if version is None else {**named, "version": version}), None
+            named: Json = {} if version is None else {"version": version}
+            if settings is None:
+                return {"agentName": agent, **named}, None, None
+            spec = decode(await (await self.client()).agent(agent, version))
+            return {"agentConfig": encode(_with(spec, settings)), **named}, None, None
         if framework := detect_framework(agent):
             raise unbuilt(f"Running an agent of {framework}")
         agent = resolve_agent(agent)
         spec = await in_caller(_checked, agent, settings)
-        domain = uuid.uuid4().hex if _is_stateful(agent) else None
-        if serve:
-            await self._serve(agent, domain)
-        return {"agentConfig": encode(spec)}, domain
+        return {"agentConfig": encode(spec)}, spec, agent
 
-    async def _streamed(
-        self,
-        agent: Any,
-        prompt: Any,
-        handle: AgentHandle | None,
-        version: int | None,
-        media: list[str] | None,
-        session_id: str | None,
-        more: Json,
-    ) -> AgentHandle:
-        if handle is not None:
-            return handle
-        if agent is None or prompt is None:
+    async def _streamed(self, agent: Any, prompt: Any, **options: Any) -> AgentHandle:
+        if agent is None or (prompt is None and not (options["media"] or options["context"])):
             raise ValueError("stream needs an agent and a prompt, or a handle")
-        return await self.start_async(agent, prompt, version=version, media=media, session_id=session_id, **more)
+        return await self.start_async(agent, prompt, **options)
+
+    def _handle(
+        self, execution_id: str, correlation_id: str | None, domain: str | None, agent: Agent | None, prompt: str
+    ) -> AgentHandle:
+        if agent is None:
+            return AgentHandle(execution_id, self, correlation_id, domain)
+        wanted, origin = agent.output_type, Origin(agent, prompt)
+        return AgentHandle(execution_id, self, correlation_id, domain, output_type=wanted, origin=origin)
 
     async def _serve(self, agent: Agent, domain: str | None) -> None:
         """Serve the tools of an agent from this process."""
@@ -560,9 +707,13 @@ def _checked(agent: Agent, settings: RunSettings | None = None) -> AgentSpec:
         get_tool_defs([] if each.is_claude_code else each.tools)
     spec = serialize(agent)
     if settings is not None:
-        spec = msgspec.structs.replace(spec, **settings.spec_fields())
+        spec = _with(spec, settings)
     check(spec)
     return spec
+
+
+def _with(spec: AgentSpec, settings: RunSettings) -> AgentSpec:
+    return msgspec.structs.replace(spec, **settings.spec_fields())
 
 
 def _is_stateful(agent: Agent) -> bool:
@@ -630,7 +781,7 @@ def _ended_by_signals(stop: Callable[[], None] | None) -> Iterator[None]:
 
 START_PARAMETERS = (
     "version", "media", "session_id", "idempotency_key", "on_event", "timeout", "credentials", "context",
-    "run_settings",
+    "run_settings", "budget",
 )  # fmt: skip
 
 _launching = threading.Lock()
