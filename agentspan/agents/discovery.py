@@ -2,25 +2,46 @@
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from types import ModuleType
 
 from agentspan.agents.agent import Agent, AgentDef
+from agentspan.agents.exceptions import ConfigurationError
 
 
-def discover_agents(packages: list[str]) -> list[Agent]:
-    """The agents at the top of the packages' modules, each once by name; a module that cannot be imported raises."""
+def discover_agents(packages: Sequence[str]) -> list[Agent]:
+    """The agents at the top of the packages' modules, `@agent` functions too, each once by name.
+
+    Modules that cannot be imported are reported together: ConfigurationError names each with its error.
+    """
+    if isinstance(packages, str):
+        raise TypeError(f"packages must be a list of names: [{packages!r}]")
+    modules, problems = _modules(packages)
+    if problems:
+        lines = "\n".join(f"  {name}: {type(problem).__name__}: {problem}" for name, problem in problems.items())
+        raise ConfigurationError(f"these modules cannot be imported:\n{lines}") from next(iter(problems.values()))
     found: dict[str, Agent] = {}
-    for package in packages:
-        for module in _modules(package):
-            for value in vars(module).values():
-                definition = getattr(value, "_agent_def", None)
-                agent = definition.build() if isinstance(definition, AgentDef) else value
-                if isinstance(agent, Agent):
-                    found.setdefault(agent.name, agent)
+    for module in modules:
+        for value in vars(module).values():
+            definition = getattr(value, "_agent_def", None)
+            agent = definition.build() if isinstance(definition, AgentDef) else value
+            if isinstance(agent, Agent):
+                found.setdefault(agent.name, agent)
     return list(found.values())
 
 
-def _modules(package: str) -> list[ModuleType]:
-    root = importlib.import_module(package)
-    below = pkgutil.walk_packages(getattr(root, "__path__", ()), f"{package}.")
-    return [root, *(importlib.import_module(each.name) for each in below if not each.name.endswith("__main__"))]
+def _modules(packages: Sequence[str]) -> tuple[list[ModuleType], dict[str, Exception]]:
+    """The modules of the packages in order of their names, and why others are not among them."""
+    modules: dict[str, ModuleType] = {}
+    problems: dict[str, Exception] = {}
+    waiting = list(packages)
+    while waiting:
+        name = waiting.pop(0)
+        try:
+            module = modules.setdefault(name, importlib.import_module(name))
+        except Exception as problem:  # a module may fail with anything
+            problems[name] = problem
+            continue
+        below = (each.name for each in pkgutil.iter_modules(getattr(module, "__path__", ()), f"{name}."))
+        waiting += [each for each in below if not each.endswith(".__main__")]
+    return list(modules.values()), problems

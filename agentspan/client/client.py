@@ -81,6 +81,91 @@ class Client:
         """A deployed agent as a workflow definition."""
         return await self._json("GET", path_of("agent", "definitions", name), params={"version": version})
 
+    async def versions(self, name: str) -> list[Json]:
+        """The versions of a deployed agent, the newest first."""
+        return await self._list("GET", path_of("agent", name, "versions"))
+
+    async def rollback(self, name: str, version: int) -> Json:
+        """Make an old version's content the latest again; `{agentName, version}`, the new version's number."""
+        return await self._json("POST", path_of("agent", name, "rollback"), json={"version": version}, again=True)
+
+    async def diff(self, name: str, before: int, after: int) -> list[Json]:
+        """What differs between two versions: `{path, before, after}` each."""
+        return await self._list("GET", path_of("agent", name, "diff"), params={"from": before, "to": after})
+
+    # Prompt templates
+
+    async def prompts(self) -> list[Json]:
+        """The prompt templates, each in its latest version."""
+        return await self._list("GET", "/prompts")
+
+    async def prompt(self, name: str, version: int | None = None) -> Json:
+        """One prompt template: `{name, version, template, variables, ...}`."""
+        return await self._json("GET", path_of("prompts", name), params={"version": version})
+
+    async def prompt_versions(self, name: str) -> list[Json]:
+        """All versions of a prompt template, the newest first."""
+        return await self._list("GET", path_of("prompts", name, "versions"))
+
+    async def save_prompt(self, name: str, text: str, description: str | None = None) -> Json:
+        """Keep a text under a name; `{name, version}`, a new version if the text is new."""
+        params = {"description": description}
+        return await self._json("POST", path_of("prompts", name), json=text, params=params, again=True)
+
+    async def delete_prompt(self, name: str) -> None:
+        """Remove a prompt template in all its versions."""
+        await self.transport.send("DELETE", path_of("prompts", name))
+
+    # Schedules
+
+    async def schedules(self, agent: str | None = None) -> list[Json]:
+        """The schedules of an agent, or all."""
+        return await self._list("GET", "/scheduler/schedules", params={"workflowName": agent})
+
+    async def schedule(self, name: str) -> Json:
+        """One schedule, with its next and its last run."""
+        return await self._json("GET", path_of("scheduler", "schedules", name))
+
+    async def save_schedule(self, request: Json) -> Json:
+        """Keep a schedule, or replace the one of that name."""
+        return await self._json("POST", "/scheduler/schedules", json=request, again=True)
+
+    async def pause_schedule(self, name: str) -> Json:
+        """Let a schedule rest."""
+        return await self._json("PUT", path_of("scheduler", "schedules", name, "pause"))
+
+    async def resume_schedule(self, name: str) -> Json:
+        """Let a schedule go on."""
+        return await self._json("PUT", path_of("scheduler", "schedules", name, "resume"))
+
+    async def delete_schedule(self, name: str) -> None:
+        """Remove a schedule."""
+        await self.transport.send("DELETE", path_of("scheduler", "schedules", name))
+
+    async def run_schedule(self, name: str) -> Json:
+        """Start now what a schedule would start; `{executionId}`."""
+        return await self._json("POST", path_of("scheduler", "schedules", name, "run"))
+
+    async def next_moments(self, cron: str, count: int = 5, timezone: str = "UTC") -> list[int]:
+        """The next times of a cron expression, in ms since the epoch."""
+        params = {"cronExpression": cron, "limit": count, "zoneId": timezone}
+        moments: list[Any] = await self._list("GET", "/scheduler/nextFewSchedules", params=params)
+        return moments
+
+    # Webhooks
+
+    async def hooks(self) -> list[Json]:
+        """The webhooks, without their secrets."""
+        return await self._list("GET", "/hooks")
+
+    async def save_hook(self, name: str, hook: Json) -> Json:
+        """Register a webhook: `{agent, secret, version?, prompt?, toleranceSeconds?}`."""
+        return await self._json("PUT", path_of("hooks", name), json=hook)
+
+    async def delete_hook(self, name: str) -> None:
+        """Remove a webhook."""
+        await self.transport.send("DELETE", path_of("hooks", name))
+
     # One execution: how it stands
 
     async def status(self, execution_id: str, *, wait_ms: int = 0) -> Json:

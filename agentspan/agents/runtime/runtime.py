@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from agentspan.agents.agent import Agent, PromptTemplate, resolve_agent
+from agentspan.agents.agent import Agent, resolve_agent
 from agentspan.agents.budget import Budget
 from agentspan.agents.discovery import discover_agents
 from agentspan.agents.exceptions import AgentConflictError, SessionBusyError, unbuilt
@@ -28,6 +28,8 @@ from agentspan.agents.memory import SemanticMemory
 from agentspan.agents.result import AgentEvent, AgentResult, AgentStatus, DeploymentInfo, MessageStatus
 from agentspan.agents.runtime.config import DEFAULT_URL, AgentConfig
 from agentspan.agents.runtime.preflight import preflight
+from agentspan.agents.runtime.prompts import prompt_text
+from agentspan.agents.schedules import all_named, save_async
 from agentspan.agents.serialize import serialize, tree
 from agentspan.agents.settings import RunSettings
 from agentspan.agents.stream import AgentStream, AsyncAgentStream
@@ -166,7 +168,7 @@ class AgentRuntime:
         if credentials:
             raise unbuilt("Delivering credentials to tools (credentials=)")
         limits = None if budget is None else Budget.of(budget).to_config()
-        words, named = _prompt(prompt), [each for each in media or () if each]
+        words, named = await prompt_text(prompt, self.client), [each for each in media or () if each]
         if not (words.strip() or named or context):
             raise ValueError("a run needs a prompt that is not blank, media or context")
         run = await self._begun(agent, words, version, run_settings)
@@ -254,15 +256,34 @@ class AgentRuntime:
     async def deploy_async(
         self, *agents: Any, packages: list[str] | None = None, schedules: list[Any] | None = None
     ) -> list[DeploymentInfo]:
-        """Store agents under their names, to be run by name. No tools are served: see `serve`."""
-        if schedules:
-            raise unbuilt("Scheduling agents (schedules=)")
+        """Store agents under their names, to be run by name, with `schedules` to start each. No tools are served: see
+        `serve`. What has not changed keeps its version; runs that have begun go on as they began."""
+        timed, found = all_named(schedules), _all_agents(agents, packages)
         client, deployed = await self.client(), []
-        for each in _all_agents(agents, packages):
+        for each in found:
             spec = await in_caller(_checked, resolve_agent(each))
             answer = await client.deploy({"agentConfig": encode(spec)})
             deployed.append(DeploymentInfo(answer.get("agentName") or spec.name, spec.name))
+            for schedule in timed:
+                await save_async(spec.name, schedule, runtime=self)
         return deployed
+
+    async def versions_async(self, name: str) -> list[Json]:
+        """The versions of a deployed agent, the newest first: `{version, createTime, checksum, ...}` each."""
+        return await (await self.client()).versions(name)
+
+    async def rollback_async(self, name: str, version: int) -> int:
+        """Make an old version's content the latest again, as a new version, whose number this gives. Runs that have
+        begun go on as they began."""
+        return int((await (await self.client()).rollback(name, version))["version"])
+
+    async def diff_async(self, name: str, before: int, after: int) -> list[Json]:
+        """What differs between two versions of a deployed agent: `{path, before, after}` each."""
+        return await (await self.client()).diff(name, before, after)
+
+    async def save_prompt_async(self, name: str, text: str, *, description: str | None = None) -> int:
+        """Keep a prompt on the server, for `PromptTemplate(name)`; its version, a new one if the text is new."""
+        return int((await (await self.client()).save_prompt(name, text, description))["version"])
 
     async def serve_async(self, *agents: Any, packages: list[str] | None = None, blocking: bool = True) -> None:
         """Serve the tools of agents, for runs that others start; with `blocking` until `shutdown` or cancellation."""
@@ -524,6 +545,22 @@ class AgentRuntime:
         """See `deploy_async`."""
         return self.portal.call(self.deploy_async(*agents, packages=packages, schedules=schedules))
 
+    def versions(self, name: str) -> list[Json]:
+        """See `versions_async`."""
+        return self.portal.call(self.versions_async(name))
+
+    def rollback(self, name: str, version: int) -> int:
+        """See `rollback_async`."""
+        return self.portal.call(self.rollback_async(name, version))
+
+    def diff(self, name: str, before: int, after: int) -> list[Json]:
+        """See `diff_async`."""
+        return self.portal.call(self.diff_async(name, before, after))
+
+    def save_prompt(self, name: str, text: str, *, description: str | None = None) -> int:
+        """See `save_prompt_async`."""
+        return self.portal.call(self.save_prompt_async(name, text, description=description))
+
     def serve(self, *agents: Any, packages: list[str] | None = None, blocking: bool = True) -> None:
         """See `serve_async`. In the main thread, SIGTERM and SIGINT end it gracefully."""
         with _ended_by_signals(self._end_serving if blocking else None):
@@ -721,12 +758,6 @@ def _is_stateful(agent: Agent) -> bool:
         each.stateful or any(tool.stateful for tool in get_tool_defs([] if each.is_claude_code else each.tools))
         for each in tree(agent)
     )
-
-
-def _prompt(prompt: Any) -> str:
-    if isinstance(prompt, PromptTemplate):
-        raise unbuilt("A prompt template as the prompt of a run")
-    return "" if prompt is None else str(prompt)
 
 
 def _all_agents(agents: tuple[Any, ...], packages: list[str] | None) -> list[Any]:
