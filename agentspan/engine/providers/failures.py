@@ -55,6 +55,11 @@ def _final(kinds: set[str], status: int | None, text: str, model: str, route: Ro
             f"The conversation is too long for {model}: shorten the input or the tools' results, "
             f"or choose a model with a larger context window. {text}"
         )
+    if "user_url_allowed_hosts" in text:
+        return (
+            f"The provider of {model} takes no addresses, and this server could not fetch the file for it: only "
+            f"public addresses are fetched. Give its content, as base64 or a data: URL. {text.rpartition(' ')[2]}"
+        )
     if "ContentPolicyViolationError" in kinds:
         return f"{model} refused the content of the conversation: {text}"
     if "UnsupportedParamsError" in kinds:

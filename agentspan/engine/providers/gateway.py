@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from agentspan import clock
+from agentspan.engine.providers.attachments import fitted
 from agentspan.engine.providers.failures import explain, is_about_format, is_refusal
 from agentspan.engine.providers.model import (
     CallSettings,
@@ -142,7 +143,7 @@ def _arguments(request: ModelRequest, way: Route, total_seconds: float) -> dict[
         **way.arguments,
         **{name: value for name, value in optional.items() if value is not None and value != []},
         "model": way.model,
-        "messages": request.messages,
+        "messages": fitted(request.messages, way.provider.prefix, request.model),
         **({"stream": True, "stream_options": {"include_usage": True}} if request.stream else {}),
         "timeout": total_seconds,
         "num_retries": 0,
