@@ -1,11 +1,12 @@
 """The model room: every call of a language model goes through `complete`, whichever provider answers it.
 
-It may import spec, errors, config, clock, msgspec and the standard library; litellm only in gateway, xllamacpp only in
-local, both at first use. Its doors: `complete`, `check_model`, `preload`, `register`, `pull`, `weights_path` and the
-values `ModelRequest`, `ModelAnswer`, `ToolCall`, `Usage`.
+It may import the limiter, spec, errors, config, clock, msgspec and the standard library; litellm only in gateway,
+xllamacpp only in local, both at first use. Its doors: `complete`, `embed`, `check_model`, `check_limits`, `preload`,
+`register`, `pull`, `weights_path` and the values `ModelRequest`, `ModelAnswer`, `ToolCall`, `Usage`.
 """
 
 from agentspan.engine.providers.call import check_limits, complete
+from agentspan.engine.providers.embeddings import embed
 from agentspan.engine.providers.gateway import preload
 from agentspan.engine.providers.model import CallSettings, ModelAnswer, ModelRequest, ToolCall, Usage
 from agentspan.engine.providers.names import check_model
@@ -21,6 +22,7 @@ __all__ = [
     "check_limits",
     "check_model",
     "complete",
+    "embed",
     "preload",
     "pull",
     "register",

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ from agentspan.engine.providers.names import BY_NAME, EMBEDDED
 from agentspan.errors import ConfigurationProblem, ModelFailure
 
 Environ = Mapping[str, str]
+T = TypeVar("T")
 Cut = Literal["silent", "endless"]
 
 MOST_REFUSALS = 8
@@ -45,9 +46,10 @@ async def complete(
     # Loading a library or weights happens once and is no fault of the model: it is outside the time limits.
     if provider.prepare:
         await provider.prepare(settings)
-    quota = _quota(provider, request, settings, environ)
+    quota = quota_of(provider, request.model, request.base_url, settings, environ)
     call = _Call(provider, _changed(request), settings, on_delta, environ)
-    answer = await _in_turn(call, quota)
+    tokens = _estimate(request) if quota.counts_tokens else 0
+    answer = await in_turn(quota, tokens, settings.total_seconds, call.ask)
     _cuts.pop(request.seed, None)
     return answer
 
@@ -65,32 +67,30 @@ def check_limits(limits: tuple[Limit, ...]) -> None:
 # The quota: shared by all calls with one key at one address
 
 
-def _quota(provider: "Provider", request: ModelRequest, settings: CallSettings, environ: Environ) -> Quota:
-    name, key = provider.quota(request.model, request.base_url, environ)
+def quota_of(provider: "Provider", model: str, base_url: str | None, settings: CallSettings, environ: Environ) -> Quota:
+    """The quota that a call of this model belongs to."""
+    name, key = provider.quota(model, base_url, environ)
     names = {name, *BY_NAME[name].aliases} if name in BY_NAME else {name}
     limit = next((each for each in settings.limits if each.provider in names), None)
     return limiter.here().quota(key, name, limit)
 
 
-async def _in_turn(call: "_Call", quota: Quota) -> ModelAnswer:
-    """Make the call when the quota lets it. A refusal makes the quota rest, and the same attempt goes again."""
-    tokens = _estimate(call.request) if quota.counts_tokens else 0
+async def in_turn(quota: Quota, tokens: int, seconds: float, ask: Callable[[Slot], Awaitable[T]]) -> T:
+    """Make a call when its quota lets it. A refusal makes the quota rest, and the same attempt goes again."""
+    now = asyncio.get_running_loop().time
     end, refusals = 0.0, 0
     while True:
         async with quota.slot(tokens, again=refusals > 0) as slot:
-            end = end or call.now() + call.settings.total_seconds
+            end = end or now() + seconds
             try:
-                answer = await call.ask(slot)
+                return await ask(slot)
             except Throttled as refused:
                 refusals += 1
                 wait = refused.retry_after_ms
                 rest = slot.refused(None if wait is None else wait / 1000)
                 # What was heard cannot be taken back, so such a call begins again as an attempt of its own.
-                if slot.is_accepted or refusals == MOST_REFUSALS or call.now() + rest > end:
+                if slot.is_accepted or refusals == MOST_REFUSALS or now() + rest > end:
                     raise
-            else:
-                slot.used(answer.usage.prompt_tokens + answer.usage.completion_tokens)
-                return answer
 
 
 def _estimate(request: ModelRequest) -> int:
@@ -115,7 +115,6 @@ class _Call:
     ) -> None:
         self.request, self.settings = request, settings
         self._provider, self._on_delta, self._environ = provider, on_delta, environ
-        self.now = asyncio.get_running_loop().time
 
     async def ask(self, slot: Slot) -> ModelAnswer:
         """Call the provider within the time limits."""
@@ -124,7 +123,7 @@ class _Call:
                 watch = _Watch(self.settings, scope, self.request.stream)
                 try:
                     emit = watch.emitter(slot, self._on_delta)
-                    return await self._provider.answer(self.request, self.settings, emit, self._environ)
+                    answer = await self._provider.answer(self.request, self.settings, emit, self._environ)
                 finally:
                     watch.close()
         except TimeoutError:
@@ -132,6 +131,8 @@ class _Call:
                 raise ModelFailure(f"The call of {self.request.model} timed out.", retryable=True) from None
             _remember(self.request.seed, watch.hit.cut)
             raise ModelFailure(f"{self.request.model} {watch.hit.sentence}.", retryable=True) from None
+        slot.used(answer.usage.prompt_tokens + answer.usage.completion_tokens)
+        return answer
 
 
 class _Due(NamedTuple):

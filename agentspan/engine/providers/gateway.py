@@ -61,6 +61,28 @@ async def answer(request: ModelRequest, settings: CallSettings, emit: Emit, envi
         return _refused(error, request, way)
 
 
+async def embed(
+    model: str, texts: list[str], base_url: str | None, settings: CallSettings, environ: Mapping[str, str]
+) -> tuple[list[list[float]], int]:
+    """A vector for each text, and the tokens of all."""
+    way = _way(model, base_url, environ)
+    name = way.model.partition("/")[2]
+    asked = {**way.arguments, "model": f"{EMBEDDERS.get(way.provider.prefix, way.provider.prefix)}/{name}"}
+    limits = {"timeout": settings.total_seconds, "num_retries": 0, "max_retries": 0}
+    try:
+        given = await _litellm.aembedding(**asked, input=texts, **limits)
+    except Exception as error:  # as in answer
+        raise explain(error, model, way) from None
+    rows = sorted(given.data, key=lambda row: row["index"])
+    if len(rows) != len(texts):
+        raise ModelFailure(f"{model} gave {len(rows)} vectors for {len(texts)} texts.", retryable=True)
+    return [list(map(float, row["embedding"])) for row in rows], _usage(getattr(given, "usage", None)).prompt_tokens
+
+
+EMBEDDERS = {"cohere_chat": "cohere", "ollama_chat": "ollama"}
+"""Where litellm has another prefix for a provider's embeddings than for its chat."""
+
+
 def quota(model: str, base_url: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
     """The provider's name, and what names the quota of this key at this address."""
     way = _way(model, base_url, environ)
@@ -125,6 +147,8 @@ def _import() -> Any:
             pass
     litellm.suppress_debug_info = True
     litellm.telemetry = False
+    # Of embeddings it takes a wish for no retries for no wish at all.
+    litellm.DEFAULT_MAX_RETRIES = 0
     # Where a provider takes no addresses, litellm fetches a document for it: from public addresses alone.
     litellm.user_url_validation = True
     return litellm
