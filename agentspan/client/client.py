@@ -13,6 +13,8 @@ from agentspan.client.transport import SLACK_SECONDS, Transport, path_of
 
 Json = dict[str, Any]
 
+EMBED_SECONDS = 600.0
+
 
 class Client:
     """Speaks to the server at `url` (with or without `/api`), as `api_key` or as `auth_key` with `auth_secret`."""
@@ -347,6 +349,14 @@ class Client:
     async def poll_data(self) -> list[Json]:
         """Who polled which queue last: `[{queueName, domain, workerId, lastPollTime}]`."""
         return await self._list("GET", "/tasks/queue/polldata/all")
+
+    # Models
+
+    async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:
+        """A vector for each text, by an embedding model such as `openai/text-embedding-3-small`."""
+        body = {"model": model, "input": list(texts)}
+        answer = await self._json("POST", "/embeddings", json=body, seconds=EMBED_SECONDS)
+        return list(answer["embeddings"])
 
     # Conductor's side
 

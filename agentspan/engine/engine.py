@@ -89,6 +89,7 @@ class Engine:
     @classmethod
     async def open(cls, settings: Settings) -> "Engine":
         """Open the database and begin to work. StoreProblem with a sentence if that cannot be."""
+        providers.check_limits(settings.limits)
         database = Database(
             settings.database_url, pool_size=settings.pool_size, synchronous=settings.sqlite_synchronous
         )

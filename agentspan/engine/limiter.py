@@ -37,6 +37,13 @@ class Limiter:
         self.quotas.move_to_end(key)
         return self.quotas[key]
 
+    def by_provider(self) -> dict[str, list["Quota"]]:
+        """The quotas of each provider."""
+        found: dict[str, list[Quota]] = {}
+        for quota in self.quotas.values():
+            found.setdefault(quota.provider, []).append(quota)
+        return found
+
     def _forget(self) -> None:
         """Drop the quotas that were longest not used and of which there is nothing to remember."""
         spare = len(self.quotas) + 1 - MOST_QUOTAS

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import agentspan
+from agentspan.engine import limiter
+from agentspan.engine.limiter import Limiter
 from agentspan.engine.spending import Spending
 from agentspan.server.handler import Handler, Route
 from agentspan.server.timings import BOUNDS, Timings
@@ -27,6 +29,7 @@ class Metrics(Handler):
             *executions(counts),
             *depths(queues),
             *spending(self.engine.spending),
+            *quotas(limiter.here()),
             *latencies(self.context.timings),
             *process(lag),
         ]
@@ -71,6 +74,24 @@ def spending(spent: Spending) -> Iterator["Metric"]:
         for model, value in counts.items():
             family.add_metric([model], value)
         yield family
+
+
+def quotas(limits: Limiter) -> Iterator["Metric"]:
+    """Of the providers' quotas, all keys and addresses of a provider together."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    waiting = GaugeMetricFamily(
+        "agentspan_provider_waiting_calls", "Model calls that wait for their provider's quota", labels=["provider"]
+    )
+    open_calls = GaugeMetricFamily("agentspan_provider_open_calls", "Model calls under way", labels=["provider"])
+    rested = CounterMetricFamily(
+        "agentspan_provider_rest_seconds", "Seconds for which a provider wanted to be left alone", labels=["provider"]
+    )
+    for provider, found in sorted(limits.by_provider().items()):
+        waiting.add_metric([provider], sum(each.waiting for each in found))
+        open_calls.add_metric([provider], sum(each.open for each in found))
+        rested.add_metric([provider], sum(each.rested for each in found))
+    yield from (waiting, open_calls, rested)
 
 
 def depths(queues: Sequence[QueueView]) -> Iterator["Metric"]:

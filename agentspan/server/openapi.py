@@ -13,7 +13,7 @@ import msgspec
 from tornado.web import RequestHandler
 
 import agentspan
-from agentspan.server import agents, conductor, control, hooks, routes, schedules, tasks, tokens
+from agentspan.server import agents, conductor, control, embeddings, hooks, routes, schedules, tasks, tokens
 from agentspan.server.handler import Handler, Route
 from agentspan.server.unbuilt import unbuilt
 
@@ -160,6 +160,13 @@ WORDS: dict[str, Json] = {
     },
     "execution": {"type": "object", "properties": {"executionId": {"type": "string"}}},
     "token": {"type": "object", "properties": {"token": {"type": "string"}}},
+    "vectors": {
+        "type": "object",
+        "properties": {
+            "model": {"type": "string"},
+            "embeddings": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
+        },
+    },
 }
 """Shapes of answers and of bodies that are no struct."""
 
@@ -215,6 +222,7 @@ OPERATIONS: dict[str, Operation] = {
     "POST /api/agent/executions/bulk/retry": Operation("bulk", "ids"),
     "POST /api/agent/executions/bulk/terminate": Operation("bulk", "ids", query="reason"),
     "GET /api/inbox": Operation("object", query="executionId"),
+    "POST /api/embeddings": Operation("vectors", embeddings.EmbedRequest),
     "POST /api/tasks/poll": Operation("tasks", tasks.PollRequest),
     "POST /api/tasks/report": Operation("tasks", tasks.ReportRequest),
     "POST /api/tasks/extend": Operation("object", tasks.ExtendRequest),

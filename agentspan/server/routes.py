@@ -5,6 +5,7 @@ import re
 from agentspan.server import (
     agents,
     control,
+    embeddings,
     executions,
     health,
     hooks,
@@ -60,6 +61,7 @@ ROUTES = collect(
     control.ROUTES,
     stream.ROUTES,
     inbox.ROUTES,
+    embeddings.ROUTES,
     workflow.ROUTES,
     metadata.ROUTES,
     templates.ROUTES,
