@@ -42,13 +42,13 @@ def build(output_type: Any, value: Any) -> Any:
     """The user's object of a JSON value; of its text too, for a model that was cut short may have said it as text."""
     try:
         return _build(output_type, value)
-    except Misfit:
+    except Misfit as misfit:
         if not isinstance(value, str):
             raise
         try:
             value = text.parse(value)
-        except ValueError as problem:
-            raise Misfit(str(problem)) from None
+        except ValueError:
+            raise misfit from None
         return _build(output_type, value)
 
 
