@@ -110,7 +110,7 @@ class AgentHandle:
         """Answer the question that the run asks; if it asks none, tell it so that the model sees it in its next turn.
 
         Gives the message's id in the second case (see `message_status`). Approvals, reviews and selections are no
-        questions: they wait for `approve`, `reject` or `select`.
+        questions: they go on waiting for `approve`, `reject` or `select`.
         """
         if request_id is None:
             question = next((each for each in await self.requests_async() if each.kind in TOLD), None)

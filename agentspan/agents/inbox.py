@@ -8,15 +8,15 @@ from agentspan.agents.host import Host, own_host
 
 Json = dict[str, Any]
 
-APPROVAL, QUESTION, REVIEW, SELECTION, MESSAGE = "approval", "question", "review", "selection", "message"
+APPROVAL, QUESTION, TURN = "approval", "question", "turn"
 
 
 @dataclass(frozen=True)
 class Request:
     """One thing that a run asks a person.
 
-    `kind`: approval (may this call be made?), question (by a tool or a proxy agent), review (of what a guardrail
-    stopped), selection (who speaks next?) or message (a tool waits for one). `tool` and `arguments`: the call that it
+    `kind`: approval (may this call be made?), question (by a tool), review (of what a guardrail stopped), selection
+    (who speaks next?), turn (what does a proxy agent say?) or message (a tool waits for one). `tool` and `arguments`: the call that it
     is about. `content`: the question, or the text to review. `response_schema`: the JSON Schema of the answer.
     `execution_id` asks, `root_id` is the whole run; `agent_name` and `path` (names from the root down) say who asks.
     `since` and `deadline` in ms since the epoch. `to`: whom it is addressed to. `data`: all of it, as the server sent
@@ -54,6 +54,10 @@ class Request:
         """Say no, and why: the model is told."""
         await self.answer_async(rejection(reason))
 
+    async def edit_async(self, output: Any) -> None:
+        """Let pass what a guardrail stopped, with this in its place."""
+        await self.answer_async({"approved": True, "edited_output": output})
+
     async def select_async(self, name: str) -> None:
         """Say which agent speaks next."""
         await self.answer_async({"selected": name})
@@ -69,6 +73,10 @@ class Request:
     def reject(self, reason: str = "") -> None:
         """See `reject_async`."""
         self._call(self.reject_async(reason))
+
+    def edit(self, output: Any) -> None:
+        """See `edit_async`."""
+        self._call(self.edit_async(output))
 
     def select(self, name: str) -> None:
         """See `select_async`."""
@@ -116,5 +124,5 @@ def rejection(reason: str = "") -> Json:
     return {"approved": False, "reason": reason}
 
 
-TOLD = (QUESTION, MESSAGE)
-"""The kinds of requests that a plain message answers."""
+TOLD = (QUESTION, TURN)
+"""The kinds of requests that are answered in words."""
