@@ -5,11 +5,13 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from agentspan.core import budget
 from agentspan.core import events as e
-from agentspan.core.decide import decide
+from agentspan.core.decide import decide, partial
+from agentspan.core.log import Log
 from agentspan.core.run import Run, evolve
 from agentspan.core.states import Kind, Status
-from agentspan.core.strategies import briefing
+from agentspan.core.strategies import beginning
 from agentspan.spec.agent import AgentSpec
 
 ROOT = 0
@@ -33,26 +35,41 @@ class Tree(Struct, frozen=True):
         yield ROOT
 
 
-def advance(spec: AgentSpec, tree: Tree, facts: Iterable[tuple[int, e.AnyFact]], at: int) -> tuple[Tree, list[e.Event]]:
-    """The tree after `facts` (each with its execution) and all that follows, and the events to append."""
-    runs, seq, appended = dict(tree.runs), tree.seq, []
+def advance(
+    spec: AgentSpec, tree: Tree, facts: Iterable[tuple[int, e.AnyFact]], at: int, log: Log | None = None
+) -> tuple[Tree, list[e.Event]]:
+    """The tree after `facts` (each with its execution) and all that follows, and the events to append. `log` gives the
+    facts that stand in the tree's history."""
+    runs, seq, appended, log = dict(tree.runs), tree.seq, list[e.Event](), log or Log()
     queue, restless = deque(facts), set[int]()
     while queue or restless:
         if not queue:
             execution = min(restless)
             restless.remove(execution)
             run = runs[execution]
-            queue.extend((execution, fact) for fact in decide(spec.at(run.path), run, tree.id))  # type: ignore[misc]
+            follow = decide(spec.at(run.path), run, log, tree.id, runs.get(ROOT))
+            queue.extend((execution, fact) for fact in follow)  # type: ignore[misc]
             continue
         execution, fact = queue.popleft()
         seq += 1
         event = e.Event(seq, execution, at, fact)
+        log.add(seq, fact)
         before = runs.get(execution) or Run(id=execution)
         runs[execution] = after = evolve(before, event)
+        spent = spend(runs, before, event)
         appended.append(event)
-        restless.add(execution)
+        restless.update(runs if spent else (execution,))
         queue.extend(_across(spec, runs, before, after, event))
     return Tree(tree.id, seq, runs), appended
+
+
+def spend(runs: dict[int, Run], before: Run, event: e.Event) -> bool:
+    """Book an event on the root, if the root has a budget; may a call go on now that had to wait?"""
+    root = runs.get(ROOT)
+    if root is None or root.budget is None:
+        return False
+    runs[ROOT] = budget.spend(root, before, event)
+    return isinstance(event.fact, e.SETTLEMENTS)
 
 
 def resumed(spec: AgentSpec, tree: Tree, fact: e.AnyFact) -> list[tuple[int, e.AnyFact]]:
@@ -66,7 +83,7 @@ def resumed(spec: AgentSpec, tree: Tree, fact: e.AnyFact) -> list[tuple[int, e.A
             orders = run.tasks.items()
             facts += [_beginning(spec, run, n, x) for n, x in orders if x.kind is Kind.AGENT and n not in tree.runs]
         if number != ROOT and number in tree.runs[run.parent].tasks:
-            facts += [(run.parent, _settlement(run))] if run.ended else []
+            facts += [(run.parent, _settlement(tree.runs[run.parent], run))] if run.ended else []
         elif number != ROOT and not run.ended:
             facts.append((number, e.ExecutionTerminated("canceled")))
     return facts
@@ -83,20 +100,38 @@ def _across(
             return [(task, e.ExecutionTerminated(reason))]
         case e.ExecutionRetried():
             return [(task, e.ExecutionRetried()) for task in after.tasks if task in runs and runs[task].ended]
-    if after.ended and not before.ended and after.id != ROOT:
-        return [(after.parent, _settlement(after))]
-    return []
+    if not after.ended or before.ended or after.id == ROOT:
+        return []
+    if after.finish_reason == "budget" and not runs[ROOT].ended:
+        root = runs[ROOT]
+        return [(ROOT, e.ExecutionTerminated(after.reason, "budget", partial(spec, root)))]
+    return [(after.parent, _settlement(runs[after.parent], after))]
 
 
 def _beginning(spec: AgentSpec, run: Run, task: int, order: e.TaskScheduled) -> tuple[int, e.AnyFact]:
     """The start of the sub-agent that a task stands for."""
-    path = (*run.path, order.index)
-    results = briefing(spec.at(run.path), run, order.index)
-    return task, e.ExecutionStarted(path=path, parent=run.id, after=results, signal=run.signal)
+    return task, beginning(spec.at(run.path), run, task, order)
 
 
-def _settlement(run: Run) -> e.AnyFact:
+def _settlement(parent: Run, run: Run) -> e.AnyFact:
     """What the end of a sub-agent is to its parent's task."""
-    if run.status is Status.COMPLETED:
-        return e.TaskCompleted(run.id, {"finish_reason": run.finish_reason}, result=run.result)
-    return e.TaskFailed(run.id, run.reason or run.status, terminal=True)
+    if run.status is not Status.COMPLETED:
+        order = parent.tasks.get(run.id)
+        return e.TaskFailed(run.id, run.reason or run.status, terminal=not (order and order.retry.limit))
+    prompt = run.usage.prompt_tokens + run.team_tokens[0]
+    completion = run.usage.completion_tokens + run.team_tokens[1]
+    output = {"finish_reason": run.finish_reason, "tokens": [prompt, completion]}
+    transfer = {"transfer_to": run.transfer} if run.transfer and run.finish_reason == "transfer" else {}
+    return e.TaskCompleted(run.id, {**output, **transfer, **_changes(parent, run)}, result=run.result)
+
+
+def _changes(parent: Run, run: Run) -> e.Json:
+    """What a sub-agent has changed in the state that its team shares."""
+    if run.source or run.path[-1:] == ("router",):
+        return {}
+    updates = {key: value for key, value in run.state.items() if parent.state.get(key, _NOTHING) != value}
+    deletions = [key for key in run.inherited if key not in run.state]
+    return {key: each for key, each in (("_state_updates", updates), ("_state_deletions", deletions)) if each}
+
+
+_NOTHING = object()

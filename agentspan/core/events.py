@@ -8,8 +8,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from agentspan.core.states import Kind, Purpose
-from agentspan.spec.policy import NO_LIMITS, NO_RETRY, Limits, RetryPolicy
+from agentspan.core.states import Kind, Purpose, Verdict
+from agentspan.spec.agent import Path
+from agentspan.spec.policy import NO_LIMITS, NO_RETRY, Budget, Limits, RetryPolicy
 
 Json = dict[str, Any]
 
@@ -34,15 +35,23 @@ class Fact(Struct, frozen=True, omit_defaults=True, tag_field="type"):
 
 
 class ExecutionStarted(Fact, frozen=True, tag=True):
-    """`input` of a root: {prompt, context?, session_id?}. A child has none: its prompt is the root's, and `after`.
+    """`input` of a root: {prompt, media?, context?, session_id?, budget?}. A child has none: its prompt is the root's,
+    the results in `after`, and what its parent's team said up to event `heard` (`reply` last). An agent that is called as a tool has
+    the arguments of call `index` of event `source` instead of the root's prompt. One that is `alone` has the bare
+    prompt.
 
     `signal` is the event of the signal that is in force when a child starts.
     """
 
     input: Json | None = None
-    path: tuple[int, ...] = ()
+    path: Path = ()
     parent: int = 0
     after: tuple[Result, ...] = ()
+    heard: int = 0
+    reply: Result = Result()
+    source: int = 0
+    index: int = 0
+    alone: bool = False
     signal: int = 0
 
 
@@ -67,27 +76,41 @@ class ExecutionForked(Fact, frozen=True, tag=True):
 
 
 class ExecutionCompleted(Fact, frozen=True, tag=True):
+    """`transfer_to`: the member of a swarm, or the sub-agent, that goes on."""
+
     finish_reason: str
     result: Result = Result()
+    transfer_to: str = ""
 
 
 class ExecutionFailed(Fact, frozen=True, tag=True):
+    """`finish_reason` is error unless a guardrail or a rejection ended it."""
+
     reason: str
+    finish_reason: str = "error"
+    result: Result = Result()
 
 
 class ExecutionTimedOut(Fact, frozen=True, tag=True):
     reason: str
+    result: Result = Result()
 
 
 class ExecutionTerminated(Fact, frozen=True, tag=True):
+    """Canceled, or a budget was used up (`finish_reason` budget): `result` is what there is by then."""
+
     reason: str
+    finish_reason: str = "cancelled"
+    result: Result = Result()
 
 
 class TaskScheduled(Fact, frozen=True, tag=True):
     """Both the order and the record of one attempt.
 
-    `slot` is where its result goes: "think", "call.2", "approve.2", "agent.0". `source` is the event that holds the
-    arguments of a call. `origin` is the first attempt. It may be taken `delay_ms` after it was scheduled.
+    `slot` is where its result goes: "think", "call.2", "approve.2", "agent.0", "output.1" (see docs). `source` is the
+    event that holds the arguments of a call, `about` the texts that it is to judge. `origin` is the first attempt. It
+    may be taken `delay_ms` after it was scheduled. `seen` is the last message that a model call shows, `to` whom a
+    request is addressed to.
     """
 
     kind: Kind
@@ -102,11 +125,14 @@ class TaskScheduled(Fact, frozen=True, tag=True):
     delay_ms: int = 0
     retry: RetryPolicy = NO_RETRY
     limits: Limits = NO_LIMITS
+    about: Result = Result()
+    seen: int = 0
+    to: tuple[str, ...] = ()
 
     @property
     def index(self) -> int:
         """The place of the call or the sub-agent in its turn or team."""
-        return int(self.slot.partition(".")[2] or 0)
+        return next((int(part) for part in self.slot.split(".")[1:] if part.lstrip("-").isdigit()), 0)
 
 
 class TaskCompleted(Fact, frozen=True, tag=True):
@@ -120,7 +146,8 @@ class TaskCompleted(Fact, frozen=True, tag=True):
 
 
 class TaskFailed(Fact, frozen=True, tag=True):
-    """`terminal`: no other attempt can succeed. `retry_after_ms`: the least time to wait, by the provider's word."""
+    """`terminal`: no other attempt can succeed. `retry_after_ms`: the least time to wait, by the provider's word.
+    `cause` is the kind of a model's failure: rate_limit, timeout, ..."""
 
     task: int
     error: str
@@ -128,6 +155,7 @@ class TaskFailed(Fact, frozen=True, tag=True):
     retry_after_ms: int = 0
     worker: str = ""
     started_at: int = 0
+    cause: str = ""
 
 
 class TaskTimedOut(Fact, frozen=True, tag=True):
@@ -145,7 +173,7 @@ class TaskCanceled(Fact, frozen=True, tag=True):
 
 
 class CallRefused(Fact, frozen=True, tag=True):
-    """A call that no worker will see: `cause` is unknown_tool, bad_arguments, rejected or stopped."""
+    """A call without a result of its own: `cause` is unknown_tool, bad_arguments, stopped, guardrail or call_limit."""
 
     turn: int
     index: int
@@ -161,6 +189,72 @@ class SignalReceived(Fact, frozen=True, tag=True):
 
 class StopRequested(Fact, frozen=True, tag=True):
     """End gracefully: finish what runs, ask nothing new."""
+
+
+class MessageReceived(Fact, frozen=True, tag=True):
+    """A message from outside. The model sees it in its next turn, or a tool that waits for messages takes it."""
+
+    message: Json
+    sender: str = ""
+
+
+class MessagesTaken(Fact, frozen=True, tag=True):
+    """A call that waits for messages has them: the result of call `index`, and the end of its `task` if it waited."""
+
+    turn: int
+    index: int
+    messages: tuple[int, ...] = ()
+    task: int = 0
+
+
+class VerdictGiven(Fact, frozen=True, tag=True):
+    """What a check found. `slot` names the check, `position` what is checked: input, output, tool_input, tool_output,
+    output_type, required_tools, approval. `output` is what takes its place, under fix."""
+
+    slot: str
+    guardrail: str
+    position: str
+    verdict: Verdict
+    message: str = ""
+    output: Json | None = None
+
+
+class SpeakerChosen(Fact, frozen=True, tag=True):
+    """Who speaks next in a team: the index among its agents, SELF for the team's own agent, NOBODY for the end."""
+
+    index: int
+    name: str = ""
+    by: str = ""
+
+
+class AnswerGiven(Fact, frozen=True, tag=True):
+    """An answer for which no model was asked: calls that come with the agent, or the words of a proxy."""
+
+    turn: int
+    output: Json
+
+
+class ModelSwitched(Fact, frozen=True, tag=True):
+    """The model failed for good; the agent goes on with its `index`-th fallback (from 1)."""
+
+    model: str
+    index: int
+    reason: str = ""
+
+
+class ContextCompacted(Fact, frozen=True, tag=True):
+    """The view of the history before the last `kept` messages is a summary: the output of event `summary`, or, where
+    that is 0, the first words of each message."""
+
+    kept: int
+    summary: int = 0
+    messages_before: int = 0
+
+
+class BudgetChanged(Fact, frozen=True, tag=True):
+    """The limits of the whole tree, which replace those before."""
+
+    budget: Budget
 
 
 AnyFact = (
@@ -181,6 +275,14 @@ AnyFact = (
     | CallRefused
     | SignalReceived
     | StopRequested
+    | MessageReceived
+    | MessagesTaken
+    | VerdictGiven
+    | SpeakerChosen
+    | AnswerGiven
+    | ModelSwitched
+    | ContextCompacted
+    | BudgetChanged
 )
 
 
@@ -192,6 +294,9 @@ class Event(Struct, frozen=True):
     at: int
     fact: AnyFact
 
+
+SELF = -1
+NOBODY = -2
 
 ENDINGS = (ExecutionCompleted, ExecutionFailed, ExecutionTimedOut, ExecutionTerminated)
 SETTLEMENTS = (TaskCompleted, TaskFailed, TaskTimedOut, TaskCanceled)

@@ -6,10 +6,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from agentspan.core import events as e
-from agentspan.core.advance import ROOT, Tree
+from agentspan.core.advance import ROOT, Tree, spend
 from agentspan.core.run import Run, evolve
 from agentspan.errors import BadInput
-from agentspan.spec.agent import AgentSpec
+from agentspan.spec.agent import AgentSpec, Path
 
 SPEC_EDITS = ("model", "instructions")
 EDITS = ("prompt", "output", *SPEC_EDITS)
@@ -19,7 +19,9 @@ def fold(tree: str, events: Sequence[e.Event]) -> Tree:
     """The tree of a whole log: what its snapshots must equal."""
     runs: dict[int, Run] = {}
     for event in events:
-        runs[event.execution] = evolve(runs.get(event.execution) or Run(id=event.execution), event)
+        before = runs.get(event.execution) or Run(id=event.execution)
+        runs[event.execution] = evolve(before, event)
+        spend(runs, before, event)
     return Tree(tree, events[-1].seq if events else 0, runs)
 
 
@@ -39,9 +41,9 @@ def fork(events: Sequence[e.Event], at: int, edits: dict[str, Any]) -> list[e.Ev
     return shared
 
 
-def edited_spec(spec: AgentSpec, path: tuple[int, ...], edits: dict[str, Any]) -> AgentSpec:
+def edited_spec(spec: AgentSpec, path: Path, edits: dict[str, Any]) -> AgentSpec:
     """The spec with `model` and `instructions` of the agent at `path` replaced."""
-    if path:
+    if path and isinstance(path[0], int):
         agents = list(spec.agents)
         agents[path[0]] = edited_spec(agents[path[0]], path[1:], edits)
         return replace(spec, agents=tuple(agents))

@@ -11,7 +11,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agentspan.core import events as e
-from agentspan.core.states import ENDED, STEPS, CallState, Kind, Purpose, Status
+from agentspan.core.states import ENDED, STEPS, CallState, Kind, Purpose, Status, Verdict
+from agentspan.spec.agent import Path
+from agentspan.spec.policy import Budget
 
 ERROR_CHARS = 2000
 
@@ -35,6 +37,7 @@ class Fault(Struct, frozen=True, omit_defaults=True):
     terminal: bool = False
     lost: bool = False
     retry_after_ms: int = 0
+    cause: str = ""
 
 
 class Usage(Struct, frozen=True, omit_defaults=True):
@@ -49,13 +52,37 @@ class Usage(Struct, frozen=True, omit_defaults=True):
     calls: int = 0
 
 
+class Spent(Struct, frozen=True, omit_defaults=True):
+    """What a whole tree has used of its budget. `open` model calls are under way; the largest so far stands for what
+    one of them may use."""
+
+    cost: float = 0.0
+    tokens: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+    open: int = 0
+    largest_cost: float = 0.0
+    largest_tokens: int = 0
+
+
 class Run(Struct, frozen=True, omit_defaults=True):
-    """The state of one execution. `answer` is the event of the present turn's model answer, 0 while it thinks."""
+    """The state of one execution. `answer` is the event of the present turn's model answer, 0 while it thinks.
+
+    `marks` are the events that settled the slots of this turn and of the whole run, `verdicts` what checks said of
+    them, `retries` how often each check has asked again, and `extra` the turns that it took. `fixed` is the event whose
+    text stands for the result, `asked` the one whose prompt stands for the given. A team has `spoken` so often, `last`
+    was its last speaker, `choice` is the next.
+    """
 
     id: int = 0
     parent: int = 0
-    path: tuple[int, ...] = ()
+    path: Path = ()
     after: tuple[e.Result, ...] = ()
+    heard: int = 0
+    reply: e.Result = e.Result()
+    source: int = 0
+    index: int = 0
+    alone: bool = False
     status: Status = Status.RUNNING
     since: int = 0
     at: int = 0
@@ -71,10 +98,30 @@ class Run(Struct, frozen=True, omit_defaults=True):
     faults: dict[str, Fault] = {}
     canceled: dict[int, e.TaskScheduled] = {}
     branches: dict[int, e.Branch] = {}
+    marks: dict[str, int] = {}
+    verdicts: dict[str, Verdict] = {}
+    retries: dict[str, int] = {}
+    extra: int = 0
+    fixed: int = 0
+    asked: int = 0
+    spoken: int = 0
+    last: int = e.NOBODY
+    choice: int | None = None
+    transfer: str = ""
+    unread: tuple[int, ...] = ()
+    used: dict[str, int] = {}
+    messages: int = 1
+    team_tokens: tuple[int, int] = (0, 0)
+    model: int = 0
+    overflow: int = 0
+    compacted: int = 0
     stopping: bool = False
     signal: int = 0
     state: dict[str, Any] = {}
+    inherited: tuple[str, ...] = ()
     usage: Usage = Usage()
+    budget: Budget | None = None
+    spent: Spent = Spent()
     finish_reason: str = ""
     result: e.Result = e.Result()
     reason: str = ""
@@ -86,6 +133,10 @@ class Run(Struct, frozen=True, omit_defaults=True):
     def may_become(self, status: Status) -> bool:
         return status in STEPS[self.status]
 
+    def open(self, slot: str) -> int:
+        """The open attempt of a slot, 0 if there is none."""
+        return next((seq for seq, order in self.tasks.items() if order.slot == slot), 0)
+
 
 def evolve(run: Run, event: e.Event) -> Run:
     """The state after `event`. Total: what does not fit the state leaves it as it was."""
@@ -93,9 +144,7 @@ def evolve(run: Run, event: e.Event) -> Run:
     run = replace(run, at=event.at, seq=event.seq)
     match fact:
         case e.ExecutionStarted():
-            context = (fact.input or {}).get("context") or {}
-            run = replace(run, since=event.at, path=fact.path, parent=fact.parent, after=fact.after)
-            return replace(run, signal=fact.signal, state=dict(context))
+            return _started(run, event.at, fact)
         case e.ExecutionPaused():
             return _become(run, Status.PAUSED)
         case e.ExecutionResumed():
@@ -104,33 +153,72 @@ def evolve(run: Run, event: e.Event) -> Run:
             return _reopen(run)
         case e.ExecutionForked():
             return replace(run, since=event.at)
-        case e.ExecutionCompleted():
-            return _become(run, Status.COMPLETED, finish_reason=fact.finish_reason, result=fact.result)
+        case e.ExecutionCompleted(finish_reason=word, result=result, transfer_to=target):
+            return _become(run, Status.COMPLETED, finish_reason=word, result=result, transfer=target)
         case e.ExecutionFailed():
-            return _become(run, Status.FAILED, finish_reason="error", reason=fact.reason)
+            return _become(run, Status.FAILED, finish_reason=fact.finish_reason, reason=fact.reason, result=fact.result)
         case e.ExecutionTimedOut():
-            return _become(run, Status.TIMED_OUT, finish_reason="timeout", reason=fact.reason)
-        case e.ExecutionTerminated():
-            return _become(run, Status.TERMINATED, finish_reason="cancelled", reason=fact.reason)
+            return _become(run, Status.TIMED_OUT, finish_reason="timeout", reason=fact.reason, result=fact.result)
+        case e.ExecutionTerminated(finish_reason=word):
+            return _become(run, Status.TERMINATED, finish_reason=word, reason=fact.reason, result=fact.result)
         case e.TaskScheduled():
             return _scheduled(run, event.seq, fact)
         case e.TaskCompleted():
             return _completed(run, event.seq, fact) if fact.task in run.tasks else run
         case e.TaskFailed():
-            return _fault(run, fact.task, fact.error, terminal=fact.terminal, retry_after_ms=fact.retry_after_ms)
+            late = fact.retry_after_ms
+            return _fault(run, fact.task, fact.error, terminal=fact.terminal, retry_after_ms=late, cause=fact.cause)
         case e.TaskTimedOut():
-            lost, never_taken = fact.limit in LOSSES, fact.limit == "start"
-            return _fault(run, fact.task, TIME_OUTS[fact.limit], lost=lost, terminal=never_taken)
+            lost, never_taken = fact.limit in LOSSES, fact.limit in ("start", "deadline")
+            return _fault(run, fact.task, TIME_OUTS[fact.limit], lost=lost, terminal=never_taken, cause="timeout")
         case e.TaskCanceled():
             return _canceled(run, fact)
         case e.CallRefused():
-            return _call(run, fact.index, CallState.REFUSED) if fact.turn == run.turn else run
+            return _refused(run, fact)
         case e.SignalReceived():
             return replace(run, signal=event.seq if fact.message else 0)
         case e.StopRequested():
             return replace(run, stopping=True)
+        case e.MessageReceived():
+            return replace(run, unread=(*run.unread, event.seq), messages=run.messages + 1)
+        case e.MessagesTaken():
+            return _taken(run, event.seq, fact)
+        case e.VerdictGiven():
+            return _judged(run, event.seq, fact)
+        case e.SpeakerChosen():
+            return replace(run, choice=fact.index)
+        case e.AnswerGiven():
+            return _answered(replace(run, turn=fact.turn), event.seq, fact.output)
+        case e.ModelSwitched():
+            run = replace(run, model=fact.index, faults={})
+            return replace(run, turn=run.turn + 1, extra=run.extra + 1, answer=0) if run.answer else run
+        case e.ContextCompacted():
+            return replace(run, overflow=0, compacted=run.turn, faults={}, marks=without(run.marks, "condense"))
+        case e.BudgetChanged():
+            return replace(run, budget=fact.budget)
         case _:
             assert_never(fact)
+
+
+def _started(run: Run, at: int, fact: e.ExecutionStarted) -> Run:
+    given = fact.input or {}
+    budget = msgspec.convert(given["budget"], Budget, strict=False) if given.get("budget") else None
+    return replace(
+        run,
+        since=at,
+        path=fact.path,
+        parent=fact.parent,
+        after=fact.after,
+        heard=fact.heard,
+        reply=fact.reply,
+        source=fact.source,
+        index=fact.index,
+        alone=fact.alone,
+        signal=fact.signal,
+        state=dict(given.get("context") or {}),
+        inherited=tuple(given.get("context") or ()) if fact.path else (),
+        budget=budget,
+    )
 
 
 def _become(run: Run, status: Status, **changes: Any) -> Run:
@@ -139,24 +227,53 @@ def _become(run: Run, status: Status, **changes: Any) -> Run:
 
 def _scheduled(run: Run, seq: int, order: e.TaskScheduled) -> Run:
     order = order if order.origin else replace(order, origin=seq)
-    run = replace(
-        run,
-        tasks={**run.tasks, seq: order},
-        faults={slot: fault for slot, fault in run.faults.items() if slot != order.slot},
-    )
+    run = replace(run, tasks={**run.tasks, seq: order}, faults=without(run.faults, order.slot))
     match order.purpose:
         case Purpose.THINK:
-            return replace(
-                run, turn=order.turn, answer=0, finish="", calls=(), faults={}, canceled={}, rejected=_rejected(run)
-            )
+            return _thinking(run, order)
         case Purpose.ACT:
+            used = run.used.get(order.name, 0) + (order.attempt + order.lost == 0)
+            return _call(replace(run, used={**run.used, order.name: used}), order.index, CallState.RUNNING)
+        case Purpose.WAIT:
             return _call(run, order.index, CallState.RUNNING)
         case Purpose.APPROVE:
             return _call(run, order.index, CallState.ASKED)
-        case Purpose.SPEAK:
-            return run
         case _:
-            assert_never(order.purpose)
+            return run
+
+
+def _thinking(run: Run, order: e.TaskScheduled) -> Run:
+    before = f"before_model.{order.turn}"
+    kept = {before: run.marks[before]} if before in run.marks else {}
+    rejected = _rejected(run)
+    run = _cleared(run)
+    return replace(
+        run,
+        turn=order.turn,
+        answer=0,
+        finish="",
+        calls=(),
+        marks={**run.marks, **kept},
+        faults={},
+        canceled={},
+        rejected=rejected,
+        unread=tuple(seq for seq in run.unread if seq > order.seen),
+    )
+
+
+def _cleared(run: Run) -> Run:
+    """Without what belongs to a turn alone."""
+    return replace(
+        run,
+        marks={slot: seq for slot, seq in run.marks.items() if lasting(slot)},
+        verdicts={slot: word for slot, word in run.verdicts.items() if lasting(slot)},
+        fixed=0,
+    )
+
+
+def lasting(slot: str) -> bool:
+    """Does what a slot holds count for the whole run?"""
+    return slot.partition(".")[0] in LASTING
 
 
 def _rejected(run: Run) -> bool:
@@ -171,30 +288,93 @@ def _completed(run: Run, seq: int, fact: e.TaskCompleted) -> Run:
     order = run.tasks[fact.task]
     run = _close(run, fact.task)
     output = fact.output or {}
+    if order.kind is Kind.LLM and "overflow" not in output:
+        run = replace(run, usage=_add(run.usage, output))
     match order.purpose:
         case Purpose.THINK:
-            return _answered(run, seq, output)
+            return replace(run, overflow=seq) if "overflow" in output else _answered(run, seq, output)
         case Purpose.ACT:
-            state = {k: v for k, v in run.state.items() if k not in output.get("_state_deletions", ())}
-            run = replace(run, state={**state, **output.get("_state_updates", {})})
-            return _call(run, order.index, CallState.DONE, settled=seq)
+            return _done(_updated(run, output), order.index, seq)
+        case Purpose.WAIT:
+            return _done(run, order.index, seq)
         case Purpose.APPROVE:
-            approved = output.get("approved") is True
-            source = seq if approved and isinstance(output.get("arguments"), dict) else order.source
-            return _call(run, order.index, CallState.APPROVED if approved else CallState.REJECTED, source=source)
+            return _approved(run, seq, order, output)
         case Purpose.SPEAK:
-            branch = e.Branch(order.name, fact.result or e.Result())
-            finish = str(output.get("finish_reason", "stop"))
-            return replace(run, branches={**run.branches, order.index: branch}, finish=finish)
+            return _spoken(_updated(run, output), seq, order, fact)
+        case Purpose.HOOK:
+            return _hooked(run, seq, order, output)
+        case Purpose.JUDGE | Purpose.CHOOSE | Purpose.BRIEF | Purpose.CONDENSE:
+            return replace(run, marks={**run.marks, order.slot: seq})
         case _:
             assert_never(order.purpose)
 
 
+def _updated(run: Run, output: e.Json) -> Run:
+    """The shared state after a tool or a sub-agent has changed it."""
+    if not output.get("_state_updates") and not output.get("_state_deletions"):
+        return run
+    state = {k: v for k, v in run.state.items() if k not in output.get("_state_deletions", ())}
+    return replace(run, state={**state, **output.get("_state_updates", {})})
+
+
+def _done(run: Run, index: int, seq: int) -> Run:
+    return _call(replace(run, messages=run.messages + 1), index, CallState.DONE, settled=seq)
+
+
+def _approved(run: Run, seq: int, order: e.TaskScheduled, output: e.Json) -> Run:
+    approved = output.get("approved") is True
+    source = seq if approved and isinstance(output.get("arguments"), dict) else order.source
+    return _call(run, order.index, CallState.APPROVED if approved else CallState.REJECTED, source=source)
+
+
+def _spoken(run: Run, seq: int, order: e.TaskScheduled, fact: e.TaskCompleted) -> Run:
+    """A sub-agent's reply, or the team's own words about the replies."""
+    output = fact.output or {}
+    if order.kind is Kind.LLM:
+        return replace(run, answer=seq, words=seq, finish=str(output.get("finish_reason") or "stop"))
+    branch = e.Branch(order.name, fact.result or e.Result())
+    prompt, completion = output.get("tokens") or (0, 0)
+    return replace(
+        _cleared(run),
+        branches={**run.branches, order.index: branch},
+        spoken=run.spoken + 1,
+        last=order.index,
+        choice=None,
+        faults={slot: fault for slot, fault in run.faults.items() if slot.startswith("agent.")},
+        team_tokens=(run.team_tokens[0] + prompt, run.team_tokens[1] + completion),
+        transfer=str(output.get("transfer_to") or ""),
+        finish=str(output.get("finish_reason", "stop")),
+        messages=run.messages + 1,
+    )
+
+
+def _hooked(run: Run, seq: int, order: e.TaskScheduled, output: e.Json) -> Run:
+    """What a callback said takes the place of what it wraps."""
+    run = replace(run, marks={**run.marks, order.slot: seq})
+    replaced = "result" in output
+    match order.slot.partition(".")[0]:
+        case "before_agent":
+            run = replace(run, asked=seq) if "prompt" in output else run
+            return replace(run, fixed=seq) if replaced else run
+        case "before_model" if replaced:
+            return _answered(replace(_cleared(run), turn=order.turn, canceled={}), seq, output)
+        case "after_model" if replaced or "tool_calls" in output:
+            calls = _calls(output, seq) if "tool_calls" in output else run.calls
+            return replace(run, answer=seq if replaced else run.answer, calls=calls, words=seq if replaced else run.words)
+        case "before_tool" if replaced:
+            return _done(run, order.index, seq)
+        case "before_tool" if "args" in output or "arguments" in output:
+            return _call(run, order.index, run.calls[order.index].state, source=seq)
+        case "after_tool" if replaced:
+            return _call(run, order.index, CallState.DONE, settled=seq)
+        case "after_agent" if replaced:
+            return replace(run, fixed=seq)
+    return run
+
+
 def _answered(run: Run, seq: int, output: e.Json) -> Run:
     """A model's answer: {content, tool_calls: [{name, arguments}], finish_reason, usage, cost}."""
-    calls = tuple(
-        Call(each["name"], seq, valid=isinstance(each.get("arguments"), dict)) for each in output.get("tool_calls", ())
-    )
+    calls = _calls(output, seq)
     finish = str(output.get("finish_reason") or "stop")
     return replace(
         run,
@@ -202,8 +382,80 @@ def _answered(run: Run, seq: int, output: e.Json) -> Run:
         finish=finish,
         calls=calls,
         cut=(*run.cut, seq) if finish == "length" and not calls else run.cut if not calls else (),
-        words=seq if output.get("content") else run.words,
-        usage=_add(run.usage, output),
+        words=seq if output.get("content") or output.get("result") else run.words,
+        messages=run.messages + 1,
+    )
+
+
+def _calls(output: e.Json, seq: int) -> tuple[Call, ...]:
+    return tuple(
+        Call(each["name"], seq, valid=isinstance(each.get("arguments"), dict))
+        for each in output.get("tool_calls") or ()
+    )
+
+
+def _refused(run: Run, fact: e.CallRefused) -> Run:
+    if fact.turn != run.turn:
+        return run
+    if fact.cause == "transfer":
+        run = replace(run, transfer=run.transfer or fact.detail)
+    return _call(replace(run, messages=run.messages + 1), fact.index, CallState.REFUSED)
+
+
+def _taken(run: Run, seq: int, fact: e.MessagesTaken) -> Run:
+    if fact.turn != run.turn or (fact.task and fact.task not in run.tasks):
+        return run
+    run = replace(_close(run, fact.task), unread=tuple(each for each in run.unread if each not in fact.messages))
+    return _done(run, fact.index, seq)
+
+
+def _judged(run: Run, seq: int, fact: e.VerdictGiven) -> Run:
+    """A verdict: passing and fixing let the guarded thing go on, asking again begins a turn of its own."""
+    said = {} if fact.verdict is Verdict.PASS else {f"said.{fact.slot}": seq}
+    run = replace(run, verdicts={**run.verdicts, fact.slot: fact.verdict}, marks={**run.marks, **said})
+    index = int(fact.slot.split(".")[1]) if "." in fact.slot else 0
+    if fact.verdict is Verdict.RETRY:
+        check = tally(run, fact.slot, fact.guardrail)
+        run = replace(run, retries={**run.retries, check: run.retries.get(check, 0) + 1})
+    match fact.position, fact.verdict:
+        case "output" | "output_type" | "required_tools", Verdict.RETRY:
+            return _again(run)
+        case "input", Verdict.FIX:
+            return replace(run, asked=seq)
+        case "output", Verdict.FIX:
+            return replace(run, fixed=seq)
+        case "tool_input", Verdict.FIX:
+            return _call(run, index, run.calls[index].state, source=seq)
+        case "tool_output", Verdict.FIX:
+            return _call(run, index, CallState.DONE, settled=seq)
+        case "approval", Verdict.PASS:
+            return _call(replace(run, faults=without(run.faults, fact.slot)), index, CallState.APPROVED)
+        case "approval", _:
+            return _call(replace(run, faults=without(run.faults, fact.slot)), index, CallState.REJECTED)
+    return run
+
+
+def tally(run: Run, slot: str, guardrail: str) -> str:
+    """The name under which a check counts how often it has asked again: one for the agent, one for each tool."""
+    place, _, rest = slot.partition(".")
+    return f"{place}.{run.calls[int(rest.partition('.')[0])].name}.{guardrail}" if place in TOOLS else guardrail
+
+
+def _again(run: Run) -> Run:
+    """One more turn for an agent, one more round for a team."""
+    return replace(
+        _cleared(run),
+        turn=run.turn + 1,
+        extra=run.extra + 1,
+        messages=run.messages + 1,
+        answer=0,
+        calls=(),
+        cut=(),
+        branches={},
+        spoken=0,
+        last=e.NOBODY,
+        choice=None,
+        transfer="",
     )
 
 
@@ -222,17 +474,23 @@ def _add(usage: Usage, output: e.Json) -> Usage:
 
 
 def _fault(
-    run: Run, task: int, error: str, *, terminal: bool = False, lost: bool = False, retry_after_ms: int = 0
+    run: Run,
+    task: int,
+    error: str,
+    *,
+    terminal: bool = False,
+    lost: bool = False,
+    retry_after_ms: int = 0,
+    cause: str = "",
 ) -> Run:
     if task not in run.tasks:
         return run
     order = run.tasks[task]
-    run = _close(run, task)
-    if order.purpose is Purpose.APPROVE:
-        return _call(run, order.index, CallState.REJECTED)
-    fault = Fault(task, order, error[:ERROR_CHARS], terminal, lost, retry_after_ms)
-    run = replace(run, faults={**run.faults, order.slot: fault})
-    return _call(run, order.index, CallState.FAULTY) if order.purpose is Purpose.ACT else run
+    if order.purpose is Purpose.HOOK and not lost:
+        return replace(_close(run, task), marks={**run.marks, order.slot: task})
+    fault = Fault(task, order, error[:ERROR_CHARS], terminal, lost, retry_after_ms, cause)
+    run = replace(_close(run, task), faults={**run.faults, order.slot: fault})
+    return _call(run, order.index, CallState.FAULTY) if order.purpose in AGAIN_ACTS else run
 
 
 def _canceled(run: Run, fact: e.TaskCanceled) -> Run:
@@ -242,14 +500,18 @@ def _canceled(run: Run, fact: e.TaskCanceled) -> Run:
 
 
 def _reopen(run: Run) -> Run:
-    """Back to the point of failure: calls that failed are called again, sub-agents that failed go on."""
+    """Back to the point of failure: calls that failed are called again, sub-agents that failed go on, and what a check
+    refused for good is made anew."""
     if not run.may_become(Status.RUNNING):
         return run
     broken = {**run.canceled, **{fault.task: fault.order for fault in run.faults.values()}}
     again = {order.index: AGAIN[order.purpose] for order in broken.values() if order.purpose in AGAIN}
     calls = tuple(replace(call, state=again.get(i, call.state)) for i, call in enumerate(run.calls))
     teams = {task: order for task, order in broken.items() if order.kind is Kind.AGENT}
-    return replace(
+    raised = [slot for slot, word in run.verdicts.items() if word is Verdict.RAISE]
+    refused = any(slot.partition(".")[0] in RESULTS for slot in raised)
+    stale = {part for slot in raised for part in (slot, f"said.{slot}", f"review.{slot}")}
+    run = replace(
         run,
         status=Status.RUNNING,
         since=run.at,
@@ -257,10 +519,19 @@ def _reopen(run: Run) -> Run:
         tasks={**run.tasks, **teams},
         faults={},
         canceled={},
+        verdicts={slot: word for slot, word in run.verdicts.items() if slot not in stale},
+        marks={slot: seq for slot, seq in run.marks.items() if slot not in stale},
+        retries={},
         stopping=False,
         finish_reason="",
         reason="",
+        result=e.Result(),
     )
+    return _again(run) if refused else run
+
+
+def without(table: dict[str, Any], slot: str) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key != slot}
 
 
 def _close(run: Run, task: int) -> Run:
@@ -276,11 +547,22 @@ def _call(run: Run, index: int, state: CallState, **changes: int) -> Run:
 
 TIME_OUTS = {
     "start": "no worker took the task in time",
+    "deadline": "nobody answered before the deadline",
     "attempt": "the attempt took longer than its time limit",
     "lease": "the worker went silent and lost its lease",
     "server": "the server that ran it died",
 }
-AGAIN = {Purpose.ACT: CallState.APPROVED, Purpose.APPROVE: CallState.NEW}
+AGAIN = {Purpose.ACT: CallState.APPROVED, Purpose.WAIT: CallState.APPROVED, Purpose.APPROVE: CallState.NEW}
+AGAIN_ACTS = (Purpose.ACT, Purpose.WAIT)
+LASTING = frozenset({"before_agent", "brief", "input"})
+"""The first words of slots that are settled once in a run."""
+
+TOOLS = frozenset({"tool_in", "tool_out"})
+"""The first words of slots that check a call."""
+
+RESULTS = frozenset({"output", "output_type", "required_tools"})
+"""The first words of slots that check the result."""
+
 LOSSES = frozenset({"lease", "server"})
 
 _decoder = msgspec.json.Decoder(Run)

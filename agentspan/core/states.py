@@ -30,6 +30,22 @@ class Purpose(StrEnum):
     ACT = "act"
     APPROVE = "approve"
     SPEAK = "speak"
+    JUDGE = "judge"
+    CHOOSE = "choose"
+    WAIT = "wait"
+    HOOK = "hook"
+    BRIEF = "brief"
+    CONDENSE = "condense"
+
+
+class Verdict(StrEnum):
+    """What a guardrail says."""
+
+    PASS = "pass"
+    RETRY = "retry"
+    RAISE = "raise"
+    FIX = "fix"
+    HUMAN = "human"
 
 
 class CallState(StrEnum):

@@ -10,8 +10,10 @@ from typing import Any
 
 from agentspan.core import events as e
 from agentspan.core.run import TIME_OUTS
-from agentspan.core.states import Purpose
+from agentspan.core.states import Purpose, Verdict
 from agentspan.spec.agent import AgentSpec
+from agentspan.spec.media import parts
+from agentspan.spec.shape import ask
 
 Message = dict[str, Any]
 
@@ -25,17 +27,33 @@ def call_id(turn: int, index: int) -> str:
 
 
 class Transcript:
-    """Grows by one event at a time; `messages` gives what a model would be sent now."""
+    """Grows by one event at a time; `messages` gives what a model would be sent now.
 
-    def __init__(self, prompt: str, state: Mapping[str, Any] | None = None) -> None:
+    Results of sub-agents stand in other executions' events: those that are `wanted` must be given to `resolve` first.
+    """
+
+    def __init__(
+        self,
+        prompt: str,
+        state: Mapping[str, Any] | None = None,
+        media: Iterable[str] = (),
+        history: Iterable[Message] = (),
+    ) -> None:
         self.prompt = prompt
+        self.media = list(media)
+        self.history = list(history)
         self.state: dict[str, Any] = dict(state or {})
         self.signal = ""
         self.seq = 0
         self.answers = 0
+        self.turn = 0
+        self._brief = ""
+        self._summary = ""
         self._said: list[Message] = []
         self._open: dict[str, Message] = {}
         self._slots: dict[int, e.TaskScheduled] = {}
+        self._mail: dict[int, e.Json] = {}
+        self._refs: list[tuple[str, Message, e.Result]] = []
 
     def extend(self, events: Iterable[e.Event]) -> "Transcript":
         """Fold in the events of this execution that come after `seq`."""
@@ -45,51 +63,142 @@ class Transcript:
                 self._fold(event.fact)
         return self
 
+    @property
+    def wanted(self) -> set[int]:
+        """The events of other executions whose texts are still missing."""
+        return set[int]().union(*(named(result) for _, _, result in self._refs))
+
+    def resolve(self, outputs: Mapping[int, e.Json]) -> "Transcript":
+        """Put in the texts of sub-agents' results."""
+        for _, message, result in self._refs:
+            message["content"] = text(result, outputs)
+        self._refs = []
+        return self
+
     def messages(self, spec: AgentSpec) -> list[Message]:
-        """System (instructions, signal), user (context, prompt), and what was said since."""
-        return [*self._opening(spec), *self._said]
+        """System (instructions, shape of the answer, signal), memory, history, user (context, prompt), what was said."""
+        return legal([*self._opening(spec), *self._said])
+
+    def said(self) -> list[Message]:
+        """What was said since the prompt."""
+        return self._said
+
+    def old(self, kept: int) -> list[Message]:
+        """The messages that a compaction which keeps the last `kept` leaves out."""
+        return self._said[: self._cut(kept)]
 
     def _opening(self, spec: AgentSpec) -> list[Message]:
+        remembered = [remember(each) for each in (spec.memory or {}).get("messages") or ()]
         signal = f"Signal from outside, in force until replaced: {self.signal}" if self.signal else ""
-        system = "\n\n".join(part for part in (instructions(spec), signal) if part)
+        system = [self._brief or instructions(spec), *(m["content"] for m in remembered if m["role"] == "system")]
+        system += [ask(spec.output_type) if spec.output_type else "", PLAN if plans(spec) else "", signal]
         context = f"Context: {json.dumps(self.state, ensure_ascii=False)}" if self.state else ""
         user = "\n\n".join(part for part in (context, self.prompt) if part)
-        opening = [{"role": "system", "content": system}] if system else []
-        return [*opening, {"role": "user", "content": user}]
+        content: Any = [{"type": "text", "text": user or "(no text)"}, *parts(self.media)] if self.media else user
+        text_ = "\n\n".join(part for part in system if part)
+        return [
+            *([{"role": "system", "content": text_}] if text_ else []),
+            *(m for m in remembered if m["role"] != "system"),
+            *self.history,
+            {"role": "user", "content": content},
+        ]
 
     def _fold(self, fact: e.AnyFact) -> None:
         match fact:
             case e.TaskScheduled():
                 self._slots[self.seq] = fact
-            case e.TaskCompleted(task=task, output=output):
-                self._completed(self._slots.pop(task, None), output or {})
+                if fact.purpose is Purpose.THINK:
+                    self._hear_mail(fact.seen)
+            case e.TaskCompleted():
+                self._completed(self._slots.pop(fact.task, None), fact.output or {}, fact.result)
             case e.TaskFailed(task=task, error=error):
                 self._failed(self._slots.pop(task, None), error)
             case e.TaskTimedOut(task=task, limit=limit):
                 self._failed(self._slots.pop(task, None), TIME_OUTS[limit])
             case e.TaskCanceled(task=task, reason=reason):
                 self._failed(self._slots.pop(task, None), f"canceled: {reason}")
+            case e.CallRefused(turn=turn, index=index, cause="transfer", detail=target):
+                self._answer(call_id(turn, index), f"Handed over to {target}.")
             case e.CallRefused(turn=turn, index=index, cause=cause, detail=detail):
                 self._answer(call_id(turn, index), f"Error: {detail or REFUSALS[cause]}")
             case e.SignalReceived(message=message):
                 self.signal = message
+            case e.MessageReceived(message=message):
+                self._mail[self.seq] = message
+            case e.MessagesTaken(turn=turn, index=index, messages=seqs):
+                mail = taken([(seq, self._mail.pop(seq, {})) for seq in seqs])
+                self._answer(call_id(turn, index), text_of(mail))
+            case e.VerdictGiven():
+                self._judged(fact)
+            case e.AnswerGiven(turn=turn, output=output):
+                self._heard(turn, output)
+            case e.ModelSwitched() if self._said and self._said[-1]["role"] == "assistant":
+                self._said.pop()
+            case e.ContextCompacted():
+                self._compact(fact)
             case _:
                 pass
 
-    def _completed(self, order: e.TaskScheduled | None, output: e.Json) -> None:
+    def _completed(self, order: e.TaskScheduled | None, output: e.Json, result: e.Result | None) -> None:
         match order and order.purpose:
-            case Purpose.THINK:
-                self._heard(order.turn if order else 0, output)
-            case Purpose.ACT if order:
+            case Purpose.THINK if order and "overflow" not in output:
+                self._heard(order.turn, output)
+            case Purpose.ACT | Purpose.WAIT if order:
                 gone = output.get("_state_deletions", ())
                 self.state = {k: v for k, v in self.state.items() if k not in gone} | output.get("_state_updates", {})
-                self._answer(call_id(order.turn, order.index), text_of(output))
+                call = call_id(order.turn, order.index)
+                if result is not None and call in self._open:
+                    self._refs.append((call, self._open[call], result))
+                else:
+                    self._answer(call, text_of(output))
             case Purpose.APPROVE if order and output.get("approved") is not True:
                 reason = f": {output['reason']}" if output.get("reason") else ""
                 self._answer(call_id(order.turn, order.index), f"Rejected by a person{reason}")
+            case Purpose.BRIEF:
+                self._brief = text_of(output)
+            case Purpose.CONDENSE:
+                self._summary = str(output.get("content") or "")
+            case Purpose.HOOK if order:
+                self._hooked(order, output)
+
+    def _hooked(self, order: e.TaskScheduled, output: e.Json) -> None:
+        position = order.slot.partition(".")[0]
+        if position == "before_agent" and "prompt" in output:
+            self.prompt = str(output["prompt"])
+        if position == "after_model" and "tool_calls" in output:
+            self._forget_answer()
+            self._heard(order.turn, {**output, "content": output.get("result")})
+        elif "result" in output:
+            self._replaced(position, order, output)
+
+    def _replaced(self, position: str, order: e.TaskScheduled, output: e.Json) -> None:
+        match position:
+            case "before_model":
+                self._heard(order.turn, {"content": text_of({"result": output["result"]})})
+            case "after_model":
+                self._reword(text_of({"result": output["result"]}))
+            case "before_tool" | "after_tool":
+                self._answer(call_id(self.turn, order.index), text_of({"result": output["result"]}))
+
+    def _judged(self, fact: e.VerdictGiven) -> None:
+        index = int(fact.slot.split(".")[1]) if "." in fact.slot else 0
+        match fact.position, fact.verdict:
+            case "output", Verdict.RETRY:
+                self._said.append({"role": "user", "content": f"Your answer was not accepted: {fact.message}"})
+            case "output_type" | "required_tools", Verdict.RETRY:
+                self._said.append({"role": "user", "content": fact.message})
+            case "input", Verdict.FIX:
+                self.prompt = str((fact.output or {}).get("prompt") or "")
+            case "output", Verdict.FIX:
+                self._reword(text_of(fact.output or {}))
+            case "tool_output", Verdict.FIX:
+                self._answer(call_id(self.turn, index), text_of(fact.output or {}))
+            case "approval", Verdict.RAISE:
+                self._answer(call_id(self.turn, index), f"Error: {fact.message}")
 
     def _heard(self, turn: int, output: e.Json) -> None:
         self.answers += 1
+        self.turn = turn
         calls = output.get("tool_calls") or ()
         message: Message = {"role": "assistant", "content": output.get("content") or ("" if calls else "(no answer)")}
         if calls:
@@ -103,14 +212,160 @@ class Transcript:
         if not calls and output.get("finish_reason") == "length":
             self._said.append({"role": "user", "content": CONTINUE})
 
+    def _hear_mail(self, seen: int) -> None:
+        for seq in [seq for seq in self._mail if seq <= seen]:
+            self._said.append({"role": "user", "content": mail_text(self._mail.pop(seq))})
+
+    def _reword(self, words: str) -> None:
+        """Other words for the last answer."""
+        for message in reversed(self._said):
+            if message["role"] == "assistant":
+                message["content"] = words
+                return
+
+    def _forget_answer(self) -> None:
+        while self._said and self._said.pop()["role"] != "assistant":
+            pass
+
+    def _compact(self, fact: e.ContextCompacted) -> None:
+        cut = self._cut(fact.kept)
+        old, self._said = self._said[:cut], self._said[cut:]
+        summary = self._summary if fact.summary else "\n".join(_line(message) for message in old)
+        if old:
+            self._said.insert(0, {"role": "user", "content": f"Summary of the conversation so far:\n{summary}"})
+
+    def _cut(self, kept: int) -> int:
+        """Where the kept end begins: never between a call and its results."""
+        cut = max(0, len(self._said) - kept)
+        while cut < len(self._said) and self._said[cut]["role"] == "tool":
+            cut += 1
+        return cut
+
     def _failed(self, order: e.TaskScheduled | None, error: str) -> None:
-        if order and order.purpose in (Purpose.ACT, Purpose.APPROVE):
-            prefix = "Error" if order.purpose is Purpose.ACT else "Error: not approved"
+        if order and order.purpose in (Purpose.ACT, Purpose.WAIT, Purpose.APPROVE):
+            prefix = "Error: not approved" if order.purpose is Purpose.APPROVE else "Error"
             self._answer(call_id(order.turn, order.index), f"{prefix}: {error}")
 
     def _answer(self, call: str, text: str) -> None:
         if call in self._open:
             self._open[call]["content"] = text
+            self._refs = [each for each in self._refs if each[0] != call]
+
+
+def legal(messages: list[Message]) -> list[Message]:
+    """The same words as every provider takes them: a user speaks first, and nobody twice in a row."""
+    shaped: list[Message] = []
+    for message in messages:
+        last = shaped[-1] if shaped else None
+        if message["role"] == "assistant" and (last is None or last["role"] == "system"):
+            shaped.append({"role": "user", "content": "(The conversation began before.)"})
+        if last and last["role"] == message["role"] and message["role"] in ("user", "assistant") and not _calls(last):
+            shaped[-1] = _joined(last, message)
+        else:
+            shaped.append(message)
+    return shaped
+
+
+def _calls(message: Message) -> bool:
+    return bool(message.get("tool_calls"))
+
+
+def _joined(first: Message, second: Message) -> Message:
+    if isinstance(first["content"], str) and isinstance(second["content"], str):
+        return {**first, **second, "content": "\n\n".join(t for t in (first["content"], second["content"]) if t)}
+    return {**first, "content": [*_parts(first["content"]), *_parts(second["content"])]}
+
+
+def _parts(content: Any) -> list[Any]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
+
+
+def _line(message: Message) -> str:
+    called = ", ".join(call["function"]["name"] for call in message.get("tool_calls") or ())
+    words = str(message["content"] or (f"called {called}" if called else ""))
+    return f"{message['role']}: {words[:LINE_CHARS]}"
+
+
+def remember(message: Message) -> Message:
+    """A message of a conversation memory as chat: its calls and results in words, since their partners may be gone."""
+    role, words = str(message.get("role") or "user"), str(message.get("message") or message.get("content") or "")
+    calls = message.get("tool_calls") or message.get("toolCalls")
+    if role == "tool_call" or calls:
+        listed = json.dumps(calls, ensure_ascii=False, default=str) if calls else words
+        return {"role": "assistant", "content": f"{words} (called {listed})".strip()}
+    if role == "tool":
+        return {"role": "user", "content": f"(result of a tool: {words})"}
+    return {"role": role if role in ("system", "assistant") else "user", "content": words}
+
+
+def mail_text(message: e.Json) -> str:
+    """What a model reads of a message from outside."""
+    return str(message["message"]) if list(message) == ["message"] else json.dumps(message, ensure_ascii=False)
+
+
+def taken(mail: Iterable[tuple[int, e.Json]]) -> e.Json:
+    """The result of a call that waits for messages."""
+    messages = [{"id": f"m{seq}", "payload": message} for seq, message in mail]
+    return {"messages": messages, "count": len(messages)}
+
+
+def request(arguments: Mapping[str, Any]) -> str:
+    """The prompt of an agent that is called as a tool."""
+    for key in ("request", "prompt", "message", "input", "query"):
+        if isinstance(arguments.get(key), str) and arguments[key]:
+            return str(arguments[key])
+    words = next((value for value in arguments.values() if isinstance(value, str) and value), None)
+    return words if words is not None else json.dumps(dict(arguments), ensure_ascii=False)
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """The arguments that a guardrail gives in place of a call's: an object, or the JSON of one."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {"value": value}
+    return dict(value) if isinstance(value, dict) else {"value": value}
+
+
+def conversation(spec: AgentSpec, events: Iterable[e.Event], upto: int) -> list[tuple[str, e.Result | str]]:
+    """Who said what in a team, from the team's own events up to one of them."""
+    said: list[tuple[str, e.Result | str]] = [(a.name, a.introduction) for a in spec.agents if a.introduction]
+    slots: dict[int, e.TaskScheduled] = {}
+    for event in (event for event in events if event.seq <= upto):
+        match event.fact:
+            case e.TaskScheduled() as order:
+                slots[event.seq] = order
+            case e.TaskCompleted(task=task, output=output, result=result) if task in slots:
+                said += _spoken(spec, slots[task], output or {}, result)
+            case e.MessageReceived(message=message):
+                said.append(("user", mail_text(message)))
+            case e.VerdictGiven(verdict=Verdict.RETRY, position=position, message=message) if position in FEEDBACK:
+                said.append(("reviewer", message))
+    return said
+
+
+def _spoken(
+    spec: AgentSpec, order: e.TaskScheduled, output: e.Json, result: e.Result | None
+) -> list[tuple[str, e.Result | str]]:
+    match order.purpose:
+        case Purpose.SPEAK if result is not None:
+            return [(order.name, result)]
+        case Purpose.THINK if output.get("content"):
+            return [(spec.name, str(output["content"]))]
+        case Purpose.ACT:
+            return [(f"tool {order.name}", result or text_of(output))]
+    return []
+
+
+def told(said: Iterable[tuple[str, str]]) -> str:
+    """A conversation as text."""
+    return "\n\n".join(f"[{name}]: {words}" for name, words in said if words)
+
+
+def plans(spec: AgentSpec) -> bool:
+    """Is the agent told to plan before it acts?"""
+    return spec.planner is True or bool(spec.enable_planning)
 
 
 def _call(turn: int, index: int, call: e.Json) -> Message:
@@ -165,13 +420,20 @@ def named(result: e.Result) -> set[int]:
     return set(result.answers).union(*(named(branch.result) for branch in result.branches))
 
 
-def prompt(given: str, before: Iterable[str]) -> str:
-    """The prompt of an agent: what the person gave, and the results of the agents before it."""
-    return "\n\n".join([given, *(f"Result of the step before:\n{each}" for each in before)])
+def prompt(given: str, before: Iterable[str], heard: str = "") -> str:
+    """The prompt of an agent: what the person gave, the results of the agents before it, and what its team said."""
+    told_ = [f"Conversation so far:\n\n{heard}"] if heard else []
+    return "\n\n".join([given, *(f"Result of the step before:\n{each}" for each in before), *told_])
 
 
+PLAN = "Before you act, write a short plan of the steps you will take; then follow it, and change it when you learn more."
+FEEDBACK = ("output", "output_type", "required_tools")
+LINE_CHARS = 200
 REFUSALS = {
     "unknown_tool": "there is no such tool",
     "bad_arguments": "the arguments are not a JSON object",
     "stopped": "the run was asked to stop before this call was made",
+    "guardrail": "a guardrail refused this call",
+    "call_limit": "this tool may not be called again",
+    "handed_over": "the conversation was handed over",
 }

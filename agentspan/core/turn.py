@@ -3,114 +3,200 @@
 Decided per call, not per barrier: an approval or a retry of one call holds back no other.
 """
 
-from agentspan.core import retry
+from typing import Any
+
+from agentspan.core import call, retry
+from agentspan.core.ending import conclude, stops
 from agentspan.core.events import (
-    CallRefused,
+    AnswerGiven,
+    ContextCompacted,
     ExecutionCompleted,
     ExecutionFailed,
     Fact,
+    ModelSwitched,
     Result,
-    TaskCanceled,
+    SpeakerChosen,
     TaskScheduled,
 )
-from agentspan.core.run import Call, Run
+from agentspan.core.log import Log
+from agentspan.core.proxy import proxy_words
+from agentspan.core.run import Fault, Run
+from agentspan.core.stage import hook, stage
 from agentspan.core.states import CallState, Kind, Purpose
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.policy import MODEL_RETRY
+from agentspan.spec.rules import after_tool
+
+KEPT_MESSAGES = 8
+"""How many messages of the history stay as they are when the rest is summed up."""
 
 
-def turn(spec: AgentSpec, run: Run, seed: str) -> list[Fact]:
+def turn(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
     """What follows for an agent with a model. `seed` makes its back-off jitter its own."""
+    if run.spoken or any(slot.startswith("agent.") for slot in _slots(run)):
+        return _handed(spec, run, log, seed)
     if not run.answer:
-        return _think(spec, run, seed)
-    follow = [fact for index, call in enumerate(run.calls) for fact in _call(spec, run, index, call, seed)]
-    if follow or not all(_settled(run, index, call, seed) for index, call in enumerate(run.calls)):
-        return follow
-    return _next(spec, run)
+        return _think(spec, run, log, seed)
+    wrapped = hook(spec, run, "after_model", seed, about=Result((run.answer,))) if spec.callbacks else None
+    if wrapped is not None:
+        return wrapped
+    steps = [call.step(spec, run, log, index, seed) for index in range(len(run.calls))]
+    if any(step is not None for step in steps):
+        return call.room(spec, run, [fact for step in steps for fact in step or ()])
+    return _next(spec, run, log, seed)
 
 
-def _think(spec: AgentSpec, run: Run, seed: str) -> list[Fact]:
-    if run.tasks:
+def _slots(run: Run) -> list[str]:
+    """The slots of what is open or has failed."""
+    return [*(order.slot for order in run.tasks.values()), *run.faults]
+
+
+def _think(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
+    if run.open("think"):
         return []
     if run.stopping:
-        return [ExecutionCompleted("stopped", _last_words(run))]
+        return conclude(spec, run, log, seed, "stopped", last_words(run), may_retry=False)
+    if run.overflow:
+        return _condense(spec, run, seed)
     if fault := run.faults.get("think"):
-        return [retry.again(fault, seed) or ExecutionFailed(fault.error)]
-    return [_thought(spec, max(run.turn, 1))]
+        return _failed(spec, run, fault, seed)
+    if not run.turn and spec.prefill_tools:
+        calls = [{"name": each["name"], "arguments": each.get("arguments") or {}} for each in spec.prefill_tools]
+        return [AnswerGiven(0, {"tool_calls": calls, "finish_reason": "tool_calls"})]
+    return _begin(spec, run, log, seed, max(run.turn, 1))
 
 
-def _thought(spec: AgentSpec, number: int) -> TaskScheduled:
-    return TaskScheduled(Kind.LLM, Purpose.THINK, spec.model, "think", turn=number, retry=MODEL_RETRY)
+def _failed(spec: AgentSpec, run: Run, fault: Fault, seed: str) -> list[Fact]:
+    """After a model call that failed: again, then by the next model that takes such a failure, else the end."""
+    if again := retry.again(fault, seed):
+        return [again]
+    switch = _other_model(spec, run, fault.cause or "error", fault.error)
+    return [switch or ExecutionFailed(fault.error)]
 
 
-def _call(spec: AgentSpec, run: Run, index: int, call: Call, seed: str) -> list[Fact]:
-    """What follows for one call of the turn."""
-    if run.stopping and call.state in (CallState.NEW, CallState.ASKED, CallState.APPROVED, CallState.FAULTY):
-        asked = [TaskCanceled(seq, "stopped") for seq, task in run.tasks.items() if task.slot == f"approve.{index}"]
-        return [*asked, CallRefused(run.turn, index, "stopped")]
-    match call.state:
-        case CallState.NEW:
-            return [_first(spec, run, index, call)]
-        case CallState.APPROVED:
-            return [_act(spec, run, index, call)]
-        case CallState.FAULTY:
-            attempt = retry.again(run.faults[f"call.{index}"], seed)
-            return [attempt] if attempt else []
-        case _:
-            return []
+def _other_model(spec: AgentSpec, run: Run, cause: str, reason: str) -> Fact | None:
+    for index, (model, on) in enumerate(fallbacks(spec), start=1):
+        if index > run.model and (not on or cause in on):
+            return ModelSwitched(model, index, reason[:200])
+    return None
 
 
-def _first(spec: AgentSpec, run: Run, index: int, call: Call) -> Fact:
-    tool = spec.tool(call.name)
-    if tool is None:
-        names = ", ".join(each.name for each in spec.tools) or "none"
-        problem = f"there is no tool named {call.name!r}; the tools are: {names}"
-        return CallRefused(run.turn, index, "unknown_tool", problem)
-    if not call.valid:
-        return CallRefused(run.turn, index, "bad_arguments", f"the arguments of {call.name} are not a JSON object")
-    if tool.approval_required:
-        return TaskScheduled(
-            Kind.HUMAN, Purpose.APPROVE, call.name, f"approve.{index}", turn=run.turn, source=call.source
+def fallbacks(spec: AgentSpec) -> list[tuple[str, list[str]]]:
+    """The fallback models in their order, each with the causes that it is for ([]: any)."""
+    given: Any = spec.fallback if isinstance(spec.fallback, list | tuple) else [spec.fallback] if spec.fallback else []
+    named = [{"model": each} if isinstance(each, str) else each for each in given]
+    return [(str(each["model"]), list(each.get("on") or ())) for each in named if each.get("model")]
+
+
+def model_of(spec: AgentSpec, run: Run) -> str:
+    """The model that the agent thinks with now."""
+    return fallbacks(spec)[run.model - 1][0] if run.model else spec.model
+
+
+def _condense(spec: AgentSpec, run: Run, seed: str) -> list[Fact]:
+    """A history that is too long for the model: its summary, or, if none can be had, a cut."""
+    order = TaskScheduled(
+        Kind.LLM, Purpose.CONDENSE, model_of(spec, run), "condense", turn=run.turn, source=run.overflow,
+        retry=MODEL_RETRY,
+    )  # fmt: skip
+    follow = stage(run, order, seed)
+    if follow is not None:
+        return follow
+    return [ContextCompacted(KEPT_MESSAGES, run.marks.get("condense", 0), run.messages)]
+
+
+def _begin(spec: AgentSpec, run: Run, log: Log, seed: str, number: int) -> list[Fact]:
+    """Turn `number`: the callback before the model, then the model, or who stands for it."""
+    if (words := proxy_words(spec, run, log, number)) is not None:
+        return words
+    follow = hook(spec, run, "before_model", seed, f".{number}", number) if spec.callbacks else None
+    if follow is not None:
+        return follow
+    mark = run.marks.get(f"before_model.{number}", 0)
+    source = mark if mark and "messages" in (log.get(mark) or {}) else 0
+    seen = max(run.unread, default=0) if not _pulls(spec) else 0
+    return [
+        TaskScheduled(
+            Kind.LLM, Purpose.THINK, model_of(spec, run), "think", turn=number, source=source, retry=MODEL_RETRY,
+            seen=seen,
         )
-    return _act(spec, run, index, call)
+    ]  # fmt: skip
 
 
-def _act(spec: AgentSpec, run: Run, index: int, call: Call) -> Fact:
-    tool = spec.tool(call.name)
-    if tool is None:
-        return CallRefused(run.turn, index, "unknown_tool", f"the tool {call.name!r} is gone")
-    return TaskScheduled(
-        Kind.WORKER,
-        Purpose.ACT,
-        call.name,
-        f"call.{index}",
-        turn=run.turn,
-        source=call.source,
-        retry=tool.retry,
-        limits=tool.limits,
-    )
+def _pulls(spec: AgentSpec) -> bool:
+    """Do messages wait for a tool of the agent's that takes them?"""
+    return any(tool.tool_type == "pull_workflow_messages" for tool in spec.tools)
 
 
-def _settled(run: Run, index: int, call: Call, seed: str) -> bool:
-    if call.state is CallState.FAULTY:
-        return retry.again(run.faults[f"call.{index}"], seed) is None
-    return call.state in (CallState.DONE, CallState.REFUSED, CallState.REJECTED)
-
-
-def _next(spec: AgentSpec, run: Run) -> list[Fact]:
+def _next(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
     """After a turn whose calls are all settled."""
+    if run.transfer:
+        return _transfer(spec, run)
+    if target := _tool_condition(spec, run, log):
+        return [ExecutionCompleted("transfer", last_words(run), transfer_to=target)]
+    about = Result((*run.cut, run.answer))
+    over = run.turn >= spec.max_turns + run.extra
     cut_short = run.finish == "length" and not run.calls
     if not run.calls and not cut_short:
-        finish = "rejected" if run.rejected and run.finish == "stop" else run.finish
-        return [ExecutionCompleted(finish, Result((*run.cut, run.answer)))]
+        return _final(spec, run, log, seed, about, over=over)
     if run.stopping:
-        return [ExecutionCompleted("stopped", _last_words(run))]
-    if run.turn >= spec.max_turns:
-        return [ExecutionCompleted("length" if cut_short else "max_turns", _last_words(run))]
-    return [_thought(spec, run.turn + 1)]
+        return conclude(spec, run, log, seed, "stopped", last_words(run), may_retry=False)
+    ends = stops(spec, run, log, seed, about)
+    if isinstance(ends, list):
+        return ends
+    if ends is not None:
+        return conclude(spec, run, log, seed, "stop", last_words(run))
+    if over:
+        finish = "length" if cut_short else "max_turns"
+        return conclude(spec, run, log, seed, finish, last_words(run), may_retry=False)
+    return _begin(spec, run, log, seed, run.turn + 1)
 
 
-def _last_words(run: Run) -> Result:
+def _final(spec: AgentSpec, run: Run, log: Log, seed: str, about: Result, *, over: bool) -> list[Fact]:
+    """An answer without calls: the end, unless a message came in that it has not seen."""
+    refused = run.finish in REFUSALS
+    if refused and (switch := _other_model(spec, run, "refusal", f"{run.finish} by {model_of(spec, run)}")):
+        return [switch]
+    if run.unread and not _pulls(spec) and not over and not run.stopping:
+        return _begin(spec, run, log, seed, run.turn + 1)
+    finish = "rejected" if run.rejected and run.finish == "stop" else run.finish
+    return conclude(spec, run, log, seed, finish, about)
+
+
+def _transfer(spec: AgentSpec, run: Run) -> list[Fact]:
+    """The model has handed over: to a member of its swarm, or to one of its own agents."""
+    if not spec.hybrid:
+        return [ExecutionCompleted("transfer", last_words(run), transfer_to=run.transfer)]
+    index = next(place for place, agent in enumerate(spec.agents) if agent.name == run.transfer)
+    if run.choice is None:
+        return [SpeakerChosen(index, run.transfer, "transfer")]
+    return [TaskScheduled(Kind.AGENT, Purpose.SPEAK, run.transfer, f"agent.{index}", turn=run.turn)]
+
+
+def _handed(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
+    """While and after the agent that was handed to speaks."""
+    if not run.spoken:
+        fault = next((fault for slot, fault in run.faults.items() if slot.startswith("agent.")), None)
+        return [ExecutionFailed(f"{fault.order.name}: {fault.error}")] if fault else []
+    return conclude(spec, run, log, seed, run.finish or "stop", run.branches[run.last].result)
+
+
+def _tool_condition(spec: AgentSpec, run: Run, log: Log) -> str | None:
+    """The member that a tool's result hands over to."""
+    if not spec.handoffs or spec.agents:
+        return None
+    for each in run.calls:
+        if each.state is CallState.DONE:
+            target = after_tool(spec.handoffs, each.name, call.result_text(each, log))
+            if target:
+                return target
+    return None
+
+
+def last_words(run: Run) -> Result:
     """What there is to show of a run that ends without a final answer."""
-    results = tuple(call.settled for call in run.calls if call.settled)
+    results = tuple(each.settled for each in run.calls if each.settled)
     return Result(run.cut or ((run.words,) if run.words else results))
+
+
+REFUSALS = frozenset({"content_filter", "refusal"})

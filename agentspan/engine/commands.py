@@ -4,11 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agentspan.core import events as e
 from agentspan.core.advance import ROOT, resumed
+from agentspan.core.decide import partial
 from agentspan.core.fork import edited_spec, fold, fork
 from agentspan.core.ids import execution_id, split_execution, split_task, task_id
+from agentspan.core.people import answered
 from agentspan.core.run import Run
 from agentspan.core.states import Kind, Status
 from agentspan.engine.desk import Desk
@@ -73,8 +76,12 @@ class Land(Ask, kw_only=True):
         run = _holder(held, number) if held else None
         if run is None:
             return Receipt(task_id=self.report.task_id, landed=False, reason=SETTLED if held else UNKNOWN)
-        if run.tasks[number].kind is Kind.AGENT:
+        order = run.tasks[number]
+        if order.kind is Kind.AGENT:
             return Receipt(task_id=self.report.task_id, landed=False, reason=SUB_AGENT)
+        if order.kind is Kind.HUMAN and held and self.report.status == "COMPLETED":
+            spec = held.spec.at(run.path)
+            self.report = replace(self.report, output=answered(spec, run, order, self.report.output))
         taken = desk.taken.get((tree, number)) or _lease_of(transaction, (tree, number))
         transaction.append(tree, [(run.id, reported(number, self.report, taken))])
         return Receipt(task_id=self.report.task_id, landed=True)
@@ -105,7 +112,8 @@ class Respond(Ask, kw_only=True):
                 else f"nothing in execution {self.execution} waits for an answer"
             )
         task, run = found[0]
-        answer = {**self.answer, "approved": _approved(self.answer)}
+        asking = held.tree.runs[run]
+        answer = answered(held.spec.at(asking.path), asking, asking.tasks[task], self.answer)
         transaction.append(tree, [(run, e.TaskCompleted(task, answer, worker=self.by, started_at=0))])
         return Receipt(task_id=task_id(tree, task), landed=True)
 
@@ -142,7 +150,7 @@ class Expire(Ask, kw_only=True):
         run = _holder(held, number) if held else None
         if row is None or run is None or not 0 < row.due_at <= transaction.at:
             return
-        limit = "start" if row.status == "SCHEDULED" else "attempt" if 0 < row.finish_by <= transaction.at else "lease"
+        limit = _limit(row, run.tasks[number], transaction.at)
         transaction.append(tree, [(run.id, e.TaskTimedOut(number, limit, row.owner, row.leased_at))])
 
 
@@ -157,9 +165,18 @@ class ExpireExecution(Ask, kw_only=True):
         run = held.tree.runs.get(number) if held else None
         if held is None or run is None or run.ended:
             return
-        limit = held.spec.at(run.path).timeout_seconds
-        if limit and run.since + limit * 1000 <= transaction.at:
-            transaction.append(tree, [(number, e.ExecutionTimedOut(f"the run took longer than its {limit:g} s"))])
+        spec = held.spec.at(run.path)
+        wall = run.budget.seconds if run.budget else None
+        limit = min(filter(None, (spec.timeout_seconds, wall)), default=0)
+        if not limit or run.since + limit * 1000 > transaction.at:
+            return
+        so_far = partial(spec, run) if not spec.guardrails else e.Result()
+        if limit == wall:
+            reason = f"budget: its {limit:g} seconds are used"
+            transaction.append(tree, [(number, e.ExecutionTerminated(reason, "budget", so_far))])
+        else:
+            reason = f"the run took longer than its {limit:g} s"
+            transaction.append(tree, [(number, e.ExecutionTimedOut(reason, so_far))])
 
 
 class TakeOver(Ask, kw_only=True):
@@ -287,8 +304,9 @@ def reported(number: int, report: Report, taken: tuple[str, int]) -> e.AnyFact:
         raise BadInput(f"a report's status is COMPLETED, FAILED or FAILED_WITH_TERMINAL_ERROR, got {report.status!r}")
     error = report.error or "the worker gave no reason"
     return e.TaskFailed(
-        number, error, report.status != "FAILED", report.retry_after_ms, worker=worker, started_at=started
-    )
+        number, error, report.status != "FAILED", report.retry_after_ms, worker=worker, started_at=started,
+        cause=report.cause,
+    )  # fmt: skip
 
 
 def unfit(output: dict[str, Any]) -> str | None:
@@ -297,6 +315,9 @@ def unfit(output: dict[str, Any]) -> str | None:
         return "the worker's _state_updates are not a JSON object"
     if not isinstance(output.get("_state_deletions", []), list | tuple):
         return "the worker's _state_deletions are not a list"
+    calls = output.get("tool_calls") or []
+    if not isinstance(calls, list) or not all(isinstance(x, dict) and isinstance(x.get("name"), str) for x in calls):
+        return "the worker's tool_calls are not a list of {name, arguments}"
     return None
 
 
@@ -346,14 +367,13 @@ def retrying(held: Held, run: Run) -> Facts:
     return [(ROOT, e.ExecutionRetried())]
 
 
-def _approved(answer: dict[str, Any]) -> bool:
-    """Yes or no. What is neither must not count as either."""
-    said = answer.get("approved")
-    if isinstance(said, bool):
-        return said
-    if isinstance(said, str) and said.strip().lower() in WORDS:
-        return WORDS[said.strip().lower()]
-    raise BadInput(f'answer a request for approval with {{"approved": true}} or {{"approved": false}}, got {said!r}')
+def _limit(row: Any, order: e.TaskScheduled, at: int) -> str:
+    """What of a task has run out."""
+    if order.kind is Kind.HUMAN:
+        return "deadline"
+    if row.status == "SCHEDULED":
+        return "start"
+    return "attempt" if 0 < row.finish_by <= at else "lease"
 
 
 def _living(held: Held, run: Run) -> None:
@@ -371,18 +391,9 @@ def _lease_of(transaction: Transaction, key: tuple[str, int]) -> tuple[str, int]
     return (row.owner, row.leased_at) if row else ("", 0)
 
 
-WORDS = {
-    "yes": True,
-    "true": True,
-    "approve": True,
-    "approved": True,
-    "no": False,
-    "false": False,
-    "reject": False,
-    "rejected": False,
-}
 AFTER = "_session_after"
-"""The key of a run's input that names the execution before it in its session."""
+"""Where the input of an execution names the one of its session before it."""
+
 SETTLED = "the attempt is settled: it was reported before, ran out of time, or its execution ended"
 UNKNOWN = "there is no such execution"
 SUB_AGENT = "the task of a sub-agent ends with its execution"

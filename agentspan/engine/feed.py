@@ -7,14 +7,18 @@ path, ...}. `tool_call` goes out when the call is scheduled, not when it is over
 from collections.abc import Iterable
 from typing import Any, assert_never
 
+import msgspec
+
 from agentspan.core import events as e
-from agentspan.core import transcript
+from agentspan.core import people, transcript
 from agentspan.core.advance import ROOT
 from agentspan.core.ids import execution_id, task_id
+from agentspan.core.log import Log
 from agentspan.core.run import TIME_OUTS, Run, evolve
-from agentspan.core.states import Purpose
+from agentspan.core.states import Kind, Purpose, Verdict
 from agentspan.spec.agent import AgentSpec
 from agentspan.store import showing
+from agentspan.store.material import Material
 
 Item = dict[str, Any]
 
@@ -27,7 +31,7 @@ class Feed:
         self.seq = 0
         self.ended = False
         self._runs: dict[int, Run] = {}
-        self._answers: dict[int, e.Json] = {}
+        self._log = Log()
 
     def extend(self, events: Iterable[e.Event]) -> list[Item]:
         """The items of events that come after `seq`."""
@@ -38,8 +42,8 @@ class Feed:
             self.seq = event.seq
             before = self._runs.get(event.execution) or Run(id=event.execution)
             after = self._runs[event.execution] = evolve(before, event)
-            if isinstance(event.fact, e.TaskCompleted):
-                self._answers[event.seq] = event.fact.output or {}
+            if isinstance(event.fact, KEPT):
+                self._log.add(event.seq, event.fact)
             if self._below(event.execution):
                 items += [self._item(event, after, each) for each in self._seen(event, before, after)]
         return items
@@ -77,12 +81,13 @@ class Feed:
         agent = self.spec.at(run.path)
         match fact:
             case e.ExecutionStarted():
-                return [] if event.execution == self.execution else [{"type": "handoff", "target": agent.name}]
+                inner = event.execution == self.execution or fact.path[-1:] == ("router",)
+                return [] if inner else [{"type": "handoff", "target": agent.name}]
             case e.ExecutionPaused():
                 return [{"type": "waiting", "pendingTool": {}, "content": "paused"}]
             case e.ExecutionCompleted() if event.execution == self.execution:
                 self.ended = True
-                return [{"type": "done", "output": showing.outcome(run, self._answers)}]
+                return [{"type": "done", "output": showing.outcome(agent, run, self._log)}]
             case e.ExecutionFailed() | e.ExecutionTimedOut() | e.ExecutionTerminated():
                 last = event.execution == self.execution
                 self.ended = self.ended or last
@@ -99,9 +104,10 @@ class Feed:
                 self.ended = self.ended and event.execution != self.execution
                 return []
             case e.TaskScheduled():
-                return self._scheduled(event, fact, agent)
+                waiting = self._waiting(event, fact, run, agent) if fact.kind is Kind.HUMAN else []
+                return [*self._scheduled(event, fact, agent), *waiting]
             case e.TaskCompleted():
-                return self._completed(fact, before.tasks.get(fact.task), agent)
+                return self._completed(event.seq, fact, before.tasks.get(fact.task), agent)
             case e.TaskFailed():
                 return self._failed(fact.task, fact.error, before, agent)
             case e.TaskTimedOut():
@@ -109,9 +115,28 @@ class Feed:
             case e.CallRefused():
                 call = transcript.call_id(fact.turn, fact.index)
                 problem = {"error": fact.detail or transcript.REFUSALS[fact.cause]}
-                return [
-                    {"type": "tool_result", "toolName": run.calls[fact.index].name, "callId": call, "result": problem}
-                ]
+                name = run.calls[fact.index].name
+                if fact.cause == "transfer":
+                    return [{"type": "tool_result", "toolName": name, "callId": call, "result": fact.detail}]
+                return [{"type": "tool_result", "toolName": name, "callId": call, "result": problem}]
+            case e.VerdictGiven():
+                return _verdict(fact)
+            case e.MessagesTaken():
+                call, name = transcript.call_id(fact.turn, fact.index), run.calls[fact.index].name
+                taken = self._log.get(event.seq)
+                return [{"type": "tool_result", "toolName": name, "callId": call, "result": taken}]
+            case e.MessageReceived(message=message):
+                return [{"type": "user_message", "content": transcript.mail_text(message), "messageId": f"m{event.seq}"}]
+            case e.SpeakerChosen(index=index, name=name, by=by):
+                return [{"type": "speaker", "target": name, "content": by}] if index != e.NOBODY else []
+            case e.ModelSwitched(model=model, reason=reason):
+                return [{"type": "model_switched", "target": model, "content": reason}]
+            case e.ContextCompacted(messages_before=before_, kept=kept, summary=summary):
+                return [_condensed(before_, kept, summary)]
+            case e.BudgetChanged(budget=budget):
+                return [{"type": "budget", "content": msgspec.to_builtins(budget)}]
+            case e.AnswerGiven(output=output) if output.get("content"):
+                return [{"type": "message", "content": output["content"]}]
             case (
                 e.ExecutionResumed()
                 | e.ExecutionForked()
@@ -119,6 +144,7 @@ class Feed:
                 | e.TaskCanceled()
                 | e.SignalReceived()
                 | e.StopRequested()
+                | e.AnswerGiven()
             ):
                 return []
             case _:
@@ -127,7 +153,7 @@ class Feed:
     def _scheduled(self, event: e.Event, order: e.TaskScheduled, agent: AgentSpec) -> list[Item]:
         name = {"taskId": task_id(self.tree, event.seq)}
         match order.purpose:
-            case Purpose.THINK:
+            case Purpose.THINK if order.kind is Kind.LLM:
                 return [
                     {"type": "thinking", "content": f"{agent.name}_llm", "attempt": order.attempt + order.lost, **name}
                 ]
@@ -135,33 +161,38 @@ class Feed:
                 given = self._arguments(order)
                 call = transcript.call_id(order.turn, order.index)
                 return [{"type": "tool_call", "toolName": order.name, "args": given, "callId": call, **name}]
-            case Purpose.APPROVE:
-                pending = {
-                    "taskRefName": showing.reference(agent, order),
-                    "requestId": name["taskId"],
-                    "tool_name": order.name,
-                    "parameters": self._arguments(order),
-                    "response_schema": showing.RESPONSE_SCHEMA,
-                }
-                return [{"type": "waiting", "pendingTool": pending, **name}]
         return []
 
-    def _arguments(self, order: e.TaskScheduled) -> e.Json:
-        return showing.arguments(order, e.TaskCompleted(0, self._answers.get(order.source)))
+    def _waiting(self, event: e.Event, order: e.TaskScheduled, run: Run, agent: AgentSpec) -> list[Item]:
+        """A person is asked."""
+        number = task_id(self.tree, event.seq)
+        material = Material(self.spec, self._log, lambda n: self._runs[n], lambda n: ())
+        pending = {
+            "taskRefName": showing.reference(agent, order),
+            "requestId": number,
+            "kind": people.KINDS[order.purpose],
+            "tool_name": order.name,
+            "parameters": material.given(run, order),
+            "response_schema": people.schema(agent, run, order),
+        }
+        return [{"type": "waiting", "pendingTool": pending, "taskId": number}]
 
-    def _completed(self, fact: e.TaskCompleted, order: e.TaskScheduled | None, agent: AgentSpec) -> list[Item]:
+    def _arguments(self, order: e.TaskScheduled) -> e.Json:
+        return self._log.call(order.source, order.index)
+
+    def _completed(self, seq: int, fact: e.TaskCompleted, order: e.TaskScheduled | None, agent: AgentSpec) -> list[Item]:
         output = fact.output or {}
         match order and order.purpose:
             case Purpose.THINK if output.get("content"):
                 return [{"type": "message", "content": output["content"]}]
-            case Purpose.ACT if order:
+            case Purpose.ACT | Purpose.WAIT if order:
                 call = transcript.call_id(order.turn, order.index)
                 return [
                     {
                         "type": "tool_result",
                         "toolName": order.name,
                         "callId": call,
-                        "result": transcript.visible(output),
+                        "result": transcript.visible(self._log.get(seq) or {}),
                     }
                 ]
             case Purpose.APPROVE if order and output.get("approved") is not True:
@@ -175,3 +206,22 @@ class Feed:
         if order is None:
             return []
         return [{"type": "error", "content": error, "toolName": showing.reference(agent, order), "final": False}]
+
+
+def _verdict(fact: e.VerdictGiven) -> list[Item]:
+    if fact.position == "approval":
+        return []
+    kind = "guardrail_pass" if fact.verdict is Verdict.PASS else "guardrail_fail"
+    said = {"content": fact.message, "verdict": str(fact.verdict), "position": fact.position}
+    return [{"type": kind, "guardrailName": fact.guardrail, **said}]
+
+
+def _condensed(before: int, kept: int, summary: int) -> Item:
+    return {
+        "type": "context_condensed", "content": "summary" if summary else "cut", "messagesBefore": before,
+        "messagesAfter": kept + 1, "exchangesCondensed": max(0, before - kept),
+    }  # fmt: skip
+
+
+KEPT = (e.ExecutionStarted, e.TaskCompleted, e.VerdictGiven, e.AnswerGiven, e.MessageReceived, e.MessagesTaken)
+"""The facts whose texts others point to."""

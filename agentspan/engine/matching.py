@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from agentspan.core.states import Kind
 from agentspan.engine.desk import Desk
 from agentspan.engine.pollers import Poller
 from agentspan.store import queue, showing
@@ -32,9 +33,10 @@ def _hand(transaction: Transaction, desk: Desk, poller: Poller, rows: Sequence[A
     shown = [(row, transaction.tree(row.tree)) for row in rows]
     runs = [held.tree.runs[row.execution] for row, held in shown]
     orders = [run.tasks[row.number] for (row, _), run in zip(shown, runs, strict=True)]
-    sources = [(row.tree, order.source) for row, order in zip(rows, orders, strict=True)]
+    sources = ((row.tree, order.source) for row, order in zip(rows, orders, strict=True))
     facts = transaction.facts(source for source in sources if source[1])
-    for (row, held), run, order, source in zip(shown, runs, orders, sources, strict=True):
-        given = showing.arguments(order, facts.get(source))
+    for (row, held), run, order in zip(shown, runs, orders, strict=True):
+        known = {seq: fact for (tree, seq), fact in facts.items() if tree == row.tree and seq == order.source}
+        given = {} if order.kind is Kind.LLM else transaction.material(row.tree, known).given(run, order)
         view = showing.scheduled(held.meta, held.spec.at(run.path), run, row.number, order, given, row.scheduled_at)
         desk.hand(poller, showing.taken(view, lease, transaction.at, row.polls), row.attempt_ms)

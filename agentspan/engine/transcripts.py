@@ -35,9 +35,11 @@ class Transcripts:
             key = (held.meta.tree, event.execution)
             if key in self._read_now:
                 self._read_now[key].append(event)
-            if isinstance(event.fact, e.ExecutionStarted) and event.execution == ROOT and not held.spec.agents:
+            if isinstance(event.fact, e.ExecutionStarted) and event.execution == ROOT and held.spec.thinks:
                 given: dict[str, Any] = event.fact.input or {}
-                self._keep(key, held.spec, Transcript(str(given.get("prompt", "")), given.get("context") or {}))
+                if not given.get("_session_after"):
+                    media, context = given.get("media") or (), given.get("context") or {}
+                    self._keep(key, held.spec, Transcript(str(given.get("prompt", "")), context, media))
         for number in {event.execution for event in events}:
             hot = self._hot.get((held.meta.tree, number))
             if hot is None:
@@ -51,7 +53,7 @@ class Transcripts:
     async def get(self, tree: str, number: int, seq: int) -> tuple[AgentSpec, Transcript]:
         """The spec of the execution's agent and its transcript, at least up to event `seq`."""
         hot = self._hot.get((tree, number))
-        if hot is None or hot[1].seq < seq:
+        if hot is None or hot[1].seq < seq or hot[1].wanted:
             return await self._read(tree, number)
         self._hot.move_to_end((tree, number))
         return hot

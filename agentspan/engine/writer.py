@@ -168,11 +168,8 @@ class Writer:
             return
         lease = Lease(poller.worker, poller.lease_ms(want.name))
         transaction.leases[(held.meta.tree, event.seq)] = lease
-        key = (held.meta.tree, order.source)
-        source = transaction.facts([key]).get(key) if order.source else None
-        view = showing.scheduled(
-            held.meta, held.spec.at(run.path), run, event.seq, order, showing.arguments(order, source), transaction.at
-        )
+        given = {} if order.kind is Kind.LLM else transaction.material(held.meta.tree).given(run, order)
+        view = showing.scheduled(held.meta, held.spec.at(run.path), run, event.seq, order, given, transaction.at)
         self.desk.hand(poller, showing.taken(view, lease, transaction.at), order.limits.attempt_ms)
 
     def _notice(self, transaction: Transaction) -> str | None:

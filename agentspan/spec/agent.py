@@ -4,13 +4,19 @@ Fields that hold a function in the user's code (`stop_when`, `gate`, `router`, c
 task that calls it. The field names are the wire's names in snake case; `wire` holds the only exceptions.
 """
 
+from functools import lru_cache
 from typing import Any
 
+import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from agentspan.spec.policy import Budget
 from agentspan.spec.tool import ToolSpec
 
 Json = dict[str, Any]
+Path = tuple[int | str, ...]
+"""The way from a root agent down to another: an index among `agents`, or one of the words in `AgentSpec.child`."""
 
 
 class AgentSpec(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -58,11 +64,80 @@ class AgentSpec(Struct, frozen=True, rename="camel", omit_defaults=True):
     fallback_max_turns: int | None = None
     context_window_budget: int | None = None
     masked_fields: tuple[str, ...] = ()
+    budget: Budget | None = None
+    fail_fast: bool = False
+    width: int | None = None
 
     def tool(self, name: str) -> ToolSpec | None:
         """The tool of that name, or None."""
-        return next((tool for tool in self.tools if tool.name == name), None)
+        return next((tool for tool in self.own_tools if tool.name == name), None)
 
-    def at(self, path: tuple[int, ...]) -> "AgentSpec":
-        """The sub-agent at `path`: the index among `agents` at each level; () is this agent."""
-        return self.agents[path[0]].at(path[1:]) if path else self
+    def at(self, path: Path) -> "AgentSpec":
+        """The agent at `path`; () is this agent."""
+        return self.child(path[0]).at(path[1:]) if path else self
+
+    def child(self, step: int | str) -> "AgentSpec":
+        """The sub-agent at an index, as it runs within this one; "self": this agent as a member of its own swarm;
+        "router": the agent that chooses; "tool:x": the agent behind tool x."""
+        if isinstance(step, int):
+            return _member(self, self.agents[step])
+        if step == "self":
+            alone = replace(self, agents=(), strategy="handoff", router=None, guardrails=(), callbacks=(), gate=None)
+            return _member(self, alone)
+        if step == "router":
+            return _nested(msgspec.json.encode(self.router))
+        tool = self.tool(step.partition(":")[2])
+        return _nested(msgspec.json.encode(tool.config["agentConfig"] if tool else {"name": step}))
+
+    @property
+    def thinks(self) -> bool:
+        """Has it a turn loop of its own? A team has none, unless it calls tools and hands off beside."""
+        return not self.agents or self.hybrid
+
+    @property
+    def hybrid(self) -> bool:
+        """Does it call tools of its own until it hands off to one of its agents?"""
+        return bool(self.agents and self.tools) and self.strategy == "handoff"
+
+    @property
+    def own_tools(self) -> tuple[ToolSpec, ...]:
+        """The tools that its model is offered: its own, and the ways to its agents where it thinks beside them."""
+        if not self.hybrid:
+            return self.tools
+        return (*self.tools, *(transfer(self.name, agent.name, agent.description) for agent in self.agents))
+
+
+def transfer(source: str, target: str, description: str = "") -> ToolSpec:
+    """The tool by which one agent hands the conversation to another."""
+    about = f" {target}: {description}" if description else ""
+    return ToolSpec(
+        name=f"{source}_transfer_to_{target}",
+        description=f"Hand the conversation over to {target}.{about}",
+        input_schema={"type": "object", "properties": {}},
+        tool_type="transfer",
+        config={"target": target},
+    )
+
+
+def _member(team: AgentSpec, agent: AgentSpec) -> AgentSpec:
+    """An agent as it runs in a team: with the ways to its peers in a swarm, with the team's tools elsewhere."""
+    if team.strategy == "swarm" and agent.thinks:
+        peers = [(each.name, each.description) for each in team.agents]
+        peers = [(team.name, team.description), *peers] if team.model else peers
+        allowed = (team.allowed_transitions or {}).get(agent.name)
+        ways = tuple(
+            transfer(agent.name, name, text)
+            for name, text in peers
+            if name != agent.name and (allowed is None or name in allowed)
+        )
+        conditions = tuple(each for each in team.handoffs if each.get("type") == "on_tool_result")
+        return replace(agent, tools=(*agent.tools, *ways), handoffs=conditions)
+    if team.tools and not team.hybrid and team.strategy != "swarm":
+        own = {tool.name for tool in agent.tools}
+        return replace(agent, tools=(*agent.tools, *(tool for tool in team.tools if tool.name not in own)))
+    return agent
+
+
+@lru_cache(maxsize=1_000)
+def _nested(config: bytes) -> AgentSpec:
+    return msgspec.json.decode(config, type=AgentSpec, strict=False)

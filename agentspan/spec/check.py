@@ -11,11 +11,11 @@ import msgspec
 
 from agentspan.errors import InvalidSpec, NotImplementedHere
 from agentspan.spec.agent import AgentSpec
+from agentspan.spec.rules import TERMINATIONS, pattern_problem
 from agentspan.spec.tool import BACK_OFFS
 
 STRATEGIES = ("handoff", "sequential", "parallel", "router", "round_robin", "random", "swarm", "manual", "plan_execute")
-BUILT_STRATEGIES = ("sequential", "parallel")
-BUILT_TOOL_TYPES = ("worker",)
+BUILT_TOOL_TYPES = ("worker", "human", "agent_tool", "pull_workflow_messages")
 
 
 def check(spec: AgentSpec, where: str = "") -> None:
@@ -29,8 +29,25 @@ def check(spec: AgentSpec, where: str = "") -> None:
         raise InvalidSpec(f"agent {path!r}: {problem}")
     if feature := next((name for name, used in UNBUILT.items() if used(spec)), None):
         raise NotImplementedHere(f"agent {path!r} uses {feature}, which this version does not run yet")
-    for agent in spec.agents:
-        check(agent, f"{path}/")
+    for step in _steps(spec):
+        check(_child(spec, step, path), f"{path}/")
+
+
+def _steps(spec: AgentSpec) -> Iterator[int | str]:
+    """The ways to all agents right below: members, the router, those behind tools."""
+    yield from range(len(spec.agents))
+    if spec.router and not spec.router.get("taskName"):
+        yield "router"
+    yield from (f"tool:{tool.name}" for tool in spec.tools if tool.tool_type == "agent_tool")
+
+
+def _child(spec: AgentSpec, step: int | str, path: str) -> AgentSpec:
+    if isinstance(step, int):
+        return spec.agents[step]
+    try:
+        return spec.child(step)
+    except msgspec.ValidationError as problem:
+        raise InvalidSpec(f"agent {path!r}, {step}: {problem}") from problem
 
 
 def is_reference(spec: AgentSpec) -> bool:
@@ -66,6 +83,62 @@ def problems(spec: AgentSpec) -> Iterator[str]:
             yield f"tool {tool.name!r}: retryLogic must be one of {', '.join(BACK_OFFS)}, got {tool.retry_logic!r}"
         if min(tool.retry_count or 0, tool.retry_delay_seconds or 0, tool.timeout_seconds or 0) < 0:
             yield f"tool {tool.name!r}: retryCount, retryDelaySeconds and timeoutSeconds must not be negative"
+        if tool.tool_type == "agent_tool" and not isinstance(tool.config.get("agentConfig"), dict):
+            yield f"tool {tool.name!r} is an agent and has no agentConfig"
+    yield from _team_problems(spec)
+    for rail in (*spec.guardrails, *(rail for tool in spec.tools for rail in tool.guardrails)):
+        yield from _guardrail_problems(rail)
+    if spec.include_contents not in (None, "none", "default"):
+        yield f"includeContents must be 'none' or 'default', got {spec.include_contents!r}"
+    if missing := set(spec.required_tools) - {tool.name for tool in spec.tools}:
+        yield f"requiredTools names no tool of its own: {', '.join(sorted(missing))}"
+    if spec.termination and (odd := next(_odd_rules(spec.termination), None)):
+        yield f"unknown termination {odd!r}"
+    if spec.width is not None and spec.width < 1:
+        yield f"width must be 1 or more, got {spec.width}"
+    if spec.budget and min(each or 0 for each in msgspec.structs.astuple(spec.budget)) < 0:
+        yield "a budget must not be negative"
+
+
+def _team_problems(spec: AgentSpec) -> Iterator[str]:
+    """What makes it impossible to choose who speaks."""
+    members = {agent.name for agent in spec.agents}
+    if not spec.agents:
+        return
+    if spec.strategy == "handoff" and not spec.model:
+        yield "the handoff strategy asks the agent's own model who is next: give it a model"
+    if spec.strategy == "router" and not spec.router:
+        yield "the router strategy needs a router: an agent, or a function that names one"
+    if lost := [str(each.get("target")) for each in spec.handoffs if each.get("target") not in members | {spec.name}]:
+        yield f"handoffs to {', '.join(lost)}, who is no member; the members are {', '.join(sorted(members))}"
+    allowed = spec.allowed_transitions or {}
+    named = {*allowed, *(name for names in allowed.values() for name in names)}
+    if lost := sorted(named - members - {spec.name}):
+        yield f"allowedTransitions name {', '.join(lost)}, who is no member; the members are {', '.join(sorted(members))}"
+
+
+def _guardrail_problems(rail: dict[str, Any]) -> Iterator[str]:
+    name = rail.get("name") or "guardrail"
+    if (rail.get("onFail") or "retry") not in ("retry", "raise", "fix", "human"):
+        yield f"guardrail {name!r}: onFail must be retry, raise, fix or human, got {rail.get('onFail')!r}"
+    if (rail.get("position") or "output") not in ("input", "output", "tool", "tool_input", "tool_output"):
+        yield f"guardrail {name!r}: position must be input or output (of a tool: tool_input, tool_output)"
+    kind = rail.get("guardrailType") or "custom"
+    if kind not in ("regex", "llm", "custom", "external"):
+        yield f"guardrail {name!r}: guardrailType must be regex, llm, custom or external, got {kind!r}"
+    if kind == "regex":
+        yield from (f"guardrail {name!r}: {each}" for each in map(pattern_problem, rail.get("patterns") or ()) if each)
+    if kind in ("custom", "external") and not (rail.get("taskName") or rail.get("name")):
+        yield "a guardrail that is a function needs a name"
+
+
+def _odd_rules(rule: dict[str, Any]) -> Iterator[str]:
+    kind = rule.get("type")
+    if kind in ("and", "or"):
+        for each in rule.get("conditions") or ():
+            yield from _odd_rules(each)
+    elif kind not in TERMINATIONS and kind != "unknown":
+        yield str(kind)
 
 
 def _loose(spec: AgentSpec) -> Iterator[str]:
@@ -116,33 +189,14 @@ def _double(names: Iterable[str]) -> str | None:
     return None
 
 
-def _strategy(spec: AgentSpec) -> bool:
-    return bool(spec.agents) and spec.strategy not in BUILT_STRATEGIES
-
-
 UNBUILT: dict[str, Callable[[AgentSpec], Any]] = {
-    "a strategy other than sequential and parallel": _strategy,
-    "tools beside sub-agents": lambda s: s.agents and s.tools,
+    "the strategy plan_execute": lambda s: s.agents and s.strategy == "plan_execute",
     "tools that are no functions": lambda s: [t for t in s.tools if t.tool_type not in BUILT_TOOL_TYPES],
-    "guardrails": lambda s: s.guardrails or [t for t in s.tools if t.guardrails],
-    "a router": lambda s: s.router,
-    "output_type": lambda s: s.output_type,
-    "memory": lambda s: s.memory,
-    "stop_when": lambda s: s.stop_when,
-    "termination": lambda s: s.termination,
-    "handoffs": lambda s: s.handoffs,
-    "callbacks": lambda s: s.callbacks,
     "code execution": lambda s: (s.code_execution or {}).get("enabled"),
     "command-line tools": lambda s: (s.cli_config or {}).get("enabled"),
-    "include_contents": lambda s: s.include_contents not in (None, "default"),
-    "planning": lambda s: s.planner or s.enable_planning or s.plan_source,
-    "required_tools": lambda s: s.required_tools,
-    "prefill_tools": lambda s: s.prefill_tools,
-    "a gate": lambda s: s.gate,
+    "a planner": lambda s: isinstance(s.planner, dict) or s.plan_source,
     "credentials": lambda s: s.credentials or [t for t in s.tools if t.config.get("credentials")],
-    "fallback models": lambda s: s.fallback,
     "masked_fields": lambda s: s.masked_fields,
-    "per-tool call limits": lambda s: [t for t in s.tools if t.max_calls],
     "claude-code models": lambda s: s.model.startswith("claude-code"),
 }
 """Features that the contract documents and that this version does not run: each a sentence, never a silent no-op."""

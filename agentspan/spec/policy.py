@@ -37,7 +37,19 @@ class Limits(Struct, frozen=True, omit_defaults=True):
     attempt_ms: int = 0
 
 
+class Budget(Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What a whole run, sub-agents included, may use; None for no limit. `cost` is in US dollars."""
+
+    cost: float | None = None
+    tokens: int | None = None
+    model_calls: int | None = None
+    tool_calls: int | None = None
+    seconds: float | None = None
+
+
 TOOL_RETRY = RetryPolicy()
 MODEL_RETRY = RetryPolicy(limit=3, delay_ms=1000, back_off="exponential", max_delay_ms=30_000, jitter_ms=500)
 NO_RETRY = RetryPolicy(limit=0)
+CHECK_RETRY = RetryPolicy(limit=1, delay_ms=500)
+ONCE = RetryPolicy(limit=0, delay_ms=0)
 NO_LIMITS = Limits()

@@ -22,6 +22,7 @@ class ToolSpec(Struct, frozen=True, rename="camel", omit_defaults=True):
     output_schema: dict[str, Any] = {}
     tool_type: str = "worker"
     approval_required: bool = False
+    approval: dict[str, Any] | None = None
     timeout_seconds: float | None = None
     start_timeout_seconds: float | None = None
     config: dict[str, Any] = {}

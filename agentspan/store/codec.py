@@ -13,10 +13,13 @@ PAYLOADS: dict[type[e.Fact], str] = {
     e.TaskCompleted: "output",
     e.TaskFailed: "error",
     e.SignalReceived: "message",
+    e.MessageReceived: "message",
+    e.VerdictGiven: "output",
+    e.AnswerGiven: "output",
 }
 """The field of a fact that may be large."""
 
-EMPTY: dict[type[e.Fact], Any] = {e.TaskFailed: "", e.SignalReceived: ""}
+EMPTY: dict[type[e.Fact], Any] = {e.TaskFailed: "", e.SignalReceived: "", e.MessageReceived: {}, e.AnswerGiven: {}}
 
 _fact: msgspec.json.Decoder[e.AnyFact] = msgspec.json.Decoder(e.AnyFact)
 

@@ -18,6 +18,7 @@ from agentspan.clock import now_ms
 from agentspan.core import events as e
 from agentspan.core import run as runs
 from agentspan.core.advance import ROOT, Tree, advance
+from agentspan.core.log import Log
 from agentspan.core.run import Run
 from agentspan.core.states import Kind
 from agentspan.errors import NotFound
@@ -26,6 +27,7 @@ from agentspan.spec.agent import AgentSpec
 from agentspan.store import bulk, codec
 from agentspan.store import tables as t
 from agentspan.store.database import Database, unavailable
+from agentspan.store.material import Material
 
 CHANNEL = "agentspan"
 CACHED_TREES = 2_000
@@ -180,9 +182,34 @@ class Transaction:
         """Fold the facts in, and all that follows; gives the events that will be appended."""
         held = self.tree(name)
         self.before.setdefault(name, held.tree)
-        held.tree, appended = advance(held.spec, held.tree, facts, self.at)
+        held.tree, appended = advance(held.spec, held.tree, facts, self.at, self.log(name))
         self.events.setdefault(name, []).extend(appended)
         return appended
+
+    def log(self, name: str) -> Log:
+        """The log of a tree in hand: what was appended here, and what is stored."""
+
+        def find(seqs: Iterable[int]) -> dict[int, e.AnyFact]:
+            return {seq: fact for (_, seq), fact in self.facts((name, seq) for seq in seqs).items()}
+
+        return Log(find)
+
+    def material(self, name: str, known: dict[int, e.AnyFact] | None = None) -> Material:
+        """What the tasks of a tree in hand are about; `known` are facts that were read before."""
+        held, log = self.tree(name), self.log(name)
+        for seq, fact in (known or {}).items():
+            log.add(seq, fact)
+
+        def run_of(number: int) -> Run:
+            return held.tree.runs[number]
+
+        def events_of(number: int) -> list[e.Event]:
+            stored = self.connection.execute(EXECUTION_EVENTS, {"tree": name, "execution": number})
+            before = [e.Event(row.seq, number, row.at, codec.decode(row.data, row.payload)) for row in stored]
+            last = before[-1].seq if before else 0
+            return [*before, *(x for x in self.events.get(name, ()) if x.execution == number and x.seq > last)]
+
+        return Material(held.spec, log, run_of, events_of)
 
     def adopt(self, name: str, tree: Tree, events: Sequence[e.Event]) -> None:
         """Take over a history that was folded elsewhere (a fork's shared part)."""
@@ -308,6 +335,8 @@ class Transaction:
         """The queue's row of an open task, leased if a worker was waiting for it."""
         available = self.at + order.delay_ms
         start_by = available + order.limits.start_ms if order.limits.start_ms else 0
+        if start_by:
+            self.soonest = min(self.soonest or start_by, start_by)
         row = {
             "tree": held.meta.tree, "number": task, "execution": run.id, "queue": QUEUES.get(order.kind, order.name),
             "domain": held.meta.run_id if order.kind is Kind.WORKER else "", "priority": held.meta.priority,
@@ -316,7 +345,7 @@ class Transaction:
             "leased_at": 0, "owner": "", "polls": 0,
         }  # fmt: skip
         if order.kind is Kind.HUMAN:
-            return {**row, "status": "IN_PROGRESS", "due_at": 0}
+            return {**row, "status": "IN_PROGRESS"}
         lease = self.leases.get((held.meta.tree, task))
         return {**row, **leased(lease, self.at, order.limits.attempt_ms)} if lease else row
 
@@ -344,7 +373,8 @@ def tree_row(held: Held, at: int) -> dict[str, Any]:
 def execution_row(held: Held, run: Run) -> dict[str, Any]:
     """An execution as lists show it, with its snapshot."""
     spec = held.spec.at(run.path)
-    limit = int(spec.timeout_seconds * 1000)
+    budget = run.budget.seconds if run.budget else None
+    limit = int(min(filter(None, (spec.timeout_seconds, budget)), default=0) * 1000)
     return {
         "tree": held.meta.tree, "number": run.id, "parent": run.parent, "agent": spec.name, "status": str(run.status),
         "started_at": run.since, "updated_at": run.at, "ended_at": run.at if run.ended else 0,
@@ -374,6 +404,12 @@ ALL_RUNS = sa.select(t.executions.c.tree, t.executions.c.number, t.executions.c.
 )
 # Ended sub-agents are not needed: what their parent must know of them is in its own state.
 RUNS = ALL_RUNS.where(sa.or_(t.executions.c.ended_at == 0, t.executions.c.number == ROOT))
+EXECUTION_EVENTS = (
+    sa.select(t.events.c.seq, t.events.c.at, t.events.c.data, t.blobs.c.data.label("payload"))
+    .outerjoin(t.blobs, sa.and_(t.blobs.c.tree == t.events.c.tree, t.blobs.c.digest == t.events.c.blob))
+    .where(t.events.c.tree == sa.bindparam("tree"), t.events.c.execution == sa.bindparam("execution"))
+    .order_by(t.events.c.seq)
+)
 
 
 @cache

@@ -12,18 +12,21 @@ from sqlalchemy.engine import Connection
 from agentspan.clock import now_ms
 from agentspan.core import events as e
 from agentspan.core import run as runs
-from agentspan.core import transcript
+from agentspan.core import people, transcript
 from agentspan.core.advance import ROOT
 from agentspan.core.ids import execution_id, split_execution, split_task, task_id
+from agentspan.core.log import Log
+from agentspan.core.opening import FIRST
 from agentspan.core.run import Run
 from agentspan.core.transcript import Transcript
 from agentspan.errors import NotFound
 from agentspan.spec import wire
-from agentspan.spec.agent import AgentSpec
+from agentspan.spec.agent import AgentSpec, Path
 from agentspan.store import codec, definitions, queue, showing
 from agentspan.store import tables as t
 from agentspan.store.database import Database, unavailable
 from agentspan.store.ledger import Meta
+from agentspan.store.material import Material
 from agentspan.store.views import (
     ExecutionRow,
     ExecutionView,
@@ -39,6 +42,8 @@ T = TypeVar("T")
 
 UNATTENDED_MS = 15_000
 """A queue that nobody polled for so long has no live worker."""
+SESSION_RUNS = 50
+"""How many runs of a session back its conversation goes."""
 FRESH_MS = 2_000
 """A task younger than this is not yet said to wait in vain."""
 
@@ -278,7 +283,7 @@ class Reads:
         return ExecutionView(
             row=line(scene.row),
             input=self._given(connection, scene),
-            output=showing.outcome(scene.run, outputs),
+            output=showing.outcome(scene.spec, scene.run, outputs),
             state=scene.run.state,
             path=scene.path,
             spec=wire.encode(scene.spec),
@@ -288,26 +293,62 @@ class Reads:
             seq=scene.seq,
         )
 
-    def _given(self, connection: Connection, scene: Scene) -> dict[str, Any]:
-        """The input of an execution; a sub-agent's prompt is made of the root's and of the results before it."""
-        first = connection.execute(EVENT_ROWS, {"tree": scene.meta.tree, "seqs": [1]}).first()
-        given = _input(codec.decode(first.data, first.payload)) if first else {}
-        if scene.run.id == ROOT:
-            return given
-        wanted = set[int]().union(*(transcript.named(result) for result in scene.run.after))
-        outputs = self.outputs(connection, scene.meta.tree, wanted)
-        before = [transcript.text(result, outputs) for result in scene.run.after]
-        return {**given, "context": {}, "prompt": transcript.prompt(str(given.get("prompt", "")), before)}
+    def material(self, connection: Connection, scene: Scene) -> Material:
+        """What the tasks of a scene's tree are about."""
+        tree = scene.meta.tree
+        runs_: dict[int, Run] = {scene.run.id: scene.run}
 
-    def outputs(self, connection: Connection, tree: str, seqs: Iterable[int]) -> dict[int, dict[str, Any]]:
-        """The outputs of completed tasks, by the sequence number of their completion."""
-        found: dict[int, dict[str, Any]] = {}
-        wanted = list(seqs)
-        for row in connection.execute(EVENT_ROWS, {"tree": tree, "seqs": wanted}) if wanted else ():
-            fact = codec.decode(row.data, row.payload)
-            if isinstance(fact, e.TaskCompleted):
-                found[row.seq] = fact.output or {}
-        return found
+        def run_of(number: int) -> Run:
+            if number not in runs_:
+                runs_[number] = self.scene(connection, execution_id(tree, number)).run
+            return runs_[number]
+
+        return Material(
+            scene.root,
+            self.log(connection, tree),
+            run_of,
+            lambda number: self.events(connection, tree, execution=number),
+            lambda given: self.history(connection, given),
+        )
+
+    def log(self, connection: Connection, tree: str) -> Log:
+        """A tree's log, read as it is asked for."""
+
+        def find(seqs: Iterable[int]) -> dict[int, e.AnyFact]:
+            rows = connection.execute(EVENT_ROWS, {"tree": tree, "seqs": list(seqs)})
+            return {row.seq: codec.decode(row.data, row.payload) for row in rows}
+
+        return Log(find)
+
+    def history(self, connection: Connection, given: dict[str, Any]) -> list[dict[str, Any]]:
+        """What was said in the executions of the same session before this one, oldest first."""
+        said: list[list[dict[str, Any]]] = []
+        before = given.get("_session_after")
+        while before and len(said) < SESSION_RUNS:
+            scene = self.scene(connection, execution_id(str(before), ROOT))
+            log = self.log(connection, scene.meta.tree)
+            log.have({FIRST, *transcript.named(scene.run.result)})
+            started = log.get(FIRST) or {}
+            words = log.text(scene.run.result)
+            prompt = str((log.get(scene.run.asked) or started).get("prompt") or "")
+            said.append([{"role": "user", "content": prompt}, {"role": "assistant", "content": words or "(no answer)"}])
+            before = started.get("_session_after")
+        return [message for pair in reversed(said) for message in pair]
+
+    def _given(self, connection: Connection, scene: Scene) -> dict[str, Any]:
+        """The input of an execution; a sub-agent's prompt is made of the root's and of what its team said before it."""
+        material = self.material(connection, scene)
+        given = dict(material.log.get(FIRST) or {})
+        if scene.run.id == ROOT:
+            return {key: value for key, value in given.items() if not key.startswith("_")}
+        own = material.log.get(scene.run.id) or {}
+        return {**given, "context": own.get("context") or {}, "prompt": material.prompt(scene.run)}
+
+    def outputs(self, connection: Connection, tree: str, seqs: Iterable[int]) -> Log:
+        """The outputs of events, by their sequence numbers."""
+        log = self.log(connection, tree)
+        log.have(seqs)
+        return log
 
     def events(
         self, connection: Connection, tree: str, after: int = 0, execution: int | None = None, limit: int = 0
@@ -331,7 +372,7 @@ class Reads:
     def _tasks(self, connection: Connection, name: str) -> list[TaskView]:
         scene = self.scene(connection, name)
         log = self.events(connection, scene.meta.tree, execution=scene.run.id)
-        views = showing.attempts(scene.meta, scene.spec, scene.run, log)
+        views = showing.attempts(scene.meta, scene.spec, scene.run, log, self.log(connection, scene.meta.tree))
         rows = queue.find(connection, [split_task(view.task_id) for view in views if not view.ended_at])
         return [showing.with_lease(view, rows.get(split_task(view.task_id))) for view in views]
 
@@ -347,14 +388,7 @@ class Reads:
 
     def transcript_of(self, connection: Connection, name: str) -> tuple[AgentSpec, Transcript]:
         scene = self.scene(connection, name)
-        log = self.events(connection, scene.meta.tree, execution=scene.run.id)
-        given = _input(log[0].fact) if log and scene.run.id == ROOT else self._given(connection, scene)
-        script = Transcript(str(given.get("prompt", "")), given.get("context") or {})
-        first = log[0].fact if log else None
-        if isinstance(first, e.ExecutionStarted) and first.signal:
-            for event in self.events(connection, scene.meta.tree, first.signal - 1, limit=1):
-                script.signal = event.fact.message if isinstance(event.fact, e.SignalReceived) else ""
-        return scene.spec, script.extend(log)
+        return scene.spec, self.material(connection, scene).transcript(scene.run)
 
     def _requests(self, connection: Connection, name: str) -> list[RequestView]:
         found: list[RequestView] = []
@@ -363,14 +397,14 @@ class Reads:
             order = scene.run.tasks.get(row.number)
             if order is None:
                 continue
-            source = connection.execute(EVENT_ROWS, {"tree": row.tree, "seqs": [order.source]}).first()
-            given = showing.arguments(order, codec.decode(source.data, source.payload) if source else None)
+            given = self.material(connection, scene).given(scene.run, order)
             found.append(
                 RequestView(
                     request_id=task_id(row.tree, row.number), execution_id=execution_id(row.tree, row.execution),
                     root_id=row.tree, agent_name=scene.spec.name, path=scene.path, tool=order.name,
                     ref=showing.reference(scene.spec, order), arguments=given, since=row.scheduled_at,
-                    response_schema=showing.RESPONSE_SCHEMA,
+                    response_schema=people.schema(scene.spec, scene.run, order), kind=people.KINDS[order.purpose],
+                    deadline=row.start_by, to=order.to, root_agent=scene.root.name,
                 )
             )  # fmt: skip
         return found
@@ -405,12 +439,7 @@ class Reads:
         return [row for row in rows if row.execution in below]
 
 
-def _input(fact: e.AnyFact) -> dict[str, Any]:
-    """What an execution was started with."""
-    return dict(fact.input or {}) if isinstance(fact, e.ExecutionStarted) else {}
-
-
-def names(spec: AgentSpec, path: tuple[int, ...]) -> tuple[str, ...]:
+def names(spec: AgentSpec, path: Path) -> tuple[str, ...]:
     """The agents from the root's child down to the one at `path`."""
     return tuple(spec.at(path[: depth + 1]).name for depth in range(len(path)))
 

@@ -25,12 +25,9 @@ def claim_session(
     """
     key = {"the_agent": agent, "the_session": session_id}
     insert: Any = bulk.insert_of(t.sessions, connection.dialect.name)
-    made = connection.execute(
-        insert.on_conflict_do_nothing(),
-        {"agent": agent, "session_id": session_id, "tree": tree, "updated_at": at},
+    connection.execute(
+        insert.on_conflict_do_nothing(), {"agent": agent, "session_id": session_id, "tree": tree, "updated_at": at}
     )
-    if made.rowcount:
-        return None
     before = str(connection.execute(WRITER, key).scalar_one())
     if before == tree:
         return None

@@ -8,22 +8,13 @@ from msgspec.structs import replace
 from agentspan.core import events as e
 from agentspan.core import transcript
 from agentspan.core.ids import execution_id, task_id
+from agentspan.core.log import Log
 from agentspan.core.run import TIME_OUTS, Run
 from agentspan.core.states import Kind, Purpose
 from agentspan.spec.agent import AgentSpec
+from agentspan.spec.shape import parse
 from agentspan.store.ledger import Lease, Meta
 from agentspan.store.views import TaskView
-
-RESPONSE_SCHEMA = {
-    "type": "object",
-    "properties": {
-        "approved": {"type": "boolean"},
-        "reason": {"type": "string"},
-        "arguments": {"type": "object", "description": "replaces the call's arguments"},
-    },
-    "required": ["approved"],
-}
-
 
 def reference(spec: AgentSpec, order: e.TaskScheduled) -> str:
     """The task's name within its execution, the same in each attempt."""
@@ -34,18 +25,14 @@ def reference(spec: AgentSpec, order: e.TaskScheduled) -> str:
             return transcript.call_id(order.turn, order.index)
         case Purpose.APPROVE:
             return f"{spec.name}_approval_{order.turn}_{order.index}"
-        case _:
+        case Purpose.WAIT:
+            return transcript.call_id(order.turn, order.index)
+        case Purpose.SPEAK if not order.turn:
             return f"{order.name}_{order.index}"
-
-
-def arguments(order: e.TaskScheduled, source: e.AnyFact | None) -> dict[str, Any]:
-    """The arguments of a call, from the event that holds them: the model's answer or the approval that edited them."""
-    output = source.output if isinstance(source, e.TaskCompleted) else None
-    if not output:
-        return {}
-    if "tool_calls" in output:
-        return dict(output["tool_calls"][order.index].get("arguments") or {})
-    return dict(output.get("arguments") or {})
+        case Purpose.SPEAK:
+            return f"{order.name}_{order.turn}"
+        case _:
+            return f"{spec.name}_{order.slot.replace('.', '_')}_{order.turn}"
 
 
 def scheduled(
@@ -92,16 +79,16 @@ def taken(view: TaskView, lease: Lease, at: int, polls: int = 1) -> TaskView:
     )
 
 
-def attempts(meta: Meta, spec: AgentSpec, run: Run, events: Iterable[e.Event]) -> list[TaskView]:
-    """Every attempt of an execution, in the order of their scheduling, from its events."""
+def attempts(meta: Meta, spec: AgentSpec, run: Run, events: Iterable[e.Event], log: Log) -> list[TaskView]:
+    """Every attempt of an execution, in the order of their scheduling, from its events. `log` gives the events of
+    others that they point to."""
     views: dict[int, TaskView] = {}
-    facts: dict[int, e.AnyFact] = {}
     last: dict[tuple[int, str], int] = {}
     for event in events:
         fact = event.fact
-        facts[event.seq] = fact
+        log.add(event.seq, fact)
         if isinstance(fact, e.TaskScheduled):
-            view = scheduled(meta, spec, run, event.seq, fact, arguments(fact, facts.get(fact.source)), event.at)
+            view = scheduled(meta, spec, run, event.seq, fact, _known(fact, log), event.at)
             before = last.get((fact.turn, fact.slot))
             if before is not None:
                 view = replace(view, retried_task_id=task_id(meta.tree, before))
@@ -109,15 +96,26 @@ def attempts(meta: Meta, spec: AgentSpec, run: Run, events: Iterable[e.Event]) -
             last[(fact.turn, fact.slot)] = event.seq
             views[event.seq] = view
         elif isinstance(fact, e.SETTLEMENTS) and fact.task in views:
-            views[fact.task] = settled(views[fact.task], fact, event.at)
+            views[fact.task] = settled(views[fact.task], fact, event.at, log)
+        elif isinstance(fact, e.MessagesTaken) and fact.task in views:
+            taken_ = replace(views[fact.task], status="COMPLETED", output=log.get(event.seq), ended_at=event.at)
+            views[fact.task] = replace(taken_, started_at=taken_.scheduled_at)
     return list(views.values())
 
 
-def settled(view: TaskView, fact: e.AnyFact, at: int) -> TaskView:
+def _known(order: e.TaskScheduled, log: Log) -> dict[str, Any]:
+    """What can be said of a task's input when it is long over: a call's arguments, the text that was judged."""
+    if order.source:
+        return log.call(order.source, order.index)
+    return {"content": log.text(order.about)} if transcript.named(order.about) else {}
+
+
+def settled(view: TaskView, fact: e.AnyFact, at: int, log: Log) -> TaskView:
     """An attempt after its settlement."""
     match fact:
         case e.TaskCompleted():
-            changes: dict[str, Any] = {"status": "COMPLETED", "output": fact.output or {}}
+            said = {"result": log.text(fact.result)} if fact.result is not None else {}
+            changes: dict[str, Any] = {"status": "COMPLETED", "output": {**(fact.output or {}), **said}}
         case e.TaskFailed():
             status = "FAILED_WITH_TERMINAL_ERROR" if fact.terminal else "FAILED"
             changes = {"status": status, "reason": fact.error, "output": {}}
@@ -141,17 +139,31 @@ def with_lease(view: TaskView, row: Any) -> TaskView:
     )
 
 
-def outcome(run: Run, outputs: Mapping[int, dict[str, Any]]) -> dict[str, Any] | None:
-    """The output of an execution that has ended: {result, finishReason, context, subResults?} or {error, status}."""
+def outcome(spec: AgentSpec, run: Run, outputs: Mapping[int, dict[str, Any]]) -> dict[str, Any] | None:
+    """The output of an execution that has ended: {result, finishReason, context, subResults?}, or {error, status} with
+    what there was by then. `spec` is its own agent's."""
     if not run.ended:
         return None
+    said = transcript.named(run.result)
     if run.reason or run.status != "COMPLETED":
-        return {"error": run.reason or run.finish_reason, "status": str(run.status), "finishReason": run.finish_reason}
+        error = {"error": run.reason or run.finish_reason, "status": str(run.status), "finishReason": run.finish_reason}
+        return {**error, **({"result": transcript.text(run.result, outputs)} if said else {})}
     output: dict[str, Any] = {
-        "result": transcript.text(run.result, outputs),
+        "result": result_value(spec, run.result, outputs),
         "finishReason": run.finish_reason,
         "context": run.state,
     }
     if run.result.branches:
         output["subResults"] = transcript.sub_results(run.result, outputs)
     return output
+
+
+def result_value(spec: AgentSpec, result: e.Result, outputs: Mapping[int, dict[str, Any]]) -> Any:
+    """The text of a result, or the JSON value in it if the agent has an output type."""
+    text = transcript.text(result, outputs)
+    if not spec.output_type:
+        return text
+    try:
+        return parse(text)
+    except ValueError:
+        return text

@@ -94,7 +94,9 @@ class ExecutionView(Struct, frozen=True, kw_only=True):
 
 
 class RequestView(Struct, frozen=True, kw_only=True):
-    """An open task of kind human: what waits for a person. `arguments` are those of the call to be approved."""
+    """An open task of kind human: what waits for a person. `kind` is approval, question, review, selection, message or
+    turn; `arguments` are those of the call, or what else the person is shown. `deadline` is 0 for none, `to` whom it is
+    addressed to. `root_agent` is the agent of the whole run."""
 
     request_id: str
     execution_id: str
@@ -106,6 +108,10 @@ class RequestView(Struct, frozen=True, kw_only=True):
     arguments: Json
     since: int
     response_schema: Json
+    kind: str = "approval"
+    deadline: int = 0
+    to: tuple[str, ...] = ()
+    root_agent: str = ""
 
 
 class WaitingView(Struct, frozen=True, kw_only=True):
@@ -170,6 +176,7 @@ class Report(Struct, frozen=True, kw_only=True):
     """A worker's statement of an attempt's outcome: COMPLETED, FAILED, FAILED_WITH_TERMINAL_ERROR or CANCELED.
 
     `output` of a failure is kept as data beside `error`. `retry_after_ms`: the least time before another attempt.
+    `cause` is the kind of a model's failure.
     """
 
     task_id: str
@@ -178,6 +185,7 @@ class Report(Struct, frozen=True, kw_only=True):
     error: str = ""
     worker: str = ""
     retry_after_ms: int = 0
+    cause: str = ""
     logs: tuple[str, ...] = ()
 
 

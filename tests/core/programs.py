@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from agentspan.core import events as e
 from agentspan.core.advance import ROOT, Tree, advance
+from agentspan.core.log import Log
 from agentspan.core.run import Run
 from agentspan.core.states import Kind, Purpose, Status
 from agentspan.spec.agent import AgentSpec
@@ -42,7 +43,8 @@ class Program:
 
     def commit(self, facts: list[tuple[int, e.AnyFact]]) -> list[e.Event]:
         self.now += self.tape.below(3)
-        self.tree, events = advance(self.spec, self.tree, facts, self.now)
+        log = Log(lambda seqs: {seq: self.log[seq - 1].fact for seq in seqs if seq <= len(self.log)})
+        self.tree, events = advance(self.spec, self.tree, facts, self.now, log)
         self.log += events
         self.trees.append(self.tree)
         self.ever += [(each.execution, each.seq) for each in events if isinstance(each.fact, e.TaskScheduled)]

@@ -4,6 +4,7 @@ from typing import Any
 
 from agentspan.core import events as e
 from agentspan.core.advance import ROOT, Tree, advance
+from agentspan.core.log import Log
 from agentspan.core.run import Run
 from agentspan.core.transcript import Transcript
 from agentspan.spec.agent import AgentSpec
@@ -33,9 +34,14 @@ class Story:
 
     def when(self, *facts: e.AnyFact, execution: int = ROOT) -> list[e.AnyFact]:
         """These things happen; gives what follows from them."""
-        self.tree, events = advance(self.spec, self.tree, [(execution, fact) for fact in facts], self.now)
+        happened = [(execution, fact) for fact in facts]
+        self.tree, events = advance(self.spec, self.tree, happened, self.now, self.facts())
         self.log += events
         return [event.fact for event in events[len(facts) :]]
+
+    def facts(self) -> Log:
+        """The log as those who decide read it."""
+        return Log(lambda seqs: {seq: self.log[seq - 1].fact for seq in seqs if seq <= len(self.log)})
 
     def think(self, content: str = "", *calls: str, execution: int = ROOT, **output: Any) -> list[e.AnyFact]:
         """The model answers: words, and calls of these tools."""

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentspan.core import events as e
-from agentspan.core.states import Kind, Purpose
-from agentspan.spec.policy import Limits, RetryPolicy
+from agentspan.core.states import Kind, Purpose, Verdict
+from agentspan.spec.agent import Path
+from agentspan.spec.policy import Budget, Limits, RetryPolicy
 from agentspan.store import codec
 
 numbers = st.integers(0, 2**53)
@@ -40,6 +41,10 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     tuple[int, ...]: st.lists(numbers, max_size=4).map(tuple),
     tuple[str, ...]: st.lists(words, max_size=4).map(tuple),
     tuple[e.Result, ...]: st.lists(results, max_size=2).map(tuple),
+    Path: st.lists(numbers | words, max_size=3).map(tuple),
+    Verdict: st.sampled_from(Verdict),
+    Budget: st.builds(Budget, cost=st.none() | st.floats(0, 1e6), tokens=st.none() | numbers),
+    e.Json: json,
     (e.Json | None): st.none() | json,
     (e.Result | None): st.none() | results,
 }
