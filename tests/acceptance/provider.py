@@ -18,11 +18,12 @@ Json = dict[str, Any]
 
 
 class Asked(NamedTuple):
-    """A request: when it came (ms since the epoch), its number, and what was said before."""
+    """A request: when it came (ms since the epoch), its number, what was said before, and all of its body."""
 
     at: float
     number: int
     messages: list[Json]
+    body: Json
 
     @property
     def turn(self) -> int:
@@ -35,11 +36,15 @@ class Asked(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What it answers, after so many seconds: a text, and calls by name and arguments."""
+    """What it answers, after so many seconds: a text, and calls by name and arguments.
+
+    With `rest` it refuses for the rate instead, and wants to be left alone for so many seconds.
+    """
 
     text: str
     calls: Sequence[tuple[str, Json]] = ()
     seconds: float = 0.0
+    rest: float | None = None
 
 
 class Provider:
@@ -56,7 +61,8 @@ class Chat(RequestHandler):
 
     async def post(self) -> None:
         provider = self.provider
-        asked = Asked(time.time() * 1000, len(provider.asked) + 1, json.loads(self.request.body)["messages"])
+        body = json.loads(self.request.body)
+        asked = Asked(time.time() * 1000, len(provider.asked) + 1, body["messages"], body)
         provider.asked.append(asked)
         reply = provider.reply(asked)
         provider.open += 1
@@ -64,6 +70,11 @@ class Chat(RequestHandler):
             await asyncio.sleep(reply.seconds)
         finally:
             provider.open -= 1
+        if reply.rest is not None:
+            self.set_status(429)
+            self.set_header("Retry-After", str(reply.rest))
+            self.finish({"error": {"message": "Slow down", "type": "rate_limit", "code": None}})
+            return
         calls = [
             {
                 "index": index,
