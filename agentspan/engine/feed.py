@@ -14,11 +14,11 @@ from agentspan.core import people, transcript
 from agentspan.core.advance import ROOT
 from agentspan.core.ids import execution_id, task_id
 from agentspan.core.log import Log
+from agentspan.core.material import Material
 from agentspan.core.run import TIME_OUTS, Run, evolve
 from agentspan.core.states import Kind, Purpose, Verdict
 from agentspan.spec.agent import AgentSpec
 from agentspan.store import showing
-from agentspan.store.material import Material
 
 Item = dict[str, Any]
 

@@ -19,6 +19,7 @@ from agentspan.core import events as e
 from agentspan.core import run as runs
 from agentspan.core.advance import ROOT, Tree, advance
 from agentspan.core.log import Log
+from agentspan.core.material import Material
 from agentspan.core.run import Run
 from agentspan.core.states import Kind
 from agentspan.errors import NotFound
@@ -27,7 +28,6 @@ from agentspan.spec.agent import AgentSpec
 from agentspan.store import bulk, codec
 from agentspan.store import tables as t
 from agentspan.store.database import Database, unavailable
-from agentspan.store.material import Material
 
 CHANNEL = "agentspan"
 CACHED_TREES = 2_000

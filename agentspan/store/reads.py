@@ -11,11 +11,12 @@ from sqlalchemy.engine import Connection
 
 from agentspan.clock import now_ms
 from agentspan.core import events as e
-from agentspan.core import run as runs
 from agentspan.core import people, transcript
+from agentspan.core import run as runs
 from agentspan.core.advance import ROOT
 from agentspan.core.ids import execution_id, split_execution, split_task, task_id
 from agentspan.core.log import Log
+from agentspan.core.material import Material
 from agentspan.core.opening import FIRST
 from agentspan.core.run import Run
 from agentspan.core.transcript import Transcript
@@ -26,7 +27,6 @@ from agentspan.store import codec, definitions, queue, showing
 from agentspan.store import tables as t
 from agentspan.store.database import Database, unavailable
 from agentspan.store.ledger import Meta
-from agentspan.store.material import Material
 from agentspan.store.views import (
     ExecutionRow,
     ExecutionView,

@@ -16,6 +16,7 @@ from agentspan.spec.shape import parse
 from agentspan.store.ledger import Lease, Meta
 from agentspan.store.views import TaskView
 
+
 def reference(spec: AgentSpec, order: e.TaskScheduled) -> str:
     """The task's name within its execution, the same in each attempt."""
     match order.purpose:
