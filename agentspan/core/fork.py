@@ -12,7 +12,7 @@ from agentspan.errors import BadInput
 from agentspan.spec.agent import AgentSpec, Path
 
 SPEC_EDITS = ("model", "instructions")
-EDITS = ("prompt", "output", *SPEC_EDITS)
+EDITS = ("prompt", "output", "arguments", *SPEC_EDITS)
 
 
 def fold(tree: str, events: Sequence[e.Event]) -> Tree:
@@ -26,7 +26,8 @@ def fold(tree: str, events: Sequence[e.Event]) -> Tree:
 
 
 def fork(events: Sequence[e.Event], at: int, edits: dict[str, Any]) -> list[e.Event]:
-    """The first `at` events, edited: `prompt` replaces the prompt, `output` the output of event `at`."""
+    """The first `at` events, edited: `prompt` replaces the prompt, `output` the output of event `at`, `arguments` those
+    of the call that event `at` scheduled or asked for."""
     if unknown := set(edits) - set(EDITS):
         raise BadInput(f"unknown edits {', '.join(sorted(unknown))}; what can be edited is {', '.join(EDITS)}")
     if not 1 <= at <= len(events):
@@ -38,6 +39,9 @@ def fork(events: Sequence[e.Event], at: int, edits: dict[str, Any]) -> list[e.Ev
         shared[0] = _edited(shared[0], prompt=edits["prompt"])
     if "output" in edits:
         shared[-1] = _with_output(shared[-1], edits["output"])
+    if "arguments" in edits:
+        place, index = _call(shared[-1])
+        shared[place - 1] = _with_arguments(shared[place - 1], index, edits["arguments"])
     return shared
 
 
@@ -64,3 +68,27 @@ def _with_output(event: e.Event, output: Any) -> e.Event:
         content = output if isinstance(output, str) else str(output.get("result", output))
         value = {"content": content, "finish_reason": "stop"}
     return replace(event, fact=replace(event.fact, output=value))
+
+
+def _call(event: e.Event) -> tuple[int, int]:
+    """The event that holds the arguments of the call at an event, and the call's place in it."""
+    match event.fact:
+        case e.TaskScheduled(source=source) if source:
+            return source, event.fact.index
+        case e.TaskCompleted(output=output) if output and len(output.get("tool_calls") or ()) == 1:
+            return event.seq, 0
+    raise BadInput(
+        f"event {event.seq} is no call; to edit arguments, fork at the event at which the call was scheduled"
+    )
+
+
+def _with_arguments(event: e.Event, index: int, arguments: Any) -> e.Event:
+    if not isinstance(arguments, dict):
+        raise BadInput("arguments must be a JSON object: it takes the place of the call's arguments")
+    output = event.fact.output if isinstance(event.fact, e.TaskCompleted) else None
+    if output is None:
+        raise BadInput(f"event {event.seq} holds no arguments that can be edited")
+    if "tool_calls" not in output:
+        return replace(event, fact=replace(event.fact, output={**output, "arguments": arguments}))
+    calls = [{**call, "arguments": arguments} if at == index else call for at, call in enumerate(output["tool_calls"])]
+    return replace(event, fact=replace(event.fact, output={**output, "tool_calls": calls}))

@@ -34,6 +34,14 @@ def test_a_models_answer_can_be_written_by_hand() -> None:
     assert shared[-1].fact.output == {"content": "I know it", "finish_reason": "stop"}
 
 
+@pytest.mark.parametrize("at", [3, 4])
+def test_a_calls_arguments_can_be_edited_where_it_was_asked_for_or_scheduled(at: int) -> None:
+    shared = fork(finished().log, at, {"arguments": {"city": "Rome"}})
+    assert isinstance(shared[2].fact, e.TaskCompleted)
+    assert [call["arguments"] for call in (shared[2].fact.output or {})["tool_calls"]] == [{"city": "Rome"}]
+    assert len(shared) == at
+
+
 def test_model_and_instructions_of_any_agent_of_the_team_can_be_edited() -> None:
     spec = edited_spec(team("parallel", "one", "two"), (1,), {"model": "scripted/other"})
     assert [agent.model for agent in spec.agents] == ["scripted/any", "scripted/other"]
@@ -47,6 +55,8 @@ def test_model_and_instructions_of_any_agent_of_the_team_can_be_edited() -> None
         (8, {}, "has ended"),
         (4, {"output": 1}, "no output to edit"),
         (4, {"color": 1}, "unknown edits color"),
+        (5, {"arguments": {}}, "event 5 is no call"),
+        (4, {"arguments": "Rome"}, "must be a JSON object"),
     ],
 )
 def test_a_fork_that_cannot_be_says_why(at: int, edits: dict[str, object], said: str) -> None:
