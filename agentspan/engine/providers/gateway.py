@@ -250,6 +250,7 @@ class _Answered:
         self._calls: list[_Call] = []
         self._reason: str | None = None
         self._refusal = ""
+        self._thoughts: list[dict[str, Any]] = []
         self._usage: Any = None
 
     def add(self, chunk: Any) -> str:
@@ -262,6 +263,8 @@ class _Answered:
         said = getattr(choices[0], "delta", None) or getattr(choices[0], "message", None)
         for place, piece in enumerate(getattr(said, "tool_calls", None) or ()):
             self._add_call(piece, place)
+        blocks = getattr(said, "thinking_blocks", None) or ()
+        self._thoughts += [dict(each) for each in blocks if each.get("signature") or each.get("data")]
         text = getattr(said, "content", None) or ""
         self.refuse((getattr(said, "provider_specific_fields", None) or {}).get("refusal"))
         self._texts.append(text)
@@ -299,6 +302,7 @@ class _Answered:
             usage=_usage(self._usage),
             cost=_cost(self._usage, priced_as),
             model=model,
+            thoughts=tuple(self._thoughts) if calls else (),
         )
 
 

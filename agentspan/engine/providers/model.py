@@ -53,7 +53,10 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the model said. `cost` is in US dollars; None means that the price is not known."""
+    """What the model said. `cost` is in US dollars; None means that the price is not known.
+
+    `thoughts` are what it thought before its calls, signed: as `thinking_blocks` of the message they let it think on.
+    """
 
     content: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
@@ -61,6 +64,7 @@ class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     cost: float | None = None
     model: str = ""
+    thoughts: tuple[dict[str, Any], ...] = ()
 
 
 class CallSettings(Protocol):

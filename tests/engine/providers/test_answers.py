@@ -210,6 +210,20 @@ async def test_a_name_that_comes_with_each_piece_is_one_name(provider: Stub) -> 
     assert (await ask(provider, OPENAI)).tool_calls == (ToolCall("c", "look", {"at": "x"}),)
 
 
+async def test_signed_thoughts_before_a_call_are_kept_whole(provider: Stub) -> None:
+    pieces = [{"type": "thinking_delta", "thinking": "Hm, "}, {"type": "thinking_delta", "thinking": "so."}]
+    thought = [{"type": "thinking", "thinking": ""}, *pieces, {"type": "signature_delta", "signature": "S"}]
+    hidden = [{"type": "redacted_thinking", "data": "X"}]
+    provider.act = message(thought, hidden, words("Hi"), use("look", "{}"), reason="tool_use")
+    answer = await ask(provider, ANTHROPIC)
+    assert answer.thoughts == (
+        {"type": "thinking", "thinking": "Hm, so.", "signature": "S"},
+        {"type": "redacted_thinking", "data": "X"},
+    )
+    provider.act = message(thought, words("Hi"), reason="end_turn")
+    assert (await ask(provider, ANTHROPIC)).thoughts == ()
+
+
 async def test_a_malformed_call_of_gemini_is_an_answer(provider: Stub) -> None:
     provider.act = candidate(reason="MALFORMED_FUNCTION_CALL")
     answer = await ask(provider, GEMINI)
