@@ -15,7 +15,7 @@ def discover_agents(packages: Sequence[str]) -> list[Agent]:
     Modules that cannot be imported are reported together: ConfigurationError names each with its error.
     """
     if isinstance(packages, str):
-        raise TypeError(f"packages must be a list of names: [{packages!r}]")
+        raise TypeError(f"packages must be a list of names, such as [{packages!r}]")
     modules, problems = _modules(packages)
     if problems:
         lines = "\n".join(f"  {name}: {type(problem).__name__}: {problem}" for name, problem in problems.items())

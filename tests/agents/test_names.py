@@ -23,7 +23,6 @@ from agentspan.agents import (
     HandoffCondition,
     MaxMessageTermination,
     PrefillToolCall,
-    PromptTemplate,
     TextMentionTermination,
     UserProxyAgent,
     agent_tool,
@@ -36,7 +35,6 @@ from agentspan.agents import (
     mcp_tool,
     pdf_tool,
     scatter_gather,
-    schedules,
     search_tool,
     testing,
     tool,
@@ -281,14 +279,6 @@ UNBUILT: dict[str, Callable[[], Any]] = {
     "trace_tool_call": lambda: tracing.trace_tool_call(),
     "trace_handoff": lambda: tracing.trace_handoff(),
     "record_token_usage": lambda: tracing.record_token_usage(),
-    "schedules.save": lambda: schedules.save("a", schedules.Schedule("s", "* * * * *")),
-    "schedules.list": lambda: schedules.list(),
-    "schedules.get": lambda: schedules.get("s"),
-    "schedules.pause": lambda: schedules.pause("s"),
-    "schedules.resume": lambda: schedules.resume("s"),
-    "schedules.delete": lambda: schedules.delete("s"),
-    "schedules.run_now": lambda: schedules.run_now("s"),
-    "schedules.preview_next": lambda: schedules.preview_next("* * * * *"),
     "to_conductor_configuration": lambda: AgentConfig().to_conductor_configuration(),
     "auto_register_integrations": lambda: AgentConfig(auto_register_integrations=True),
 }
@@ -323,7 +313,6 @@ UNBUILT_AGENTS: dict[str, Callable[[], Any]] = {
         for strategy in ("handoff", "round_robin", "random", "swarm", "manual", "plan_execute")
     },
     "router": lambda: helper(agents=[Agent("a", "m/x")], strategy="router", router=lambda prompt: "a"),
-    "external": lambda: Agent("elsewhere"),
     "guardrail": lambda: helper(guardrails=[Guardrail(lambda text: agents.GuardrailResult(True))]),
     "termination": lambda: helper(termination=TextMentionTermination("x") | MaxMessageTermination(3)),
     "stop_when": lambda: helper(stop_when=stop),
@@ -331,7 +320,6 @@ UNBUILT_AGENTS: dict[str, Callable[[], Any]] = {
     "callbacks": lambda: helper(callbacks=[type("Own", (agents.CallbackHandler,), {"on_tool_end": stop})()]),
     "memory": lambda: helper(memory=agents.ConversationMemory([{"role": "user", "message": "hi"}])),
     "output_type": lambda: helper(output_type=int),
-    "prompt template": lambda: helper(instructions=PromptTemplate("p")),
     "code execution": lambda: helper(local_code_execution=True),
     "code_execution": lambda: helper(code_execution=CodeExecutionConfig()),
     "cli": lambda: helper(cli_config=CliConfig()),
@@ -387,10 +375,6 @@ def test_parameters_of_a_run_that_are_not_built_are_refused() -> None:
     runtime = AgentRuntime(server_url="http://127.0.0.1:1")
     with pytest.raises(NotImplementedError, match="credentials"):
         runtime.run(helper(), "hi", credentials=["KEY"])
-    with pytest.raises(NotImplementedError, match="template"):
-        runtime.run(helper(), PromptTemplate("p"))
-    with pytest.raises(NotImplementedError, match="Scheduling"):
-        runtime.deploy(helper(), schedules=[1])
 
 
 def test_an_agent_of_another_framework_is_refused_by_name() -> None:
@@ -405,7 +389,8 @@ def test_a_handoff_condition_of_one_s_own_must_say_when() -> None:
 
 
 TWINS = {
-    AgentRuntime: """run start stream resume plan deploy serve prepare get_status respond approve reject send_message
+    AgentRuntime: """run start stream resume plan deploy
+        versions rollback diff save_prompt serve prepare get_status respond approve reject send_message
         pause unpause cancel stop signal fork retry shutdown""",
     agents.AgentHandle: "get_status respond approve reject send pause resume cancel stop signal events join",
 }
