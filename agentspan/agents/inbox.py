@@ -16,8 +16,9 @@ class Request:
     """One thing that a run asks a person.
 
     `kind`: approval (may this call be made?), question (by a tool), review (of what a guardrail stopped), selection
-    (who speaks next?), turn (what does a proxy agent say?) or message (a tool waits for one). `tool` and `arguments`: the call that it
-    is about. `content`: the question, or the text to review. `response_schema`: the JSON Schema of the answer.
+    (who speaks next?), turn (what does a proxy agent say?) or message (a tool waits for one). `tool` and `arguments`:
+    the call that it is about. `content`: the question, the text to review, or what was said so far. `response_schema`:
+    the JSON Schema of the answer.
     `execution_id` asks, `root_id` is the whole run; `agent_name` and `path` (names from the root down) say who asks.
     `since` and `deadline` in ms since the epoch. `to`: whom it is addressed to. `data`: all of it, as the server sent
     it. Each method has a twin with `_async`; a request that was answered already raises
@@ -88,17 +89,18 @@ class Request:
 
 def request_of(body: Json, host: Host) -> Request:
     """The Request of the server's answer."""
-    arguments = body.get("arguments")
+    arguments, kind = body.get("arguments") or {}, str(body.get("kind") or APPROVAL)
+    shown = () if kind == APPROVAL else (arguments[name] for name in SHOWN if name in arguments)
     return Request(
         request_id=str(body["requestId"]),
         execution_id=str(body.get("executionId") or ""),
         root_id=str(body.get("rootExecutionId") or body.get("executionId") or ""),
         agent_name=str(body.get("agentName") or ""),
         path=tuple(body.get("path") or ()),
-        kind=str(body.get("kind") or APPROVAL),
+        kind=kind,
         tool=str(body.get("tool") or ""),
-        arguments=dict(arguments) if isinstance(arguments, Mapping) else {},
-        content=body.get("content"),
+        arguments=dict(arguments),
+        content=next(iter(shown), None),
         response_schema=body.get("responseSchema"),
         since=body.get("since"),
         deadline=body.get("deadline") or None,
@@ -126,3 +128,6 @@ def rejection(reason: str = "") -> Json:
 
 TOLD = (QUESTION, TURN)
 """The kinds of requests that are answered in words."""
+
+SHOWN = ("content", "question", "prompt", "conversation", "message")
+"""Which of its arguments a request that is no approval is about."""

@@ -345,6 +345,10 @@ def request(view: RequestView) -> Json:
         "arguments": view.arguments,
         "since": view.since,
         "responseSchema": view.response_schema,
+        "kind": view.kind,
+        "deadline": view.deadline or None,
+        "to": view.to,
+        "rootAgentName": view.root_agent,
     }
 
 
