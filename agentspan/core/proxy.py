@@ -12,15 +12,20 @@ TERMINATE = "TERMINATE"
 
 def proxy_words(spec: AgentSpec, run: Run, log: Log, number: int) -> list[Fact] | None:
     """What a proxy does for turn `number`; None if the agent is none."""
-    given = spec.metadata or {}
-    if given.get("_agent_type") != "user_proxy":
+    if not is_proxy(spec):
         return None
+    given = spec.metadata or {}
     mode = str(given.get("_human_input_mode") or "ALWAYS")
     asked = mode == "ALWAYS" or (mode == "TERMINATE" and TERMINATE in heard(run, log))
     if asked:
         return [TaskScheduled(Kind.HUMAN, Purpose.THINK, spec.name, "think", turn=number)]
     words = str(given.get("_default_response") or "Continue.")
     return [AnswerGiven(number, {"content": words, "finish_reason": "stop"})]
+
+
+def is_proxy(spec: AgentSpec) -> bool:
+    """Does it stand for a person? Its model is never asked."""
+    return (spec.metadata or {}).get("_agent_type") == "user_proxy"
 
 
 def heard(run: Run, log: Log) -> str:

@@ -13,6 +13,7 @@ from agentspan.clock import new_id, not_before, now_ms
 from agentspan.config import Settings
 from agentspan.core import events as e
 from agentspan.core.ids import split_execution, split_task, task_id
+from agentspan.core.proxy import is_proxy
 from agentspan.core.run import Run
 from agentspan.engine import commands, providers
 from agentspan.engine.desk import Desk
@@ -619,5 +620,5 @@ def _names(spec: AgentSpec) -> list[str]:
 
 def _models(spec: AgentSpec) -> list[tuple[str, str | None]]:
     """The models of the agents that think."""
-    own = [] if spec.agents else [(spec.model, spec.base_url)]
+    own = [] if spec.agents or is_proxy(spec) else [(spec.model, spec.base_url)]
     return own + [pair for agent in spec.agents for pair in _models(agent)]
