@@ -6,6 +6,8 @@ server, database, panel or litellm import, httpx and pydantic only when they are
 """
 
 from agentspan.agents.agent import Agent, AgentDef, PromptTemplate, Strategy, agent, scatter_gather
+from agentspan.agents.approval import ApprovalPolicy
+from agentspan.agents.budget import Budget
 from agentspan.agents.callback import CallbackHandler
 from agentspan.agents.claude_code import ClaudeCode, PermissionMode
 from agentspan.agents.code import (
@@ -26,6 +28,8 @@ from agentspan.agents.default import (
     configure,
     deploy,
     deploy_async,
+    inbox,
+    inbox_async,
     plan,
     plan_async,
     resume,
@@ -44,6 +48,7 @@ from agentspan.agents.default import (
 from agentspan.agents.discovery import discover_agents
 from agentspan.agents.exceptions import (
     AgentAPIError,
+    AgentConflictError,
     AgentNotFoundError,
     AgentspanError,
     ConfigurationError,
@@ -56,6 +61,7 @@ from agentspan.agents.exceptions import (
     ScheduleNameConflict,
     ScheduleNotFound,
     ServerUnreachableError,
+    SessionBusyError,
     SkillLoadError,
     TerminalToolError,
     ToolArgumentError,
@@ -75,6 +81,7 @@ from agentspan.agents.guardrail import (
 )
 from agentspan.agents.handle import AgentHandle
 from agentspan.agents.handoff import HandoffCondition, OnCondition, OnTextMention, OnToolResult
+from agentspan.agents.inbox import Request
 from agentspan.agents.memory import ConversationMemory, InMemoryStore, MemoryEntry, MemoryStore, SemanticMemory
 from agentspan.agents.result import (
     AgentEvent,
@@ -83,6 +90,7 @@ from agentspan.agents.result import (
     DeploymentInfo,
     EventType,
     FinishReason,
+    MessageStatus,
     Status,
     TokenUsage,
 )
@@ -137,6 +145,7 @@ __all__ = [
     "Agent",
     "AgentAPIError",
     "AgentConfig",
+    "AgentConflictError",
     "AgentDef",
     "AgentEvent",
     "AgentHandle",
@@ -146,7 +155,9 @@ __all__ = [
     "AgentStatus",
     "AgentStream",
     "AgentspanError",
+    "ApprovalPolicy",
     "AsyncAgentStream",
+    "Budget",
     "CallbackHandler",
     "ClaudeCode",
     "CliConfig",
@@ -178,6 +189,7 @@ __all__ = [
     "MaxMessageTermination",
     "MemoryEntry",
     "MemoryStore",
+    "MessageStatus",
     "OnCondition",
     "OnFail",
     "OnTextMention",
@@ -187,6 +199,7 @@ __all__ = [
     "PrefillToolCall",
     "PromptTemplate",
     "RegexGuardrail",
+    "Request",
     "RunSettings",
     "Schedule",
     "ScheduleError",
@@ -196,6 +209,7 @@ __all__ = [
     "SemanticMemory",
     "ServerUnreachableError",
     "ServerlessCodeExecutor",
+    "SessionBusyError",
     "SkillLoadError",
     "Status",
     "StopMessageTermination",
@@ -230,6 +244,8 @@ __all__ = [
     "http_tool",
     "human_tool",
     "image_tool",
+    "inbox",
+    "inbox_async",
     "index_tool",
     "is_tracing_enabled",
     "load_skills",

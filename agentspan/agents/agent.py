@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from agentspan.agents.budget import Budget
 from agentspan.agents.callback import CallbackHandler
+from agentspan.agents.check import check_agent
 from agentspan.agents.claude_code import ClaudeCode
 from agentspan.agents.code import CliConfig, CodeExecutionConfig, code_tool, command_tool
-from agentspan.agents.memory import ConversationMemory
+from agentspan.agents.guardrail import as_guardrail
+from agentspan.agents.memory import ConversationMemory, SemanticMemory
 from agentspan.agents.termination import TerminationCondition
-from agentspan.agents.tool import agent_tool
+from agentspan.agents.tool import agent_tool, as_tool
 
 Json = dict[str, Any]
 
@@ -54,10 +57,13 @@ class Agent:
     """One agent and its sub-agents; plain data with functions in it, made once and run any number of times.
 
     `name`: letters, digits, `_` and `-`, not beginning with a digit or `-`. `model`: `"provider/model"`; empty refers
-    to an agent deployed elsewhere. `instructions`: the system prompt, a function of no arguments that returns it, or
-    a PromptTemplate. `tools`: `@tool` functions or ToolDefs. `agents` and `strategy`: sub-agents and who of them
-    speaks when. `max_turns`: at most so many calls of the model, 1 or more. `max_tokens`: of one answer.
-    `timeout_seconds`: of the whole run, 0 for none. `dependencies`: objects that tools get in `ToolContext`.
+    to an agent deployed elsewhere. `instructions`: the system prompt, a PromptTemplate, a function of no arguments
+    that is called when the agent is sent to the server, or one of `prompt`, `context` or `agent` (or `async def`) that
+    is called in each run. `tools`: `@tool` functions, ToolDefs, or plain functions, which become tools. `agents` and
+    `strategy`: sub-agents and who of them speaks when. `max_turns`: at most so many calls of the model, 1 or more.
+    `max_tokens`: of one answer. `timeout_seconds`: of the whole run, 0 for none. `dependencies`: objects that tools
+    get in `ToolContext`. `budget`: what a whole run may use. `fail_fast`: one failed branch or part fails the whole.
+    `width`: at most so many branches or agent tools run at once. `fallback`: models to go on with when the model fails.
 
     Raises ValueError for a value that cannot be, TypeError for a wrong type.
     """
@@ -73,7 +79,7 @@ class Agent:
         router: Any = None,
         output_type: Any = None,
         guardrails: list[Any] | None = None,
-        memory: ConversationMemory | None = None,
+        memory: ConversationMemory | SemanticMemory | None = None,
         dependencies: Json | None = None,
         max_turns: int = 25,
         max_tokens: int | None = None,
@@ -117,6 +123,9 @@ class Agent:
         synthesize: bool | None = None,
         masked_fields: list[str] | None = None,
         prefill_tools: list[Any] | None = None,
+        budget: Budget | Json | None = None,
+        fail_fast: bool = False,
+        width: int | None = None,
     ) -> None:
         if not isinstance(name, str) or not name:
             raise ValueError("an agent needs a name")
@@ -134,12 +143,12 @@ class Agent:
         self.model = model.to_model_string() if isinstance(model, ClaudeCode) else model
         self.permission_mode = model.permission_mode if isinstance(model, ClaudeCode) else None
         self.instructions = instructions
-        self.tools = list(tools or ())
+        self.tools = [each if isinstance(each, str) else as_tool(each) for each in tools or ()]
         self.agents = [resolve_agent(each, self.model) for each in agents or ()]
         self.strategy = Strategy(strategy)
         self.router = router
         self.output_type = output_type
-        self.guardrails = list(guardrails or ())
+        self.guardrails = [as_guardrail(each) for each in guardrails or ()]
         self.memory = memory
         self.dependencies = dependencies if dependencies is not None else {}
         self.max_turns = max_turns
@@ -183,8 +192,12 @@ class Agent:
         self.synthesize = synthesize
         self.masked_fields = list(masked_fields or ())
         self.prefill_tools = list(prefill_tools or ())
-        self._check()
+        self.budget = Budget.of(budget) if budget is not None else None
+        self.fail_fast = fail_fast
+        self.width = width
         self._add_own_tools()
+        check_agent(self)
+        self._warn()
 
     @property
     def external(self) -> bool:
@@ -219,12 +232,7 @@ class Agent:
             parts += [f"agents={[agent.name for agent in self.agents]}", f"strategy={str(self.strategy)!r}"]
         return f"Agent({', '.join(parts)})"
 
-    def _check(self) -> None:
-        if self.is_claude_code and not all(isinstance(each, str) for each in self.tools):
-            raise ValueError("an agent run by Claude Code takes its tools as names (strings)")
-        names = [agent.name for agent in self.agents]
-        if double := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f"Duplicate sub-agent names: {double!r} occurs twice in agent {self.name!r}")
+    def _warn(self) -> None:
         if any(function is not None for function in self.legacy_callbacks().values()):
             warnings.warn(
                 "before_/after_agent_/model_callback are deprecated: use callbacks=[CallbackHandler()]",
@@ -329,26 +337,38 @@ def resolve_agent(value: Any, model: str = "") -> Agent:
 
 
 def instructions_of(agent: Agent) -> str | Json | None:
-    """The instructions as they go over the wire: text or a template; None for none."""
+    """The instructions as they go over the wire: text, a template, or the task that makes them; None for none."""
     given = agent.instructions
     if isinstance(given, PromptTemplate):
         return given.to_config()
     if not callable(given):
         return str(given) if given else None
+    if are_made_per_run(given):
+        return {"_worker_ref": f"{agent.name}_instructions"}
     if needed := _required_parameters(given):
         raise TypeError(
             f"the instructions of agent {agent.name!r} are a function that needs {', '.join(needed)}; "
-            "it must be callable without arguments"
+            f"it may take {', '.join(GIVEN_TO_INSTRUCTIONS)}, or nothing"
         )
     said = given()
     if inspect.isawaitable(said):
         said.close() if inspect.iscoroutine(said) else None
-        raise TypeError(f"the instructions of agent {agent.name!r} are an async function; make it a plain one")
+        raise TypeError(f"the instructions of agent {agent.name!r} return a coroutine; write them as `async def`")
     if said is None:
         said = inspect.getdoc(given)
     if isinstance(said, PromptTemplate):
         return said.to_config()
     return str(said) if said else None
+
+
+def are_made_per_run(instructions: Any) -> bool:
+    """Are these instructions a function that each run calls, with what it is about?"""
+    if not callable(instructions) or isinstance(instructions, PromptTemplate):
+        return False
+    if inspect.iscoroutinefunction(instructions):
+        return True
+    needed = _required_parameters(instructions)
+    return bool(needed) and set(needed) <= set(GIVEN_TO_INSTRUCTIONS)
 
 
 def scatter_gather(
@@ -365,8 +385,8 @@ def scatter_gather(
 ) -> Agent:
     """An agent that splits its task, gives each part to `worker` as a tool, and puts the answers together.
 
-    `fail_fast`: one failed part fails the whole. `kwargs` are further parameters of Agent; `timeout_seconds` is 300
-    unless given.
+    `fail_fast`: one failed part fails the whole. `kwargs` are further parameters of Agent: `width` says how many parts
+    run at once, `timeout_seconds` is 300 unless given.
     """
     worker = resolve_agent(worker, model or "")
     part = agent_tool(
@@ -381,6 +401,7 @@ def scatter_gather(
         model=model or worker.model,
         instructions=f"{prompt}\n\n{instructions}" if instructions else prompt,
         tools=[part, *(tools or ())],
+        fail_fast=fail_fast,
         **{"timeout_seconds": 300, **kwargs},
     )
 
@@ -404,6 +425,9 @@ def _required_parameters(function: Callable[..., Any]) -> list[str]:
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [each.name for each in parameters if each.default is each.empty and each.kind not in variable]
 
+
+GIVEN_TO_INSTRUCTIONS = ("prompt", "context", "agent")
+"""What instructions that are made per run may ask for: the user's prompt, the shared state, the agent's name."""
 
 SCATTER_GATHER = """You coordinate parallel work.
 1. Split the task into independent parts.

@@ -1,5 +1,6 @@
 """What a run may use before it is ended; more can be given afterwards."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -21,12 +22,14 @@ class Budget:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        for name, limit in vars(self).items():
-            if limit is None:
-                continue
-            if isinstance(limit, bool) or not isinstance(limit, (int, float)):
-                raise TypeError(f"budget: {name} must be a number, got {limit!r}")
-            if not limit >= 0:
+        given = {name: limit for name, limit in vars(self).items() if limit is not None}
+        if not given:
+            raise ValueError(f"a budget needs at least one of {', '.join(NAMES)}")
+        for name, limit in given.items():
+            kinds, what = ((int, float), "a number") if name in FRACTIONS else ((int,), "a whole number")
+            if isinstance(limit, bool) or not isinstance(limit, kinds):
+                raise TypeError(f"budget: {name} must be {what}, got {limit!r}")
+            if not 0 <= limit < math.inf:
                 raise ValueError(f"budget: {name} must be 0 or more, got {limit!r}")
 
     @classmethod
@@ -48,3 +51,6 @@ class Budget:
 
 NAMES = {field.name: field.name.replace("_c", "C") for field in fields(Budget)}
 """The wire's name of each limit."""
+
+FRACTIONS = ("cost", "seconds")
+"""The limits that need not be whole."""

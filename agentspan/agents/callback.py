@@ -16,7 +16,14 @@ POSITIONS = {
 
 
 class CallbackHandler:
-    """Override what you need. Each method gets keywords and may return a dict that overrides; None changes nothing."""
+    """Override what you need; a method may be `async def`.
+
+    Each gets keywords: `agent_name`, `position`, `turn`, `prompt`, and by position `messages`, `llm_result`,
+    `tool_calls`, `tool_name`, `args`, `result`. It may return a dict that overrides what it names: `prompt` or `result`
+    before the agent, `messages` or `result` before the model, `result` or `tool_calls` after it, `args` or `result`
+    before a tool, `result` after it and after the agent. None changes nothing. State on `self` is kept from one call to
+    the next.
+    """
 
     def on_agent_start(self, **kwargs: Any) -> Json | None:
         """Before the agent's first turn."""
@@ -48,9 +55,11 @@ def used_positions(handlers: list[CallbackHandler], legacy: dict[str, Any]) -> l
     return [
         position
         for position, method in POSITIONS.items()
-        if legacy.get(position) is not None or any(_overrides(handler, method) for handler in handlers)
+        if legacy.get(position) is not None or any(overrides(handler, method) for handler in handlers)
     ]
 
 
-def _overrides(handler: Any, method: str) -> bool:
-    return getattr(type(handler), method, None) is not getattr(CallbackHandler, method)
+def overrides(handler: Any, method: str) -> bool:
+    """Has the handler a method of its own for this?"""
+    own = getattr(type(handler), method, None) or getattr(handler, method, None)
+    return own is not None and own is not getattr(CallbackHandler, method)

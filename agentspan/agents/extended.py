@@ -1,4 +1,4 @@
-"""Agents that stand for something other than a model. This version does not run them."""
+"""Agents that stand for something other than a model: a person, or an assistant that OpenAI keeps."""
 
 from typing import Any
 
@@ -7,7 +7,11 @@ from agentspan.agents.exceptions import unbuilt
 
 
 class UserProxyAgent(Agent):
-    """A person in the place of an agent: `human_input_mode` is ALWAYS, TERMINATE or NEVER."""
+    """A person in the place of an agent.
+
+    `human_input_mode`: ALWAYS asks a person at each turn, TERMINATE only when the conversation would end, NEVER says
+    `default_response` without asking.
+    """
 
     def __init__(
         self,
@@ -28,7 +32,6 @@ class UserProxyAgent(Agent):
         metadata = {**kwargs.pop("metadata", {}), **own}
         super().__init__(name=name, model=model, instructions=instructions, metadata=metadata, **kwargs)
         self.human_input_mode, self.default_response = human_input_mode, default_response
-        self.unbuilt = unbuilt(f"UserProxyAgent ({name!r})")
 
 
 class GPTAssistantAgent(Agent):

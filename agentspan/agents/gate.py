@@ -19,7 +19,7 @@ class TextGate:
 
 
 def gate_config(gate: Any, agent_name: str) -> Json:
-    """The gate of that agent on the wire: text, or a function that a worker calls."""
+    """The gate of that agent on the wire: text, or a function of `{"result": ...}` that says whether to go on."""
     if isinstance(gate, TextGate):
         return gate.to_config()
     if callable(gate):

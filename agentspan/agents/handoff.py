@@ -9,17 +9,18 @@ Json = dict[str, Any]
 
 @dataclass
 class HandoffCondition:
-    """When true, `target` (an agent's name) speaks next."""
+    """When true, `target` (an agent's name) speaks next. A subclass of your own says when in `should_handoff`."""
 
     target: str
 
     def should_handoff(self, context: Mapping[str, Any]) -> bool:
-        """Decide on `context`: `result`, `messages`, `tool_name`, `tool_result`."""
+        """Decide on `context`: `result`, `messages`, `conversation`, `tool_name`, `tool_result`, `iteration`,
+        `active_agent`."""
         raise NotImplementedError("a condition says when in should_handoff")
 
     def to_config(self, agent_name: str) -> Json:
         """The condition on the wire, for the agent of that name."""
-        raise NotImplementedError("a condition of your own is an OnCondition")
+        return {"target": self.target, "type": "on_condition", "taskName": f"{agent_name}_handoff_{self.target}"}
 
 
 @dataclass
@@ -64,6 +65,7 @@ class OnCondition(HandoffCondition):
         except Exception:  # the function is the user's, and a handoff must not fail a run
             return False
 
-    def to_config(self, agent_name: str) -> Json:
-        task = f"{agent_name}_handoff_{self.target}"
-        return {"target": self.target, "type": "on_condition", "taskName": task}
+
+def is_function(condition: HandoffCondition) -> bool:
+    """Can only the user's process judge it?"""
+    return type(condition).should_handoff not in (OnToolResult.should_handoff, OnTextMention.should_handoff)

@@ -2,11 +2,23 @@
 
 import inspect
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 from agentspan.agents.agent import Agent
-from agentspan.agents.serialize import tree
-from agentspan.agents.tool import ToolDef, get_tool_def
+from agentspan.agents.duties import Duty, duties
+from agentspan.agents.serialize import own_tools, tree
+from agentspan.agents.tool import ToolDef
+
+
+class Lane(StrEnum):
+    """Tasks that share places: a full house in one lane does not hold up another."""
+
+    CHECKS = "checks"
+    LOOP = "loop"
+    THREADS = "threads"
 
 
 @dataclass(frozen=True)
@@ -22,20 +34,21 @@ class Queue:
 
 @dataclass(frozen=True)
 class Entry:
-    """A tool and the agent whose it is."""
+    """A tool or a duty, and the agent whose it is."""
 
-    tool: ToolDef
+    work: ToolDef | Duty
     agent: Agent
 
     @property
-    def is_async(self) -> bool:
-        """Does it run on a loop rather than in a thread?"""
-        function = self.tool.newest().func
-        return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+    def lane(self) -> Lane:
+        """Where its tasks find a place."""
+        if isinstance(self.work, Duty):
+            return Lane.CHECKS
+        return Lane.LOOP if is_async(self.work.newest().func) else Lane.THREADS
 
 
 class Registry:
-    """The tools of all agents of this process, by agent and name. Safe from any thread."""
+    """What all agents of this process serve, by agent and name. Safe from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -44,15 +57,15 @@ class Registry:
         self._queues: dict[Queue, None] = {}
 
     def add(self, agent: Agent, domain: str | None = None) -> bool:
-        """Take in the tools of an agent and of all below it, polled in `domain` too; is a queue new?"""
+        """Take in the functions of an agent and of all below it, polled in `domain` too; is a queue new?"""
         with self._lock:
             before = len(self._queues)
             for each in tree(agent):
-                for given in each.tools:
-                    tool = None if isinstance(given, str) else get_tool_def(given)
-                    if tool is not None and tool.tool_type == "worker" and tool.func is not None:
-                        self._entries[each.name, tool.name] = self._newest[tool.name] = Entry(tool, each)
-                        self._queues[Queue(tool.name, domain)] = None
+                for entry in entries(each):
+                    for name in (each.name, *_heirs(each)):
+                        self._entries[name, entry.work.name] = entry
+                    self._newest[entry.work.name] = entry
+                    self._queues[Queue(entry.work.name, domain)] = None
             return len(self._queues) > before
 
     def drop(self, domain: str) -> None:
@@ -62,7 +75,7 @@ class Registry:
                 del self._queues[queue]
 
     def find(self, agent_name: str, name: str) -> Entry | None:
-        """The tool of that agent, or else the one of that name that came last."""
+        """What that agent has under the name, or else what came last under it."""
         with self._lock:
             return self._entries.get((agent_name, name)) or self._newest.get(name)
 
@@ -70,3 +83,26 @@ class Registry:
         """All queues to poll."""
         with self._lock:
             return list(self._queues)
+
+
+def entries(agent: Agent) -> Iterator[Entry]:
+    """What this one agent, sub-agents apart, needs this process for."""
+    for tool in own_tools(agent):
+        if tool.tool_type == "worker" and tool.func is not None:
+            yield Entry(tool, agent)
+    for duty in duties(agent):
+        yield Entry(duty, agent)
+
+
+def is_async(function: Callable[..., Any] | None) -> bool:
+    """Does it run on a loop rather than in a thread?"""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(type(function), "__call__", None)  # noqa: B004
+    )
+
+
+def _heirs(agent: Agent) -> Iterator[str]:
+    """The agents below, which may call a team's tools; what they have of their own counts more, and comes later."""
+    for child in agent.agents:
+        yield child.name
+        yield from _heirs(child)

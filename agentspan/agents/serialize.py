@@ -3,15 +3,18 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from msgspec import convert
 from msgspec.structs import fields as spec_fields
 
 from agentspan.agents.agent import Agent, instructions_of, resolve_agent
 from agentspan.agents.callback import used_positions
 from agentspan.agents.credentials import names_of
 from agentspan.agents.gate import gate_config
-from agentspan.agents.guardrail import Guardrail
+from agentspan.agents.guardrail import Rail, rails
+from agentspan.agents.termination import is_function
 from agentspan.agents.tool import ToolDef, get_tool_def, get_tool_defs
 from agentspan.spec.agent import AgentSpec
+from agentspan.spec.policy import Budget
 from agentspan.spec.tool import ToolSpec
 from agentspan.spec.wire import encode
 
@@ -26,8 +29,8 @@ def serialize(agent: Agent) -> AgentSpec:
     return AgentSpec(**{name: value for name, value in values.items() if value is not None})
 
 
-def tool_spec(tool: ToolDef) -> ToolSpec:
-    """The spec of a tool."""
+def tool_spec(tool: ToolDef, guardrails: tuple[Json, ...] = ()) -> ToolSpec:
+    """The spec of a tool, with its guardrails as they are called in its agent."""
     config = {key: value for key, value in tool.config.items() if value is not None and key != "agent"}
     if (nested := tool.config.get("agent")) is not None:
         config["agentConfig"] = encode(serialize(resolve_agent(nested)))
@@ -40,9 +43,10 @@ def tool_spec(tool: ToolDef) -> ToolSpec:
         output_schema=tool.output_schema,
         tool_type=tool.tool_type,
         approval_required=tool.approval_required,
+        approval=tool.approval.to_config(tool.name) if tool.approval else None,
         timeout_seconds=tool.timeout_seconds,
         config=config,
-        guardrails=tuple(guardrail_config(each) for each in tool.guardrails),
+        guardrails=guardrails,
         stateful=tool.stateful,
         max_calls=tool.max_calls,
         retry_count=tool.retry_count,
@@ -51,22 +55,24 @@ def tool_spec(tool: ToolDef) -> ToolSpec:
     )
 
 
-def guardrail_config(value: Any) -> Json:
-    """A Guardrail on the wire, or a function made by `@guardrail`; else TypeError."""
-    if isinstance(value, Guardrail):
-        return value.to_config()
-    if hasattr(value, "_guardrail_def"):
-        return Guardrail(value).to_config()
-    raise TypeError(f"Expected a Guardrail, got {type(value).__name__}")
+def rails_of(agent: Agent) -> list[Rail]:
+    """The guardrails of an agent and of its tools."""
+    return rails(agent.guardrails, {tool.name: tool.guardrails for tool in own_tools(agent)})
+
+
+def own_tools(agent: Agent) -> list[ToolDef]:
+    """The tools of an agent; one that is run by Claude Code has only names of tools."""
+    return [] if agent.is_claude_code else get_tool_defs(agent.tools)
 
 
 def tree(agent: Agent) -> Iterator[Agent]:
-    """The agent and all agents below it: sub-agents, a router, agents that are tools."""
+    """The agent and all agents below it: sub-agents, a router, a planner, a fallback, agents that are tools."""
     yield agent
     for child in agent.agents:
         yield from tree(child)
-    if isinstance(agent.router, Agent) or hasattr(agent.router, "_agent_def"):
-        yield from tree(resolve_agent(agent.router, agent.model))
+    for other in (agent.router, agent.planner, agent.fallback):
+        if isinstance(other, Agent) or hasattr(other, "_agent_def"):
+            yield from tree(resolve_agent(other, agent.model))
     for each in agent.tools:
         nested = None if isinstance(each, str) else get_tool_def(each).config.get("agent")
         if nested is not None:
@@ -85,7 +91,11 @@ def _value(agent: Agent, name: str) -> Any:
 def _tools(agent: Agent) -> tuple[ToolSpec, ...]:
     if agent.is_claude_code:
         return (ToolSpec(name=agent.name, description=f"Claude Code agent {agent.name}"),)
-    return tuple(tool_spec(each) for each in get_tool_defs(agent.tools))
+    found = rails_of(agent)
+    return tuple(
+        tool_spec(each, tuple(rail.to_config() for rail in found if rail.tool == each.name))
+        for each in get_tool_defs(agent.tools)
+    )
 
 
 def _metadata(agent: Agent) -> Json | None:
@@ -99,26 +109,22 @@ def _router(agent: Agent) -> Json | None:
         return None
     if isinstance(router, Agent) or hasattr(router, "_agent_def"):
         return encode(serialize(resolve_agent(router, agent.model)))
-    if not callable(router):
-        raise TypeError(f"router must be an Agent or a function, got {type(router).__name__}")
     return {"taskName": f"{agent.name}_router_fn"}
 
 
 def _output_type(agent: Agent) -> Json | None:
     if agent.output_type is None:
         return None
-    from agentspan.agents.schema import schema_of
+    from agentspan.agents.shape import shape_of
 
-    name = getattr(agent.output_type, "__name__", str(agent.output_type))
-    return {"schema": schema_of(agent.output_type), "className": name}
+    return shape_of(agent.output_type)
 
 
 def _memory(agent: Agent) -> Json | None:
     if agent.memory is None:
         return None
     if not hasattr(agent.memory, "to_config"):
-        what = type(agent.memory).__name__
-        raise TypeError(f"memory must be a ConversationMemory, got {what}; use a SemanticMemory in tools")
+        raise TypeError(f"memory must be a ConversationMemory or a SemanticMemory, got {type(agent.memory).__name__}")
     return agent.memory.to_config()
 
 
@@ -127,14 +133,27 @@ def _callbacks(agent: Agent) -> tuple[Json, ...]:
     return tuple({"position": each, "taskName": f"{agent.name}_{each}"} for each in positions)
 
 
+def _termination(agent: Agent) -> Json | None:
+    """The condition on the wire. One that has a part of the user's own is judged as a whole in the user's process."""
+    if agent.termination is None:
+        return None
+    if is_function(agent.termination):
+        return {"type": "unknown", "taskName": f"{agent.name}_termination"}
+    return agent.termination.to_config()
+
+
 def _planner(agent: Agent) -> Any:
-    if isinstance(agent.planner, Agent):
-        return encode(serialize(agent.planner))
+    if isinstance(agent.planner, Agent) or hasattr(agent.planner, "_agent_def"):
+        return encode(serialize(resolve_agent(agent.planner, agent.model)))
     return True if agent.planner else None
 
 
 def _fallback(agent: Agent) -> Any:
-    return encode(serialize(agent.fallback)) if isinstance(agent.fallback, Agent) else agent.fallback
+    """An agent as it is, models as a list."""
+    given = agent.fallback
+    if isinstance(given, Agent) or hasattr(given, "_agent_def"):
+        return encode(serialize(resolve_agent(given, agent.model)))
+    return [given] if isinstance(given, (str, dict)) else list(given) if given else None
 
 
 def _prefill(agent: Agent) -> tuple[Json, ...]:
@@ -153,13 +172,13 @@ MADE: dict[str, Callable[[Agent], Any]] = {
     "strategy": lambda agent: str(agent.strategy) if agent.agents else None,
     "router": _router,
     "output_type": _output_type,
-    "guardrails": lambda agent: tuple(guardrail_config(each) for each in agent.guardrails),
+    "guardrails": lambda agent: tuple(rail.to_config() for rail in rails_of(agent) if not rail.tool),
     "memory": _memory,
     "thinking_config": lambda agent: (
         {"enabled": True, "budgetTokens": agent.thinking_budget_tokens} if agent.thinking_budget_tokens else None
     ),
     "stop_when": lambda agent: {"taskName": f"{agent.name}_stop_when"} if agent.stop_when else None,
-    "termination": lambda agent: agent.termination.to_config() if agent.termination else None,
+    "termination": _termination,
     "handoffs": lambda agent: tuple(each.to_config(agent.name) for each in agent.handoffs),
     "callbacks": _callbacks,
     "metadata": _metadata,
@@ -170,6 +189,7 @@ MADE: dict[str, Callable[[Agent], Any]] = {
     "credentials": lambda agent: tuple(names_of(agent.credentials)),
     "fallback": _fallback,
     "prefill_tools": _prefill,
+    "budget": lambda agent: convert(agent.budget.to_config(), Budget) if agent.budget else None,
 }
 """Spec fields that are made of the agent's rather than copied."""
 

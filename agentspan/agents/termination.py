@@ -17,14 +17,17 @@ class TerminationResult:
 
 
 class TerminationCondition(ABC):
-    """One condition. `context` has `result` (the last output), `messages`, `iteration` and token counts."""
+    """One condition. `context` has `result` (the last output), `messages`, `iteration` and `token_usage`.
+
+    A subclass of your own is judged in your process; it may be `async def`, and may return a bool.
+    """
 
     @abstractmethod
     def should_terminate(self, context: Mapping[str, Any]) -> TerminationResult:
         """Decide on one turn."""
 
     def to_config(self) -> Json:
-        """The condition on the wire."""
+        """The condition on the wire; that of a condition of your own is made with its agent."""
         return {"type": "unknown"}
 
     def __and__(self, other: "TerminationCondition") -> "TerminationCondition":
@@ -149,6 +152,22 @@ class OrTermination(_Combined):
         return next((each for each in results if each.should_terminate), TerminationResult(False))
 
 
+def is_function(condition: TerminationCondition) -> bool:
+    """Is a part of it such that only the user's process can judge it?"""
+    if isinstance(condition, _Combined) and type(condition) in (AndTermination, OrTermination):
+        return any(is_function(each) for each in condition.conditions)
+    return type(condition).should_terminate not in [each.should_terminate for each in DATA]
+
+
 def _members(condition: TerminationCondition, kind: type[_Combined]) -> list[TerminationCondition]:
     """A chain of the same operator is one condition."""
     return condition.conditions if isinstance(condition, kind) else [condition]
+
+
+DATA: tuple[type[TerminationCondition], ...] = (
+    TextMentionTermination,
+    StopMessageTermination,
+    MaxMessageTermination,
+    TokenUsageTermination,
+)
+"""The conditions that are data; the server judges them."""

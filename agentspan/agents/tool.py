@@ -5,11 +5,13 @@ import functools
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, overload, runtime_checkable
 
+from agentspan.agents.approval import ApprovalPolicy, people
 from agentspan.agents.exceptions import ConfigurationError
+from agentspan.agents.guardrail import as_guardrail
 from agentspan.agents.schema import Parameters, parameters_of, schema_of
 from agentspan.spec.tool import BACK_OFFS
 
@@ -25,7 +27,8 @@ class ToolDef:
 
     `input_schema`, `output_schema`: JSON Schema. `timeout_seconds`: of one attempt. `tool_type`: `worker`, `http`,
     `api`, `mcp`, `human`, `agent_tool`, ... `config`: what that type needs. `retry_policy`: one of
-    VALID_RETRY_POLICIES; `retry_count` more attempts after `retry_delay_seconds`.
+    VALID_RETRY_POLICIES; `retry_count` more attempts after `retry_delay_seconds`. `approval`: when a person must
+    approve a call, made of `approval_required`, which may be a function or an ApprovalPolicy.
     """
 
     name: str
@@ -46,6 +49,12 @@ class ToolDef:
     retry_delay_seconds: float | None = None
     retry_policy: str | None = None
     takes: Parameters | None = field(default=None, repr=False, compare=False)
+    approval: ApprovalPolicy | None = None
+
+    def __post_init__(self) -> None:
+        self.approval = self.approval or ApprovalPolicy.of(self.approval_required)
+        self.approval_required = self.approval is not None
+        self.guardrails = [as_guardrail(each) for each in self.guardrails]
 
     def parameters(self) -> Parameters:
         """What the function takes, read once."""
@@ -78,7 +87,7 @@ def tool(
     *,
     name: str | None = None,
     external: bool = False,
-    approval_required: bool = False,
+    approval_required: bool | Callable[..., Any] | ApprovalPolicy = False,
     timeout_seconds: float | None = None,
     guardrails: list[Any] | None = None,
     isolated: bool = True,
@@ -95,7 +104,7 @@ def tool(
     *,
     name: str | None = None,
     external: bool = False,
-    approval_required: bool = False,
+    approval_required: bool | Callable[..., Any] | ApprovalPolicy = False,
     timeout_seconds: float | None = None,
     guardrails: list[Any] | None = None,
     isolated: bool = True,
@@ -110,24 +119,28 @@ def tool(
     """Describe a function (or `async def`, or method) as a tool: `@tool` or `@tool(name=...)`.
 
     The schema comes from its type hints, defaults and docstring; the description is the docstring. `external`: the
-    function runs in another process that serves this name. `approval_required`: a person must approve each call.
-    `timeout_seconds`: of one attempt. `retry_count` (2), `retry_delay_seconds` (2), `retry_policy`
-    ("linear_backoff"): what happens when it raises. The result still can be called directly.
+    function runs in another process that serves this name. `approval_required`: a person must approve each call, or
+    those for which a function of the arguments says so, or an ApprovalPolicy. `guardrails`: what checks the arguments
+    (position "input") or the result ("output"); a Guardrail, or a function of their text. `timeout_seconds`: of one
+    attempt. `retry_count` (2), `retry_delay_seconds` (2), `retry_policy` ("linear_backoff"): what happens when it
+    raises. The result still can be called directly.
     """
     if retry_policy is not None and retry_policy not in VALID_RETRY_POLICIES:
         raise ValueError(f"retry_policy must be one of {', '.join(VALID_RETRY_POLICIES)}, got {retry_policy!r}")
-    scope = _scope()
+    scope, approval = _scope(), ApprovalPolicy.of(approval_required)
 
     def describe(function: Callable[..., Any]) -> Any:
         inner = function.__func__ if isinstance(function, (staticmethod, classmethod)) else function
         takes = parameters_of(inner, scope)
+        _check_arguments(approval, takes)
         definition = ToolDef(
             name=name or _name_of(inner),
             description=inspect.cleandoc(description or inner.__doc__ or ""),
             input_schema=takes.schema(inner.__doc__),
             output_schema=_output_schema(takes.returns),
             func=None if external else inner,
-            approval_required=approval_required,
+            approval_required=approval is not None,
+            approval=approval,
             timeout_seconds=timeout_seconds,
             guardrails=list(guardrails or ()),
             isolated=isolated,
@@ -164,6 +177,18 @@ def get_tool_def(obj: Any) -> ToolDef:
         f"Expected a @tool-decorated function or a ToolDef, got {what!r}"
         + (f": put @tool above `def {what}`" if inspect.isfunction(obj) else "")
     )
+
+
+def as_tool(obj: Any) -> Any:
+    """A tool as it is; a plain function or method as `@tool` makes it; else TypeError."""
+    if isinstance(obj, ToolDef) or hasattr(obj, "_tool_def") or not inspect.isroutine(obj):
+        get_tool_def(obj)
+        return obj
+    if _conductor_task(obj) is not None:
+        return obj
+    made = tool(obj)
+    get_tool_def(made)
+    return made
 
 
 def get_tool_defs(tools: Iterable[Any]) -> list[ToolDef]:
@@ -229,14 +254,31 @@ def mcp_tool(
     return _server_tool(name or "mcp_tools", text, "mcp", config, {}, credentials)
 
 
-def human_tool(name: str, description: str, input_schema: Json | None = None) -> ToolDef:
-    """A tool that asks a person; the default schema takes one `question`."""
+def human_tool(
+    name: str,
+    description: str,
+    input_schema: Json | None = None,
+    *,
+    deadline_seconds: float | None = None,
+    to: str | Sequence[str] | None = None,
+    response_schema: Json | None = None,
+) -> ToolDef:
+    """A tool that asks a person; the default schema takes one `question`.
+
+    `deadline_seconds`: how long to wait for the answer. `to`: whom to ask. `response_schema`: JSON Schema of the form
+    that the person fills in; without one the answer is text.
+    """
+    if deadline_seconds is not None and not deadline_seconds > 0:
+        raise ValueError(f"deadline_seconds must be more than 0, got {deadline_seconds!r}")
     schema = input_schema or _required("question", "The question or prompt to present to the human.")
-    return _server_tool(name, description, "human", {}, schema)
+    given = {"deadlineSeconds": deadline_seconds, "to": list(people(to)), "responseSchema": response_schema}
+    return _server_tool(name, description, "human", {key: value for key, value in given.items() if value}, schema)
 
 
 def wait_for_message_tool(name: str, description: str, batch_size: int = 1, blocking: bool = True) -> ToolDef:
     """A tool that takes up to `batch_size` messages (at most 100) from the run's queue, waiting if `blocking`."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size must be a whole number, 1 or more, got {batch_size!r}")
     config: Json = {"batchSize": batch_size}
     if not blocking:
         config["blocking"] = False
@@ -480,6 +522,14 @@ def _found_tools(key: str, url: str, headers: dict[str, str] | None, names: list
     if names is not None:
         config["tool_names"] = list(names)
     return config
+
+
+def _check_arguments(approval: ApprovalPolicy | None, takes: Parameters) -> None:
+    """What an approval policy looks at must be parameters of the tool."""
+    names = [each.name for each in takes.fields]
+    missing = [] if approval is None or takes.open else [each for each in approval.arguments if each not in names]
+    if missing:
+        raise ValueError(f"the approval policy looks at {missing[0]!r}, but the tool takes: {', '.join(names)}")
 
 
 def _check_placeholders(headers: dict[str, str] | None, credentials: list[Any] | None) -> None:

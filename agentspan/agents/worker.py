@@ -1,10 +1,9 @@
-"""The worker: polls the queues of this process's tools, runs them, reports what became of them.
+"""The worker: polls the queues of this process's functions, runs them, reports what became of them.
 
-It lives on the portal's loop. Plain functions run in daemon threads, `async def` tools on a loop of their own, so that
-a tool that blocks stops neither polling nor heartbeats. One long poll serves all queues of either kind, so that the one
-kind's full house does not shut out the other; when one task runs at a time, a report and the next poll are one request.
-A result is sent again over restarts of the server until it has landed or
-is refused.
+It lives on the portal's loop. Plain functions run in daemon threads, `async def` ones on a loop of their own, so that
+one that blocks stops neither polling nor heartbeats. One long poll serves all queues of a lane (tools in threads, tools
+on the loop, checks), so that one lane's full house does not shut out another; when one task runs at a time, a report
+and the next poll are one request. A result is sent again over restarts of the server until it has landed or is refused.
 """
 
 import asyncio
@@ -16,6 +15,7 @@ import socket
 import time
 import traceback
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,10 +24,12 @@ from agentspan.agents.agent import Agent
 from agentspan.agents.capture import Output, captured
 from agentspan.agents.context import ToolContext
 from agentspan.agents.convert import arguments
+from agentspan.agents.duties import Duty
 from agentspan.agents.encode import output_of
 from agentspan.agents.exceptions import TerminalToolError, ToolArgumentError, ToolSerializationError
 from agentspan.agents.pool import Pool, carried, cause_of
-from agentspan.agents.registry import Entry, Queue, Registry
+from agentspan.agents.registry import Entry, Lane, Queue, Registry, is_async
+from agentspan.agents.tool import ToolDef
 from agentspan.client.client import Client
 from agentspan.client.errors import AgentAPIError
 from agentspan.client.portal import Portal, portal
@@ -44,6 +46,7 @@ REPORT_POLL_MS = 5_000
 HOLD_SECONDS = 0.01
 """After tasks came, how long to wait for a result that can travel with the next poll."""
 ASYNC_LIMIT = 256
+CHECKS_LIMIT = 64
 REFUSALS_LIMIT = 20
 BATCH_LIMIT = 100
 TRACEBACK_LINES = 30
@@ -51,17 +54,18 @@ GRACE_SECONDS = 5.0
 
 
 class Worker:
-    """Serves the registered tools of one server until it is stopped. `threads` plain functions run at once."""
+    """Serves the registered functions of one server until it is stopped. `threads` plain tools run at once."""
 
     def __init__(self, client: Client, *, threads: int = 16, lease_seconds: float = LEASE_SECONDS) -> None:
         self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self.registry = Registry()
-        self._client, self._threads, self._lease = client, threads, lease_seconds
+        self._client, self._lease = client, lease_seconds
+        self._places = {Lane.CHECKS: CHECKS_LIMIT, Lane.LOOP: ASYNC_LIMIT, Lane.THREADS: threads}
         self._pool = Pool("agentspan-tool")
         self._calls: dict[str, Call] = {}
         self._outbox: list[Json] = []
         self._refused: dict[str, int] = {}
-        self._polls: dict[bool, asyncio.Task[list[Json]]] = {}
+        self._polls: dict[Lane, asyncio.Task[list[Json]]] = {}
         self._send: asyncio.Task[list[Json]] | None = None
         self._wake: asyncio.Event | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -70,7 +74,7 @@ class Worker:
         self._hold_until = 0.0
 
     async def serve(self, agent: Agent, domain: str | None = None) -> None:
-        """Take in an agent's tools and be polling for them; returns at once."""
+        """Take in an agent's functions and be polling for them; returns at once."""
         if self.registry.add(agent, domain):
             await portal().bridge(self._start())
 
@@ -80,7 +84,7 @@ class Worker:
 
     @property
     def running(self) -> int:
-        """How many tools run now."""
+        """How many tasks run now."""
         return len(self._calls)
 
     async def _start(self) -> None:
@@ -112,16 +116,16 @@ class Worker:
         self._polls.clear()
 
     async def _serve(self) -> None:
-        """Keep one poll of each kind and one plain report under way; results travel with a poll where they can."""
+        """Keep one poll of each lane and one plain report under way; results travel with a poll where they can."""
         assert self._wake is not None
         while not (self._closing and not self._calls and not self._outbox and self._send is None):
             self._begin_requests()
             is_holding = bool(self._calls) and not self._outbox and bool(self._wishes())
             pause = max(0.0, self._hold_until - time.monotonic()) if is_holding else None
             await self._news({each for each in (self._send, *self._polls.values()) if each is not None}, pause)
-            for kind, poll in list(self._polls.items()):
+            for lane, poll in list(self._polls.items()):
                 if poll.done():
-                    del self._polls[kind]
+                    del self._polls[lane]
                     self._begin_calls(poll)
             if self._send is not None and self._send.done():
                 self._send = None
@@ -129,14 +133,14 @@ class Worker:
     def _begin_requests(self) -> None:
         wishes = self._wishes()
         if self._outbox and wishes:
-            kind, wish = wishes.popitem()
-            self._polls[kind] = _task(self._report(self._take(), {**wish, "timeoutMs": REPORT_POLL_MS}))
+            lane, wish = wishes.popitem()
+            self._polls[lane] = _task(self._report(self._take(), {**wish, "timeoutMs": REPORT_POLL_MS}))
         elif self._outbox and self._send is None:
             self._send = _task(self._report(self._take(), None))
         if self._calls and time.monotonic() < self._hold_until:
             return
-        for kind, wish in wishes.items():
-            self._polls[kind] = _task(self._lease_tasks({**wish, "timeoutMs": LONG_POLL_MS}))
+        for lane, wish in wishes.items():
+            self._polls[lane] = _task(self._lease_tasks({**wish, "timeoutMs": LONG_POLL_MS}))
 
     async def _news(self, requests: set["asyncio.Task[list[Json]]"], pause: float | None) -> None:
         """Wait for an answer, a result or a new queue; at most `pause` seconds."""
@@ -148,26 +152,24 @@ class Worker:
             woken.cancel()
         self._wake.clear()
 
-    def _wishes(self) -> dict[bool, Json]:
-        """What to poll for: the queues of plain functions (False) and of `async def` (True), each if there is a free
-        place and no poll for it yet."""
+    def _wishes(self) -> dict[Lane, Json]:
+        """What to poll for: the queues of each lane that has a free place and no poll yet."""
         if self._closing:
             return {}
-        in_threads = sum(not call.is_async for call in self._calls.values())
-        free = {False: self._threads - in_threads, True: ASYNC_LIMIT - (len(self._calls) - in_threads)}
-        queues: dict[bool, list[Queue]] = {False: [], True: []}
+        taken = Counter(call.lane for call in self._calls.values())
+        queues: dict[Lane, list[Queue]] = {lane: [] for lane in self._places}
         for queue in self.registry.queues():
-            entry = self.registry.find("", queue.name)
-            queues[entry is not None and entry.is_async].append(queue)
+            if (entry := self.registry.find("", queue.name)) is not None:
+                queues[entry.lane].append(queue)
         return {
-            kind: {
+            lane: {
                 "workerId": self.id,
-                "queues": [queue.on_wire() for queue in queues[kind]],
-                "count": free[kind],
+                "queues": [queue.on_wire() for queue in queues[lane]],
+                "count": places - taken[lane],
                 "leaseSeconds": self._lease,
             }
-            for kind in (True, False)
-            if queues[kind] and free[kind] > 0 and kind not in self._polls
+            for lane, places in self._places.items()
+            if queues[lane] and places > taken[lane] and lane not in self._polls
         }
 
     def _take(self) -> list[Json]:
@@ -257,7 +259,7 @@ class Worker:
         tasks = [] if poll.cancelled() or poll.exception() is not None else poll.result()
         for task in tasks:
             entry = self.registry.find(task.get("agentName") or task.get("workflowType") or "", _name(task))
-            call = Call(task, entry, _context(task, entry))
+            call = Call(task, entry, _context(task, entry), self._pool)
             self._calls[call.id] = call
             _task(self._perform(call))
         if tasks:
@@ -265,7 +267,7 @@ class Worker:
 
     async def _perform(self, call: "Call") -> None:
         try:
-            result = await call.perform(self._pool, self.id)
+            result = await call.perform(self.id)
         finally:
             self._calls.pop(call.id, None)
         self._outbox.append(result)
@@ -280,6 +282,7 @@ class Call:
     task: Json
     entry: Entry | None
     context: ToolContext
+    pool: Pool
     output: Output = field(default_factory=Output)
 
     @property
@@ -287,15 +290,15 @@ class Call:
         return str(self.task["taskId"])
 
     @property
-    def is_async(self) -> bool:
-        return self.entry is not None and self.entry.is_async
+    def lane(self) -> Lane:
+        return self.entry.lane if self.entry is not None else Lane.THREADS
 
-    async def perform(self, pool: Pool, worker_id: str) -> Json:
-        """Run the tool; the TaskResult of whatever comes of it."""
+    async def perform(self, worker_id: str) -> Json:
+        """Run the function; the TaskResult of whatever comes of it."""
         execution_id = self.task["workflowInstanceId"]
         try:
-            outcome = await self._run(pool)
-        except Exception as raised:  # the edge of the worker: every failure of a tool is its result
+            outcome = await self._run()
+        except Exception as raised:  # the edge of the worker: every failure of a function is its result
             problem = cause_of(raised)
             reason, terminal = _reason(problem), isinstance(problem, FINAL)
             if not isinstance(problem, (ToolArgumentError, ToolSerializationError)):
@@ -308,30 +311,43 @@ class Call:
             result["logs"] = [{"log": line, "taskId": self.id, "createdTime": stamp} for line in lines]
         return result
 
-    async def _run(self, pool: Pool) -> Json:
+    async def invoke(self, function: Callable[..., Any], /, *places: Any, **names: Any) -> Any:
+        """Call a function of the user's where it belongs."""
+        if is_async(function):
+            return await tools_portal().bridge(self._await(function, places, names))
+        value = await self.pool.run(lambda: self._call(function, places, names))
+        if asyncio.iscoroutine(value):  # a plain function that hands on a coroutine
+            value = await tools_portal().bridge(self._finish(value))
+        return value
+
+    def tell(self, problem: BaseException) -> None:
+        """Put an exception that changes nothing into the log of the task, and of this process."""
+        problem = cause_of(problem)
+        self.output.write("\n".join(["", *_traceback(problem)]))
+        log.warning("%s: %s (it changes nothing)", _name(self.task), _reason(problem))
+
+    async def _run(self) -> Json:
         if self.entry is None:
             raise LookupError(f"this worker has no function for the task {_name(self.task)!r}")
-        tool = self.entry.tool.newest()
-        function, state = tool.func, copy.deepcopy(self.context.state)
-        assert function is not None
-        takes = tool.parameters()
         given = {key: value for key, value in (self.task.get("inputData") or {}).items() if key not in PRIVATE}
+        work = self.entry.work
+        return await work.perform(given, self) if isinstance(work, Duty) else await self._use(work.newest(), given)
+
+    async def _use(self, tool: ToolDef, given: Json) -> Json:
+        state = copy.deepcopy(self.context.state)
+        assert tool.func is not None
+        takes = tool.parameters()
         places, names = arguments(tool.name, takes, given)
         if takes.context is not None:
             names[takes.context] = self.context
-        if self.is_async:
-            value = await tools_portal().bridge(self._await(function, places, names))
-        else:
-            value = await pool.run(lambda: self._call(function, places, names))
-            if asyncio.iscoroutine(value):  # a plain function that hands on a coroutine
-                value = await tools_portal().bridge(self._finish(value))
+        value = await self.invoke(tool.func, *places, **names)
         return {**output_of(tool.name, value), **_changes(state, self.context.state)}
 
-    def _call(self, function: Callable[..., Any], places: list[Any], names: Json) -> Any:
+    def _call(self, function: Callable[..., Any], places: tuple[Any, ...], names: Json) -> Any:
         with captured(self.output):
             return function(*places, **names)
 
-    async def _await(self, function: Callable[..., Awaitable[Any]], places: list[Any], names: Json) -> Any:
+    async def _await(self, function: Callable[..., Awaitable[Any]], places: tuple[Any, ...], names: Json) -> Any:
         return await self._finish(function(*places, **names))
 
     async def _finish(self, awaited: Awaitable[Any]) -> Any:
@@ -343,7 +359,7 @@ class Call:
 
 
 def tools_portal() -> Portal:
-    """The loop of `async def` tools: not the portal, for one that blocks would stop heartbeats."""
+    """The loop of `async def` functions: not the portal, for one that blocks would stop heartbeats."""
     return _TOOLS
 
 

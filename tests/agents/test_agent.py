@@ -1,8 +1,11 @@
 """Agents and tools as data: what is checked when they are made, and what goes over the wire."""
 
 import inspect
+import json
+import threading
 import warnings
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import msgspec
@@ -10,6 +13,8 @@ import pytest
 
 from agentspan.agents import (
     Agent,
+    ApprovalPolicy,
+    Budget,
     CallbackHandler,
     ClaudeCode,
     CliConfig,
@@ -32,6 +37,7 @@ from agentspan.agents import (
     TokenUsageTermination,
     ToolContext,
     ToolDef,
+    UserProxyAgent,
     agent,
     agent_tool,
     api_tool,
@@ -91,11 +97,74 @@ def test_values_that_cannot_be_are_refused() -> None:
         Agent("a", "claude-code/opus", tools=[add])
 
 
-def test_a_plain_function_as_a_tool_is_refused_with_a_hint() -> None:
-    def plain() -> None: ...
+def member(name: str = "b") -> Agent:
+    return Agent(name, "m/x")
 
-    with pytest.raises(TypeError, match=r"Expected a @tool-decorated function.*'plain'.*put @tool above `def plain`"):
-        serialize(Agent("a", "m/x", tools=[plain]))
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a model without a provider": ({"model": "gpt-4o"}, "such as \"openai/gpt-4o\", got 'gpt-4o'"),
+    "a model without a name": ({"model": "openai/"}, "provider/model"),
+    "a model that is no text": ({"model": 4}, "provider/model"),
+    "a fallback without a provider": ({"fallback": ["openai/gpt-4o", "gpt"]}, "a fallback of agent 'a'.*'gpt'"),
+    "max_turns": ({"max_turns": 1.5}, "max_turns must be a whole number, 1 or more, got 1.5"),
+    "max_tokens": ({"max_tokens": 0}, "max_tokens"),
+    "temperature": ({"temperature": 3}, "temperature must be a number, between 0 and 2, got 3"),
+    "temperature as text": ({"temperature": "hot"}, "temperature"),
+    "no number": ({"temperature": float("nan")}, "temperature"),
+    "timeout_seconds": ({"timeout_seconds": -1}, "timeout_seconds"),
+    "thinking": ({"thinking_budget_tokens": -5}, "thinking_budget_tokens"),
+    "width": ({"width": 0}, "width"),
+    "budget": ({"budget": {"cost": -1}}, "cost"),
+    "an empty budget": ({"budget": {}}, "at least one of cost, tokens"),
+    "a budget's unknown limit": ({"budget": {"money": 1}}, "money"),
+    "include_contents": ({"include_contents": "all"}, "include_contents must be 'none' or 'default', got 'all'"),
+    "stop_when": ({"stop_when": True}, "stop_when must be a function"),
+    "router": ({"router": "b"}, "router must be an Agent or a function, got str"),
+    "gate": ({"gate": "STOP"}, "gate must be a TextGate or a function, got str"),
+    "termination": ({"termination": lambda context: True}, "termination must be a TerminationCondition, got function"),
+    "a callback's class": ({"callbacks": [CallbackHandler]}, r"write CallbackHandler\(\)"),
+    "a callback that is none": ({"callbacks": [print]}, "CallbackHandler objects"),
+    "a guardrail that is none": ({"guardrails": ["fair"]}, "Expected a Guardrail or a function.*, got str"),
+    "required_tools": ({"tools": [add], "required_tools": ["sub"]}, "names 'sub', but its tools are: add"),
+    "two tools of one name": ({"tools": [add, human_tool("add", "d")]}, "Duplicate tool names: 'add' occurs twice"),
+    "a handoff to nobody": ({"agents": [member()], "handoffs": [OnTextMention("c", "x")]}, "'c', but .*: a, b"),
+    "a handoff that is none": ({"handoffs": [TextMentionTermination("x")]}, "got TextMentionTermination"),
+    "transitions from nobody": ({"agents": [member()], "allowed_transitions": {"c": ["b"]}}, "names 'c'"),
+    "transitions to nobody": ({"agents": [member()], "allowed_transitions": {"b": ["a", "c"]}}, "names 'c'"),
+    "a swarm in a swarm of its name": ({"agents": [member("a")], "strategy": "swarm"}, "must not be named 'a'"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_slip_is_an_error_where_the_agent_is_made(what: str) -> None:
+    parameters, words = REFUSED[what]
+    with pytest.raises((ValueError, TypeError), match=words):
+        Agent(**{"name": "a", "model": "m/x", **parameters})
+
+
+def test_what_can_only_be_known_later_is_accepted() -> None:
+    Agent("a", "m/x", tools=[mcp_tool("http://x")], required_tools=["found_at_run"])
+    Agent("a", "m/x", tools=[api_tool("http://x"), api_tool("http://y")])
+    Agent("a", required_tools=["the deployed agent's"])
+    Agent("a", "m/x", agents=[member()], strategy="swarm", handoffs=[OnTextMention("a", "x")])
+
+
+def test_a_plain_function_becomes_a_tool() -> None:
+    class Shop:
+        def sell(self, what: str) -> str:
+            """Sell."""
+            return what
+
+    def plain(city: str) -> str:
+        """Look."""
+        return city
+
+    config = encoded(Agent("a", "m/x", tools=[plain, Shop().sell]))
+    assert [(each["name"], each["description"]) for each in config["tools"]] == [("plain", "Look."), ("sell", "Sell.")]
+    assert list(config["tools"][1]["inputSchema"]["properties"]) == ["what"]
+    for wrong in (Shop.sell, object(), 3, "plain", lambda city: city):
+        with pytest.raises((TypeError, ValueError), match=r"method|tool|lambda"):
+            Agent("a", "m/x", tools=[wrong])
 
 
 def test_all_parameters_may_be_positional() -> None:
@@ -122,6 +191,10 @@ def test_no_parameter_of_agent_is_forgotten() -> None:
     assert parameters - set(SPEC_FIELDS) == set(ELSEWHERE)
     assert set(MADE) <= set(SPEC_FIELDS)
     assert all(hasattr(Agent("a"), name) for name in parameters)
+
+
+BASE: dict[str, dict[str, Any]] = {"required_tools": {"tools": [add]}}
+"""What else an agent must have for a field to be accepted."""
 
 
 SAMPLES: dict[str, Any] = {
@@ -162,6 +235,9 @@ SAMPLES: dict[str, Any] = {
     "memory": ConversationMemory([{"role": "user", "message": "hi"}]),
     "output_type": int,
     "router": lambda prompt: "b",
+    "budget": Budget(cost=1.5, model_calls=10),
+    "fail_fast": True,
+    "width": 4,
     "local_code_execution": True,
     "cli_commands": True,
     "cli_allowed_commands": ["ls"],
@@ -180,8 +256,9 @@ def test_there_is_a_sample_of_every_field() -> None:
 
 @pytest.mark.parametrize("field", SAMPLES)
 def test_a_field_that_is_set_reaches_the_other_side(field: str) -> None:
-    plain = serialize(Agent("a", "m/x"))
-    spec = serialize(Agent("a", "m/x", **{field: SAMPLES[field]}))
+    base = BASE.get(field, {})
+    plain = serialize(Agent("a", "m/x", **base))
+    spec = serialize(Agent("a", "m/x", **base, **{field: SAMPLES[field]}))
     assert spec != plain
     config = wire.encode(spec)
     assert wire.decode(msgspec.json.decode(msgspec.json.encode(config))) == spec
@@ -335,6 +412,23 @@ def test_an_agent_function_s_docstring_is_its_instructions_unless_it_returns_som
     assert config["agents"][0]["tools"][0]["name"] == "add"
 
 
+def test_budgets_and_fallbacks_are_sent_in_the_wire_s_words() -> None:
+    config = encoded(Agent("a", "m/x", budget={"model_calls": 3, "seconds": 1.5}, fallback="m/y"))
+    assert (config["budget"], config["fallback"]) == ({"modelCalls": 3, "seconds": 1.5}, ["m/y"])
+    ordered = ["m/y", {"model": "m/z", "on": ["timeout"]}]
+    assert encoded(Agent("a", "m/x", fallback=ordered))["fallback"] == ordered
+    assert encoded(Agent("a", "m/x", fallback=Agent("b", "m/y")))["fallback"]["name"] == "b"
+
+
+def test_a_person_in_the_place_of_an_agent_is_sent_with_how_it_is_asked() -> None:
+    proxy = UserProxyAgent("me", "TERMINATE", "Go on.", metadata={"team": "x"})
+    assert encoded(Agent("a", "m/x", agents=[proxy]))["agents"][0]["metadata"] == {
+        "team": "x", "_agent_type": "user_proxy", "_human_input_mode": "TERMINATE", "_default_response": "Go on.",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="ALWAYS, TERMINATE, NEVER"):
+        UserProxyAgent(human_input_mode="SOMETIMES")
+
+
 def test_agent_refuses_what_agent_does_not_take() -> None:
     with pytest.raises(TypeError, match="max_turn"):
         agent(max_turn=3)(lambda: "x")
@@ -361,6 +455,8 @@ def test_scatter_gather_makes_an_agent_with_the_worker_as_its_tool() -> None:
     assert (team.model, team.timeout_seconds) == ("m/x", 300)
     part = get_tool_def(team.tools[0])
     assert part.tool_type == "agent_tool"
+    assert encoded(scatter_gather("all", Agent("one", "m/x"), fail_fast=True, width=5))["width"] == 5
+    assert (encoded(team)["failFast"], team.fail_fast) == (True, True)
     config = encoded(team)["tools"][0]["config"]
     assert (config["retryCount"], config["optional"]) == (1, False)
     assert config["agentConfig"]["name"] == "one"
@@ -375,6 +471,62 @@ def test_a_tool_is_still_a_function() -> None:
     assert add.__name__ == "add"
     assert get_tool_def(add).description == "Add."
     assert get_tool_defs([add, human_tool("ask", "Ask.")])[1].tool_type == "human"
+
+
+def test_an_approval_policy_is_sent_as_data() -> None:
+    def sent(**options: Any) -> dict[str, Any]:
+        @tool(**options)
+        def pay(amount: int, to: str = "") -> None:
+            """Pay."""
+
+        found: dict[str, Any] = encoded(Agent("a", "m/x", tools=[pay]))["tools"][0]
+        return {key: value for key, value in found.items() if key.startswith("approval")}
+
+    assert sent() == {}
+    assert sent(approval_required=True) == {"approvalRequired": True}
+    assert sent(approval_required=lambda amount: amount > 1) == {
+        "approvalRequired": True, "approval": {"taskName": "pay_approval"},
+    }  # fmt: skip
+    policy = ApprovalPolicy(
+        [("amount", ">", 100), {"argument": "to", "op": "in", "value": ["x"]}],
+        deadline_seconds=60,
+        on_deadline="approve",
+        escalation=[{"to": "boss", "after_seconds": 30}],
+        to=["me", "you"],
+    )
+    assert sent(approval_required=policy)["approval"] == {
+        "when": [{"argument": "amount", "op": ">", "value": 100}, {"argument": "to", "op": "in", "value": ["x"]}],
+        "deadlineSeconds": 60,
+        "onDeadline": "approve",
+        "to": ["me", "you"],
+        "escalation": [{"to": ["boss"], "afterSeconds": 30}],
+    }
+    assert ToolDef("t", approval_required=policy).approval is policy  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="looks at 'sum', but the tool takes: amount, to"):
+        sent(approval_required=ApprovalPolicy([("sum", ">", 1)]))
+
+
+BAD_POLICIES: dict[str, tuple[dict[str, Any], str]] = {
+    "op": ({"when": [("amount", "~", 1)]}, "op must be one of"),
+    "form": ({"when": ["amount > 1"]}, "a condition must be"),
+    "keys": ({"when": [{"argument": "a", "op": "==", "than": 1}]}, "keys argument, op and value"),
+    "deadline": ({"deadline_seconds": 0}, "deadline_seconds"),
+    "on_deadline": ({"on_deadline": "wait"}, "on_deadline must be 'reject' or 'approve'"),
+    "to": ({"to": [3]}, "names"),
+    "escalation": ({"escalation": [{"to": ["boss"]}]}, "after_seconds"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_POLICIES)
+def test_an_approval_policy_checks_its_values(what: str) -> None:
+    parameters, words = BAD_POLICIES[what]
+    with pytest.raises(ValueError, match=words):
+        ApprovalPolicy(**parameters)
+
+
+def test_an_approval_is_a_flag_a_function_or_a_policy() -> None:
+    with pytest.raises(TypeError, match="approval_required must be a bool, a function or an ApprovalPolicy, got str"):
+        tool(approval_required="yes")  # type: ignore[call-overload]
 
 
 def test_a_tool_keeps_its_options() -> None:
@@ -467,6 +619,11 @@ SENT = [
         {"server_url": "http://x", "max_tools": 64, "headers": {"a": "b"}},
     ),
     Sent(human_tool("h", "d"), "human", {}),
+    Sent(
+        human_tool("h", "d", deadline_seconds=60, to="me", response_schema={"type": "object"}),
+        "human",
+        {"deadlineSeconds": 60, "to": ["me"], "responseSchema": {"type": "object"}},
+    ),
     Sent(wait_for_message_tool("h", "d", 5, False), "pull_workflow_messages", {"batchSize": 5, "blocking": False}),
     Sent(
         image_tool("h", "d", "openai", "m", width=64),
@@ -544,6 +701,62 @@ def test_guardrails_check_their_own_values() -> None:
         Guardrail(name="elsewhere").check("x")
     assert not RegexGuardrail("a").check("cat").passed
     assert not RegexGuardrail(["x"], mode="allow").check("cat").passed
+    assert Guardrail(lambda text: True).name == "guardrail"
+    with pytest.raises(ValueError, match="no regular expression"):
+        RegexGuardrail("(")
+    with pytest.raises(ValueError, match="pattern"):
+        RegexGuardrail([])
+    with pytest.raises(TypeError, match="function"):
+        Guardrail("fair")  # type: ignore[arg-type]
+
+
+def test_a_guardrail_that_is_async_can_be_checked_here() -> None:
+    async def is_short(text: str) -> bool:
+        return len(text) < 3
+
+    assert [Guardrail(is_short).check(text).passed for text in ("ab", "abc")] == [True, False]
+
+
+class Judge(BaseHTTPRequestHandler):
+    """A model of OpenAI's protocol that judges by a word."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        text = asked["messages"][-1]["content"]
+        verdict = "hm" if "odd" in text else json.dumps({"passed": "bad" not in text, "reason": "it is bad"})
+        answer = {"choices": [{"index": 0, "message": {"role": "assistant", "content": verdict}}]}
+        body = json.dumps({"id": "x", "object": "chat.completion", "model": asked["model"], **answer}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_model_can_judge_from_here_and_what_goes_wrong_counts_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = LLMGuardrail("openai/judge", "no bad words").check
+    with HTTPServer(("127.0.0.1", 0), Judge) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("OPENAI_API_BASE", f"http://127.0.0.1:{server.server_port}/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        told = [check(text) for text in ("good", "bad", "odd")]
+        server.shutdown()
+        thread.join()
+    assert [each.passed for each in told] == [True, False, False]
+    assert told[1].message == "it is bad"
+    assert told[2].message.startswith("Guardrail error: ")
+    with pytest.raises(ValueError, match="provider/model"):
+        LLMGuardrail("judge", "be kind")
+
+
+def test_a_pattern_that_takes_for_ever_fails_the_check() -> None:
+    told = RegexGuardrail(r"^(a|a)*$", mode="allow").check("a" * 60 + "b")
+    assert not told.passed
+    assert "longer than" in told.message
 
 
 def test_a_conversation_keeps_its_system_messages_and_the_newest_others() -> None:
@@ -560,13 +773,6 @@ def test_a_conversation_keeps_its_system_messages_and_the_newest_others() -> Non
     assert memory.messages[0]["message"] == "s"
     memory.clear()
     assert memory.messages == []
-
-
-def test_a_semantic_memory_passed_as_memory_is_refused() -> None:
-    from agentspan.agents import SemanticMemory
-
-    with pytest.raises(TypeError, match="SemanticMemory"):
-        serialize(Agent("a", "m/x", memory=SemanticMemory()))  # type: ignore[arg-type]
 
 
 def test_a_semantic_memory_finds_what_shares_words() -> None:

@@ -23,8 +23,8 @@ from agentspan.agents import (
     HandoffCondition,
     MaxMessageTermination,
     PrefillToolCall,
+    PromptTemplate,
     TextMentionTermination,
-    UserProxyAgent,
     agent_tool,
     api_tool,
     audio_tool,
@@ -178,6 +178,14 @@ OWN = [
     "ScheduleNotFound",
     "InvalidCronExpression",
     "get_secret",
+    "ApprovalPolicy",
+    "Budget",
+    "AgentConflictError",
+    "SessionBusyError",
+    "MessageStatus",
+    "Request",
+    "inbox",
+    "inbox_async",
 ]
 
 ELSEWHERE = {
@@ -260,7 +268,6 @@ UNBUILT: dict[str, Callable[[], Any]] = {
     "ServerlessCodeExecutor": lambda: agents.ServerlessCodeExecutor("http://x").execute("1"),
     "CodeExecutor.as_tool": lambda: agents.LocalCodeExecutor().as_tool(),
     "CommandValidator": lambda: agents.CommandValidator(["ls"]).validate("import os"),
-    "LLMGuardrail.check": lambda: agents.LLMGuardrail("openai/gpt-4o", "be kind").check("text"),
     "create_agent": lambda: importlib.import_module("agentspan.agents.langchain").create_agent(),
     "serialize_agent": lambda: importlib.import_module("agentspan.agents.frameworks").serialize_agent(object()),
     "WorkerCredentialFetcher": lambda: importlib.import_module(
@@ -334,7 +341,6 @@ UNBUILT_AGENTS: dict[str, Callable[[], Any]] = {
     "masked_fields": lambda: helper(masked_fields=["a"]),
     "include_contents": lambda: helper(include_contents="none"),
     "claude code": lambda: Agent("coder", agents.ClaudeCode("opus"), tools=["Read"]),
-    "user proxy": lambda: UserProxyAgent(),
     "assistant": lambda: GPTAssistantAgent("a"),
     "scatter_gather": lambda: scatter_gather("all", helper()),
     "http_tool": lambda: helper(tools=[http_tool("h", "d", "http://x")]),
@@ -390,9 +396,11 @@ def test_a_handoff_condition_of_one_s_own_must_say_when() -> None:
 
 TWINS = {
     AgentRuntime: """run start stream resume plan deploy
-        versions rollback diff save_prompt serve prepare get_status respond approve reject send_message
-        pause unpause cancel stop signal fork retry shutdown""",
-    agents.AgentHandle: "get_status respond approve reject send pause resume cancel stop signal events join",
+        versions rollback diff save_prompt serve prepare get_status respond approve reject inbox
+        send_message message_status pause unpause cancel stop signal continue_run fork retry shutdown""",
+    agents.AgentHandle: """get_status respond approve reject select finish requests send send_message message_status
+        pause resume cancel stop signal continue_with fork events join""",
+    agents.Request: "answer approve reject edit select",
 }
 
 
@@ -418,10 +426,21 @@ def test_streams_have_the_same_methods() -> None:
 
 
 def test_functions_of_the_module_have_twins() -> None:
-    for name in ["run", "start", "stream", "resume", "plan", "deploy", "serve", "shutdown"]:
+    for name in ["run", "start", "stream", "resume", "plan", "deploy", "serve", "inbox", "shutdown"]:
         sync, twin = getattr(agents, name), getattr(agents, f"{name}_async")
         assert inspect.signature(sync).parameters == inspect.signature(twin).parameters, name
         assert asyncio.iscoroutinefunction(twin)
+
+
+def test_run_start_and_stream_take_the_same_parameters() -> None:
+    wanted = inspect.signature(AgentRuntime.run).parameters
+    for name in ("start", "stream"):
+        taken = {**inspect.signature(getattr(AgentRuntime, name)).parameters}
+        taken.pop("handle", None)
+        assert list(taken) == list(wanted), name
+        assert {key: each.annotation for key, each in taken.items()} == {
+            key: each.annotation for key, each in wanted.items()
+        }
 
 
 SIGNATURES = {
