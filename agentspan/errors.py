@@ -95,11 +95,15 @@ class ModelFailure(AgentspanError):
     """A model provider answered with an error.
 
     `retryable` says whether another attempt can succeed; `retry_after_ms` is the provider's own wish, if it gave one.
+    `cause` is rate_limit, timeout, context (the conversation is too long), refusal or error.
     """
 
     status = 502
 
-    def __init__(self, message: str, *, retryable: bool = False, retry_after_ms: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, retryable: bool = False, retry_after_ms: int | None = None, cause: str = "error"
+    ) -> None:
         super().__init__(message)
         self.retryable = retryable
         self.retry_after_ms = retry_after_ms
+        self.cause = cause

@@ -68,6 +68,8 @@ class Material:
         """The input of a task."""
         spec = self.spec.at(run.path)
         place = order.slot.partition(".")[0]
+        if order.kind is Kind.LLM:
+            return _of_model(run, order)
         match order.purpose:
             case Purpose.ACT | Purpose.APPROVE | Purpose.WAIT:
                 return self.log.call(order.source, order.index)
@@ -172,6 +174,12 @@ class Material:
             case "after_agent":
                 given["result"] = self.log.text(order.about)
         return given
+
+
+def _of_model(run: Run, order: e.TaskScheduled) -> Json:
+    """What a model call must know beside its transcript: the event with other messages, and that it was made shorter."""
+    source = {"messages_from": order.source} if order.source and order.purpose is Purpose.THINK else {}
+    return {**source, **({"compacted": True} if run.compacted and run.compacted == order.turn else {})}
 
 
 def _tokens(run: Run) -> tuple[int, int]:

@@ -203,6 +203,8 @@ class Transcript:
         message: Message = {"role": "assistant", "content": output.get("content") or ("" if calls else "(no answer)")}
         if calls:
             message["tool_calls"] = [_call(turn, index, call) for index, call in enumerate(calls)]
+        if calls and output.get("thoughts"):
+            message["thinking_blocks"] = output["thoughts"]
         self._said.append(message)
         self._open = {}
         for index in range(len(calls)):

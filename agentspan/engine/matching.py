@@ -37,6 +37,6 @@ def _hand(transaction: Transaction, desk: Desk, poller: Poller, rows: Sequence[A
     facts = transaction.facts(source for source in sources if source[1])
     for (row, held), run, order in zip(shown, runs, orders, strict=True):
         known = {seq: fact for (tree, seq), fact in facts.items() if tree == row.tree and seq == order.source}
-        given = {} if order.kind is Kind.LLM else transaction.material(row.tree, known).given(run, order)
+        given = transaction.material(row.tree, known).given(run, order)
         view = showing.scheduled(held.meta, held.spec.at(run.path), run, row.number, order, given, row.scheduled_at)
         desk.hand(poller, showing.taken(view, lease, transaction.at, row.polls), row.attempt_ms)

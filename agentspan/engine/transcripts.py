@@ -5,6 +5,7 @@ from typing import Any
 
 from agentspan.core import events as e
 from agentspan.core.advance import ROOT, Tree
+from agentspan.core.asking import Question
 from agentspan.core.ids import execution_id
 from agentspan.core.run import Run
 from agentspan.core.states import Status
@@ -57,6 +58,14 @@ class Transcripts:
             return await self._read(tree, number)
         self._hot.move_to_end((tree, number))
         return hot
+
+    async def question(self, tree: str, number: int, task: int) -> tuple[AgentSpec, Question]:
+        """What a model is asked by a task that is no turn of an agent."""
+        return await self.reads.question(execution_id(tree, number), task)
+
+    async def callback(self, tree: str, number: int, source: int) -> list[dict[str, Any]]:
+        """The messages that a callback has put in the place of a turn's, in event `source`."""
+        return await self.reads.replaced_messages(execution_id(tree, number), source)
 
     async def _read(self, tree: str, number: int) -> tuple[AgentSpec, Transcript]:
         """From the log; kept hot if nothing was committed while it was read."""

@@ -168,7 +168,7 @@ class Writer:
             return
         lease = Lease(poller.worker, poller.lease_ms(want.name))
         transaction.leases[(held.meta.tree, event.seq)] = lease
-        given = {} if order.kind is Kind.LLM else transaction.material(held.meta.tree).given(run, order)
+        given = transaction.material(held.meta.tree).given(run, order)
         view = showing.scheduled(held.meta, held.spec.at(run.path), run, event.seq, order, given, transaction.at)
         self.desk.hand(poller, showing.taken(view, lease, transaction.at), order.limits.attempt_ms)
 

@@ -14,6 +14,7 @@ from agentspan.core import events as e
 from agentspan.core import people, transcript
 from agentspan.core import run as runs
 from agentspan.core.advance import ROOT
+from agentspan.core.asking import Question, question
 from agentspan.core.ids import execution_id, split_execution, split_task, task_id
 from agentspan.core.log import Log
 from agentspan.core.material import Material
@@ -132,6 +133,24 @@ class Reads:
     async def transcript(self, name: str) -> tuple[AgentSpec, Transcript]:
         """The spec of the execution's agent and its transcript so far."""
         return await self.query(lambda c: self.transcript_of(c, name))
+
+    async def question(self, name: str, task: int) -> tuple[AgentSpec, Question]:
+        """What a model is asked by task `task`, which is no turn of an agent."""
+
+        def work(connection: Connection) -> tuple[AgentSpec, Question]:
+            scene = self.scene(connection, name)
+            order = scene.run.tasks.get(task)
+            if order is None:
+                raise NotFound(f"task {task} of {name} is not open any more")
+            return scene.spec, question(self.material(connection, scene), scene.spec, scene.run, order)
+
+        return await self.query(work)
+
+    async def replaced_messages(self, name: str, source: int) -> list[dict[str, Any]]:
+        """The messages that a callback gave in event `source`."""
+        tree, _ = split_execution(name)
+        output = await self.query(lambda c: self.log(c, tree).get(source) or {})
+        return list(output.get("messages") or ())
 
     async def requests(self, name: str = "") -> list[RequestView]:
         """What waits for a person: in this execution and below it, or everywhere."""

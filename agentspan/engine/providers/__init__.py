@@ -2,7 +2,7 @@
 
 It may import the limiter, spec, errors, config, clock, msgspec and the standard library; litellm only in gateway,
 xllamacpp only in local, both at first use. Its doors: `complete`, `embed`, `check_model`, `check_limits`, `preload`,
-`register`, `pull`, `weights_path` and the values `ModelRequest`, `ModelAnswer`, `ToolCall`, `Usage`.
+`register`, `pull`, `weights_path`, `window` and the values `ModelRequest`, `ModelAnswer`, `ToolCall`, `Usage`.
 """
 
 from agentspan.engine.providers.call import check_limits, complete
@@ -12,6 +12,7 @@ from agentspan.engine.providers.model import CallSettings, ModelAnswer, ModelReq
 from agentspan.engine.providers.names import check_model
 from agentspan.engine.providers.scripted import register
 from agentspan.engine.providers.weights import pull, weights_path
+from agentspan.engine.providers.windows import window
 
 __all__ = [
     "CallSettings",
@@ -27,4 +28,5 @@ __all__ = [
     "pull",
     "register",
     "weights_path",
+    "window",
 ]

@@ -128,9 +128,9 @@ class _Call:
                     watch.close()
         except TimeoutError:
             if watch.hit is None:
-                raise ModelFailure(f"The call of {self.request.model} timed out.", retryable=True) from None
+                raise ModelFailure(f"The call of {self.request.model} timed out.", retryable=True, cause="timeout") from None
             _remember(self.request.seed, watch.hit.cut)
-            raise ModelFailure(f"{self.request.model} {watch.hit.sentence}.", retryable=True) from None
+            raise ModelFailure(f"{self.request.model} {watch.hit.sentence}.", retryable=True, cause="timeout") from None
         slot.used(answer.usage.prompt_tokens + answer.usage.completion_tokens)
         return answer
 

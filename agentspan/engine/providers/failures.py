@@ -23,10 +23,21 @@ def explain(error: Exception, model: str, route: Route) -> ModelFailure:
     text = _clean(str(getattr(error, "message", "") or error), route.secrets)
     sentence = _final(kinds, status, text, model, route)
     if sentence is not None:
-        return ModelFailure(sentence)
+        return ModelFailure(sentence, cause=_cause(kinds, status))
     wait = _retry_after_ms(error)
     kind = Throttled if status == 429 or (status in OVERLOADED and wait is not None) else ModelFailure
-    return kind(_passing(kinds, status, text, model), retryable=True, retry_after_ms=wait)
+    return kind(_passing(kinds, status, text, model), retryable=True, retry_after_ms=wait, cause=_cause(kinds, status))
+
+
+def _cause(kinds: set[str], status: int | None) -> str:
+    """The kind of a failure, by which an agent chooses another model."""
+    if "ContextWindowExceededError" in kinds:
+        return "context"
+    if "ContentPolicyViolationError" in kinds:
+        return "refusal"
+    if "Timeout" in kinds or status in (408, 504):
+        return "timeout"
+    return "rate_limit" if status == 429 else "error"
 
 
 def is_refusal(error: Exception) -> bool:

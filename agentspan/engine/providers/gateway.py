@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from agentspan import clock
-from agentspan.engine.providers.attachments import fitted
+from agentspan.engine.providers import options
 from agentspan.engine.providers.failures import explain, is_about_format, is_refusal
 from agentspan.engine.providers.model import (
     CallSettings,
@@ -22,11 +22,9 @@ from agentspan.engine.providers.model import (
     ToolCall,
     Usage,
     finish,
-    text_of,
     tool_call,
 )
 from agentspan.engine.providers.names import NO_KEY, Route, route
-from agentspan.engine.providers.schemas import is_object, is_recursive, strict, wire_name
 from agentspan.errors import InvalidSpec, ModelFailure
 
 _litellm: Any = None
@@ -47,7 +45,7 @@ async def prepare(settings: CallSettings) -> None:
 async def answer(request: ModelRequest, settings: CallSettings, emit: Emit, environ: Mapping[str, str]) -> ModelAnswer:
     """Call the provider and gather its stream."""
     way = _way(request.model, request.base_url, environ)
-    arguments = _arguments(request, way, settings.total_seconds)
+    arguments = options.arguments(_litellm, request, way, settings.total_seconds)
     try:
         return await _ask(arguments, request, way, emit)
     except Exception as error:  # litellm raises its own tree, the provider libraries' and plain errors of its parsers
@@ -79,10 +77,6 @@ async def embed(
     return [list(map(float, row["embedding"])) for row in rows], _usage(getattr(given, "usage", None)).prompt_tokens
 
 
-EMBEDDERS = {"cohere_chat": "cohere", "ollama_chat": "ollama"}
-"""Where litellm has another prefix for a provider's embeddings than for its chat."""
-
-
 def quota(model: str, base_url: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
     """The provider's name, and what names the quota of this key at this address."""
     way = _way(model, base_url, environ)
@@ -103,7 +97,7 @@ async def _ask(arguments: dict[str, Any], request: ModelRequest, way: Route, emi
     if not request.stream:
         emit(answered.add(given))
         return answered.answer(request.model, way.model)
-    if way.provider.prefix in REFUSING:
+    if way.provider.prefix in REFUSING and hasattr(given.completion_stream, "__anext__"):
         given.completion_stream = _Overheard(given.completion_stream, answered.refuse)
     try:
         async for chunk in given:
@@ -152,80 +146,6 @@ def _import() -> Any:
     # Where a provider takes no addresses, litellm fetches a document for it: from public addresses alone.
     litellm.user_url_validation = True
     return litellm
-
-
-def _arguments(request: ModelRequest, way: Route, total_seconds: float) -> dict[str, Any]:
-    optional: dict[str, Any] = {
-        "tools": request.tools,
-        "temperature": request.temperature,
-        "max_tokens": request.max_tokens,
-        "reasoning_effort": request.reasoning_effort,
-        "thinking": _thinking(request, way),
-        "response_format": _response_format(request, way),
-    }
-    return {
-        **way.arguments,
-        **{name: value for name, value in optional.items() if value is not None and value != []},
-        "model": way.model,
-        "messages": fitted(request.messages, way.provider.prefix, request.model),
-        **({"stream": True, "stream_options": {"include_usage": True}} if request.stream else {}),
-        "timeout": total_seconds,
-        "num_retries": 0,
-        "max_retries": 0,
-        # Some versions import an undeclared package for any call with tools, unless this is set.
-        "_skip_mcp_handler": True,
-    }
-
-
-def _thinking(request: ModelRequest, way: Route) -> dict[str, Any] | None:
-    if not request.thinking_budget_tokens or (way.provider.prefix in SIGNED and _is_amid_calls(request.messages)):
-        return None
-    return {"type": "enabled", "budget_tokens": request.thinking_budget_tokens}
-
-
-def _is_amid_calls(messages: list[dict[str, Any]]) -> bool:
-    """True if the model goes on after its own tool calls, whose thoughts are not in the conversation any more."""
-    calls = [each for each in messages if each.get("tool_calls")]
-    return bool(calls) and not calls[-1].get("thinking_blocks")
-
-
-def _response_format(request: ModelRequest, way: Route) -> dict[str, Any] | None:
-    """How the provider is told of the answer's schema, if it can be; else the words of the conversation have to do."""
-    if request.response_schema is None:
-        return None
-    prefix, schema = way.provider.prefix, request.response_schema["schema"]
-    name = way.model.partition("/")[2]
-    if not is_object(schema) or (prefix in FLAT and is_recursive(schema)):
-        return None
-    if request.tools and not _takes_both(prefix, name):
-        return None
-    if _litellm.supports_response_schema(model=name, custom_llm_provider=prefix):
-        closed = strict(schema)
-        described = {"name": wire_name(request.response_schema["name"]), "schema": closed or schema}
-        return {"type": "json_schema", "json_schema": {**described, "strict": closed is not None}}
-    known = _litellm.get_supported_openai_params(model=name, custom_llm_provider=prefix) or ()
-    if "response_format" not in known or prefix in NO_JSON_MODE:
-        return None
-    # A provider refuses the mode if nobody has told the model of it.
-    told = any("json" in text_of(each).lower() for each in request.messages)
-    return {"type": "json_object"} if told else None
-
-
-def _takes_both(prefix: str, name: str) -> bool:
-    """True if tools and a schema can be in one call. litellm gives a schema to older models of Anthropic as a tool that
-    they must use, and they would never use another."""
-    if prefix in ("anthropic", "bedrock"):
-        return bool(_litellm.utils.supports_native_structured_output(model=name, custom_llm_provider=prefix))
-    return prefix in ("openai", "azure")
-
-
-FLAT = {"anthropic", "bedrock", "gemini", "vertex_ai"}
-"""Take no schema that refers to itself."""
-REFUSING = {"openai", "azure"}
-"""Send a refusal apart from the text."""
-NO_JSON_MODE = {"anthropic", "bedrock", "lm_studio", "perplexity"}
-SIGNED = {"anthropic", "bedrock", "vertex_ai"}
-"""Refuse to think on after a tool's result unless they are given back what they thought before the call."""
 
 
 class _Call(msgspec.Struct):
@@ -322,7 +242,8 @@ class _Overheard:
         return chunk
 
     async def aclose(self) -> None:
-        await self._stream.close()
+        close = getattr(self._stream, "aclose", None) or self._stream.close
+        await close()
 
 
 def _tool_call(call: _Call) -> ToolCall:
@@ -349,3 +270,10 @@ def _cost(usage: Any, model: str) -> float | None:
     except Exception:  # a model without a price raises a plain Exception, and a price we cannot tell is unknown
         return None
     return float(prompt + completion)
+
+
+REFUSING = {"openai", "azure"}
+"""Send a refusal apart from the text."""
+
+EMBEDDERS = {"cohere_chat": "cohere", "ollama_chat": "ollama"}
+"""Where litellm has another prefix for a provider's embeddings than for its chat."""

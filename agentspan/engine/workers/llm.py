@@ -4,8 +4,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
+
+from agentspan.core.asking import Question
 from agentspan.core.ids import split_execution
 from agentspan.engine import providers
 from agentspan.engine.pollers import Poller, Pollers
@@ -21,6 +24,11 @@ log = logging.getLogger("agentspan.llm")
 QUEUE = Want("@llm")
 MOST_AT_ONCE = 4_000
 RETRY_SECONDS = 0.25
+CHARS_PER_TOKEN = 3.5
+FEWEST_ANSWERS = 2
+"""A conversation with fewer answers has nothing that could be summed up."""
+
+T = TypeVar("T")
 
 
 class LlmWorker:
@@ -97,15 +105,21 @@ class LlmWorker:
     async def _think(self, view: TaskView) -> Report:
         tree, number = split_execution(view.execution_id)
         try:
-            spec, script = await self._transcript(tree, number, view.seq)
-            request = request_of(spec, script.messages(spec), view)
-            answer = await providers.complete(request, self.settings, lambda piece: self.stream(tree, number, piece))
+            spec, request, streams = await self._patiently(lambda: self._request(view, tree, number))
+            if view.purpose == "think" and (too_long := overflow(spec, request, self._compacted(view))):
+                return Report(task_id=view.task_id, status="COMPLETED", output=too_long, worker=view.worker)
+            emit = partial(self.stream, tree, number) if streams else None
+            answer = await providers.complete(request, self.settings, emit)
         except ModelFailure as failure:
+            if failure.cause == "context" and view.purpose == "think" and not self._compacted(view):
+                output = {"overflow": {"reason": failure.message[:500]}}
+                return Report(task_id=view.task_id, status="COMPLETED", output=output, worker=view.worker)
             return Report(
                 task_id=view.task_id,
                 status="FAILED" if failure.retryable else "FAILED_WITH_TERMINAL_ERROR",
                 error=failure.message,
                 retry_after_ms=failure.retry_after_ms or 0,
+                cause=failure.cause,
                 worker=view.worker,
             )
         except AgentspanError as failure:
@@ -119,30 +133,70 @@ class LlmWorker:
             )
         return Report(task_id=view.task_id, status="COMPLETED", output=output_of(answer), worker=view.worker)
 
-    async def _transcript(self, tree: str, number: int, seq: int) -> Any:
+    def _compacted(self, view: TaskView) -> bool:
+        """Was the history of this turn made shorter already?"""
+        return bool(view.input.get("compacted"))
+
+    async def _request(self, view: TaskView, tree: str, number: int) -> tuple[AgentSpec, ModelRequest, bool]:
+        """What the model is asked, and whether its answer is shown while it is written."""
+        if view.purpose != "think":
+            spec, asked = await self.transcripts.question(tree, number, view.seq)
+            return spec, _asked(spec, asked, view), asked.streams
+        spec, script = await self.transcripts.get(tree, number, view.seq)
+        messages = script.messages(spec)
+        if source := view.input.get("messages_from"):
+            messages = await self.transcripts.callback(tree, number, source)
+        return spec, request_of(spec, messages, view), True
+
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         while True:
             try:
-                return await self.transcripts.get(tree, number, seq)
+                return await work()
             except Unavailable:
                 await asyncio.sleep(RETRY_SECONDS)
 
 
+def _asked(spec: AgentSpec, asked: Question, view: TaskView) -> ModelRequest:
+    return ModelRequest(
+        model=view.name, messages=asked.messages, temperature=asked.temperature, max_tokens=asked.max_tokens,
+        base_url=spec.base_url if view.name == spec.model else None, response_schema=asked.response_schema,
+        attempt=view.attempt, seed=f"{view.execution_id}:{view.ref}",
+    )  # fmt: skip
+
+
 def request_of(spec: AgentSpec, messages: list[dict[str, Any]], view: TaskView) -> ModelRequest:
-    """What the model is asked."""
+    """What the model is asked for a turn of the agent."""
     thinking = spec.thinking_config or {}
+    shape = spec.output_type or {}
     return ModelRequest(
         model=view.name,
         messages=messages,
-        tools=[function(tool) for tool in spec.tools],
+        tools=[function(tool) for tool in spec.own_tools],
         temperature=spec.temperature,
         max_tokens=spec.max_tokens,
-        base_url=spec.base_url,
+        base_url=spec.base_url if view.name == spec.model else None,
         thinking_budget_tokens=thinking.get("budgetTokens") if thinking.get("enabled", True) else None,
         reasoning_effort=spec.reasoning_effort,
-        response_schema=None,
+        response_schema=(
+            {"name": shape.get("className") or "answer", "schema": shape["schema"]} if shape.get("schema") else None
+        ),
         attempt=view.attempt,
         seed=f"{view.execution_id}:{view.turn}",
     )
+
+
+def overflow(spec: AgentSpec, request: ModelRequest, compacted: bool) -> dict[str, Any] | None:
+    """Says that a conversation is too long for its model; None if it fits, or was made shorter just now."""
+    if compacted:
+        return None
+    window = spec.context_window_budget or providers.window(request.model)
+    if not window:
+        return None
+    size = (len(msgspec.json.encode(request.messages)) + len(msgspec.json.encode(request.tools))) / CHARS_PER_TOKEN
+    room = window - min(request.max_tokens or 0, window // 2)
+    if size <= room or sum(message["role"] == "assistant" for message in request.messages) < FEWEST_ANSWERS:
+        return None
+    return {"overflow": {"tokens": int(size), "window": window}}
 
 
 def function(tool: ToolSpec) -> dict[str, Any]:
@@ -171,4 +225,5 @@ def output_of(answer: ModelAnswer) -> dict[str, Any]:
     return {
         "content": answer.content, **({"tool_calls": calls} if calls else {}), "finish_reason": answer.finish_reason,
         "usage": usage, "cost": answer.cost, "model": answer.model,
+        **({"thoughts": list(answer.thoughts)} if answer.thoughts else {}),
     }  # fmt: skip
