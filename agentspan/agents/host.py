@@ -1,13 +1,10 @@
 """What a handle needs of the runtime that it belongs to, and which runtime is the process's own."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 from agentspan.client.client import Client
 from agentspan.client.portal import Portal
-
-if TYPE_CHECKING:
-    from agentspan.agents.agent import Agent
 
 
 class Host(Protocol):
@@ -31,8 +28,8 @@ class Host(Protocol):
         """The run whose tools were served in this domain has ended."""
         ...
 
-    async def take_up(self, agent: "Agent", domain: str | None) -> None:
-        """Serve the tools of a run in its domain (again)."""
+    async def take_up(self, agent: Any, domain: str | None) -> None:
+        """Serve the tools of a run of this Agent in its domain (again)."""
         ...
 
 
