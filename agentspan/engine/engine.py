@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 from agentspan.clock import new_id, not_before, now_ms
 from agentspan.config import Settings
 from agentspan.core import events as e
+from agentspan.core.feed import Feed, Item
 from agentspan.core.ids import split_execution, split_task, task_id
 from agentspan.core.proxy import is_proxy
 from agentspan.core.run import Run
 from agentspan.engine import commands, providers
 from agentspan.engine.desk import Desk
-from agentspan.engine.feed import Feed, Item
 from agentspan.engine.hub import Hub
 from agentspan.engine.life import Life
 from agentspan.engine.pollers import Poller, Pollers

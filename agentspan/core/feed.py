@@ -15,10 +15,10 @@ from agentspan.core.advance import ROOT
 from agentspan.core.ids import execution_id, task_id
 from agentspan.core.log import Log
 from agentspan.core.material import Material
+from agentspan.core.outcome import outcome, reference
 from agentspan.core.run import TIME_OUTS, Run, evolve
 from agentspan.core.states import Kind, Purpose, Verdict
 from agentspan.spec.agent import AgentSpec
-from agentspan.store import showing
 
 Item = dict[str, Any]
 
@@ -87,7 +87,7 @@ class Feed:
                 return [{"type": "waiting", "pendingTool": {}, "content": "paused"}]
             case e.ExecutionCompleted() if event.execution == self.execution:
                 self.ended = True
-                return [{"type": "done", "output": showing.outcome(agent, run, self._log)}]
+                return [{"type": "done", "output": outcome(agent, run, self._log)}]
             case e.ExecutionFailed() | e.ExecutionTimedOut() | e.ExecutionTerminated():
                 last = event.execution == self.execution
                 self.ended = self.ended or last
@@ -168,7 +168,7 @@ class Feed:
         number = task_id(self.tree, event.seq)
         material = Material(self.spec, self._log, lambda n: self._runs[n], lambda n: ())
         pending = {
-            "taskRefName": showing.reference(agent, order),
+            "taskRefName": reference(agent, order),
             "requestId": number,
             "kind": people.KINDS[order.purpose],
             "tool_name": order.name,
@@ -205,7 +205,7 @@ class Feed:
         order = before.tasks.get(task)
         if order is None:
             return []
-        return [{"type": "error", "content": error, "toolName": showing.reference(agent, order), "final": False}]
+        return [{"type": "error", "content": error, "toolName": reference(agent, order), "final": False}]
 
 
 def _verdict(fact: e.VerdictGiven) -> list[Item]:
