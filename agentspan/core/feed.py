@@ -127,8 +127,11 @@ class Feed:
                 return [{"type": "tool_result", "toolName": name, "callId": call, "result": taken}]
             case e.MessageReceived(message=message):
                 return [{"type": "user_message", "content": transcript.mail_text(message), "messageId": f"m{event.seq}"}]
-            case e.SpeakerChosen(index=index, name=name, by=by):
-                return [{"type": "speaker", "target": name, "content": by}] if index != e.NOBODY else []
+            case e.SpeakerChosen(index=e.NOBODY):
+                return []
+            case e.SpeakerChosen(index=index, by=by):
+                target = agent.name if index == e.SELF else agent.agents[index].name
+                return [{"type": "speaker", "target": target, "content": by}]
             case e.ModelSwitched(model=model, reason=reason):
                 return [{"type": "model_switched", "target": model, "content": reason}]
             case e.ContextCompacted(messages_before=before_, kept=kept, summary=summary):

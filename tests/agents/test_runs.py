@@ -17,9 +17,12 @@ from agentspan.agents import (
     AgentspanError,
     EventType,
     FinishReason,
+    RegexGuardrail,
     RunSettings,
     ServerUnreachableError,
+    SessionBusyError,
     Status,
+    ToolContext,
     WorkerMissingError,
     agent,
     tool,
@@ -340,6 +343,52 @@ def test_a_stream_goes_past_errors_that_are_tried_again(runtime: AgentRuntime, s
     assert stream.result.output["result"] == "now"
 
 
+def test_a_stream_goes_past_checks_that_failed(runtime: AgentRuntime, server: ServerProcess) -> None:
+    guard = RegexGuardrail("secret", on_fail="retry", message="no secrets")
+    leaky = Agent("leaky", server.script("leaky-stream", "The secret is 7.", "I may not say."), guardrails=[guard])
+    stream = runtime.stream(leaky, "hi")
+    checks = [event.type for event in stream if event.guardrail_name == "regex_guardrail"]
+    assert checks == [EventType.GUARDRAIL_FAIL, EventType.GUARDRAIL_PASS]
+    assert stream.result.status is Status.COMPLETED
+    assert stream.result.output["result"] == "I may not say."
+
+
+def test_calls_that_run_at_once_are_paired_with_their_results(runtime: AgentRuntime, server: ServerProcess) -> None:
+    slow_first = threading.Event()
+
+    @tool
+    def measure(place: str) -> str:
+        """Measure."""
+        if place == "top":
+            assert slow_first.wait(10)
+        else:
+            slow_first.set()
+        return f"{place} measured"
+
+    both = {"tool_calls": [{"name": "measure", "arguments": {"place": place}} for place in ("top", "foot")]}
+    result = runtime.run(Agent("both", server.script("both", both, "{results}"), "", [measure]), "hi")
+    args = {event.call_id: event.args for event in result.events if event.type is EventType.TOOL_CALL}
+    said = {event.call_id: event.result for event in result.events if event.type is EventType.TOOL_RESULT}
+    assert {args[call]["place"]: said[call] for call in args if args[call]} == {  # type: ignore[index]
+        "top": "top measured",
+        "foot": "foot measured",
+    }
+    assert [(call["args"]["place"], call["result"]) for call in result.tool_calls] == [
+        ("top", "top measured"),
+        ("foot", "foot measured"),
+    ]
+
+
+def test_who_speaks_is_told_and_results_of_parallel_agents_come_by_name(
+    runtime: AgentRuntime, server: ServerProcess
+) -> None:
+    pair = [Agent(name, server.script(f"{name}-pair", f"I am {name}.")) for name in ("ann", "bob")]
+    turns = runtime.run(Agent("turns", agents=pair, strategy="round_robin", max_turns=2), "hi")
+    assert [event.target for event in turns.events if event.type is EventType.SPEAKER] == ["ann", "bob"]
+    both = runtime.run(Agent("both", agents=pair, strategy="parallel"), "hi")
+    assert both.sub_results == {"ann": "I am ann.", "bob": "I am bob."}
+
+
 # Steering
 
 
@@ -381,6 +430,26 @@ def test_a_run_is_forked_at_an_event(runtime: AgentRuntime, weather: Agent) -> N
     assert fork.execution_id != first.execution_id
     assert second.output["result"] == first.output["result"]
     assert len(second.tool_calls) == calls
+
+
+def test_a_fork_changes_what_comes_after(runtime: AgentRuntime, weather: Agent) -> None:
+    first = runtime.run(weather, "hi")
+    handle = runtime.attach(first.execution_id)
+    at = {event.type: event.id for event in first.events}
+    assert handle.fork(at[EventType.TOOL_RESULT], tool_result="rain").join(10).output["result"] == "It is rain."
+    assert handle.fork(at[EventType.TOOL_RESULT], output=None).join(10).output["result"] == "It is null."
+    told = handle.fork(1, prompt="bye", instructions="Be long.").join(10).messages
+    assert [each["content"] for each in told[:2]] == ["Be long.", "bye"]
+    with pytest.raises(TypeError, match="promt"):
+        runtime.fork(first.execution_id, 1, promt="bye")
+
+
+def test_a_fork_changes_the_arguments_of_a_call(runtime: AgentRuntime, weather: Agent) -> None:
+    first = runtime.run(weather, "hi")
+    at = next(event.id for event in first.events if event.type is EventType.TOOL_CALL)
+    fork = runtime.fork(first.execution_id, at, arguments={"city": "Rome"}).join(10)
+    assert [call["args"] for call in fork.tool_calls] == [{"city": "Rome"}]
+    assert fork.output["result"] == "It is sunny in Rome."
 
 
 def test_a_failed_run_is_retried(runtime: AgentRuntime, server: ServerProcess) -> None:
@@ -451,6 +520,87 @@ def test_run_waits_for_a_person(runtime: AgentRuntime, careful: Agent) -> None:
     assert result.output["result"] == "paid 1, paid 2"
 
 
+# Where tools run
+
+
+def test_tools_get_the_very_objects_the_agent_depends_on(runtime: AgentRuntime, server: ServerProcess) -> None:
+    database, seen = object(), list[Any]()
+
+    @tool
+    def ask(context: ToolContext) -> str:
+        """Ask."""
+        seen.append(context.dependencies["database"])
+        return context.agent_name
+
+    inner = Agent("inner", server.script("inner", tool_call("ask"), "{result}"), "", [ask])
+    inner.dependencies = {"database": database}
+    result = runtime.run(Agent("outer", agents=[inner], strategy="sequential"), "hi")
+    assert result.output["result"] == "inner"
+    assert seen == [database]
+
+
+def test_a_stateful_run_is_taken_over_by_another_process(server: ServerProcess) -> None:
+    own = Agent("own", server.script("own", tool_call("get_weather", city="Oslo"), "{result}"), "", [get_weather])
+    own.stateful = True
+    idle = AgentConfig(server_url=server.url, auto_start_workers=False, missing_worker_grace_seconds=0.5)
+    with AgentRuntime(config=idle) as dead, AgentRuntime(server_url=server.url) as other:
+        handle = dead.start(own, "hi")
+        assert handle.run_id
+        other.serve(own, blocking=False)
+        with pytest.raises(WorkerMissingError):
+            handle.join(10)
+        taken = other.resume(handle.execution_id, own)
+        assert taken.run_id == handle.run_id
+        assert taken.join(10).output["result"] == "sunny in Oslo"
+
+
+# Starts
+
+
+def test_a_listener_of_a_start_is_told_while_nobody_waits(runtime: AgentRuntime, weather: Agent) -> None:
+    told, over = list[Any](), threading.Event()
+
+    def look(event: Any) -> None:
+        told.append(event)
+        if event.type is EventType.DONE:
+            over.set()
+
+    handle = runtime.start(weather, "hi", on_event=look)
+    assert over.wait(10)
+    assert {event.execution_id for event in told} == {handle.execution_id}
+    assert {event.call_id for event in told if event.tool_name} == {"call_1_0"}
+
+
+def test_a_listener_of_a_stream_is_told_before_the_loop(runtime: AgentRuntime, weather: Agent) -> None:
+    told: list[Any] = []
+    for event in runtime.stream(weather, "hi", on_event=told.append):
+        assert told[-1] is event
+    assert told[-1].type is EventType.DONE
+
+
+def test_a_stream_has_a_time_limit_and_settings_as_a_start_has(runtime: AgentRuntime, server: ServerProcess) -> None:
+    other = server.script("other", "The other model.")
+    slow = Agent("slow", server.script("slow-stream", {"content": "x", "delay_ms": 60_000}))
+    assert runtime.stream(slow, "hi", run_settings=RunSettings(model=other)).result.output["result"] == (
+        "The other model."
+    )
+    result = runtime.stream(slow, "hi", timeout=0.3).result
+    assert (result.status, result.finish_reason) == (Status.TIMED_OUT, FinishReason.TIMEOUT)
+
+
+def test_a_session_has_one_writer_at_a_time(runtime: AgentRuntime, server: ServerProcess) -> None:
+    slow = Agent("slow", server.script("slow-session", {"content": "x", "delay_ms": 60_000, "times": 9}))
+    first = runtime.start(slow, "hi", session_id="s-busy")
+    with pytest.raises(SessionBusyError, match=first.execution_id) as told:
+        runtime.run(slow, "hi again", session_id="s-busy")
+    assert (told.value.session_id, told.value.execution_id) == ("s-busy", first.execution_id)
+    first.cancel()
+    first.join(10)
+    second = runtime.start(slow, "hi again", session_id="s-busy")
+    assert second.execution_id != first.execution_id
+    second.cancel()
+
+
 # By name
 
 
@@ -462,6 +612,8 @@ def test_a_deployed_agent_runs_by_its_name(runtime: AgentRuntime, server: Server
     runtime.serve(weather, blocking=False)
     with AgentRuntime(server_url=server.url) as other:
         assert other.run("forecaster", "hi").output["result"] == "It is sunny in Paris."
+        settings = RunSettings(model=server.script("by-name", "Another model."))
+        assert other.run("forecaster", "hi", run_settings=settings).output["result"] == "Another model."
         with pytest.raises(AgentspanError, match="nobody"):
             other.run("nobody", "hi")
     with pytest.raises(ValueError, match="no agents"):

@@ -188,7 +188,7 @@ class AgentRuntime:
             answer = await (await self.client()).start(request)
         except AgentConflictError as conflict:
             raise SessionBusyError(conflict, session_id) if session_id else conflict from None
-        handle = self._handle(answer["executionId"], correlation_id, run.domain, run.agent, words)
+        handle = self._handle(answer["executionId"], correlation_id, run.domain, run.agent, run.prompt)
         if on_event is not None:
             self.portal.spawn(handle._tell_aside(on_event), "events")
         return handle
