@@ -7,6 +7,8 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from agentspan.config import Limit
+from agentspan.spec.chat import text_of as text_of
+from agentspan.spec.script import Usage as Usage
 
 FinishReason = Literal["stop", "tool_calls", "length", "content_filter"]
 Emit = Callable[[str], None]
@@ -41,15 +43,6 @@ class ToolCall(msgspec.Struct, frozen=True):
     name: str
     arguments: dict[str, Any] | None
     raw: str = ""
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """Tokens of one call. The cached ones are part of the prompt's, the reasoning ones of the completion's."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
 
 
 class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,35 +102,7 @@ def finish(reason: str | None, has_calls: bool) -> FinishReason:
     return "tool_calls" if has_calls else "stop"
 
 
-def text_of(message: dict[str, Any]) -> str:
-    """The text of a message, also of one whose content is a list of parts."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    return " ".join(part["text"] for part in content or () if isinstance(part, dict) and part.get("text"))
-
-
 def has_media(messages: list[dict[str, Any]]) -> bool:
     """True if something other than text is in the conversation."""
     contents = (each.get("content") for each in messages)
     return any(part.get("type") != "text" for parts in contents if isinstance(parts, list) for part in parts)
-
-
-def last_user_text(messages: list[dict[str, Any]]) -> str:
-    """What the user said last."""
-    return next((text_of(each) for each in reversed(messages) if each.get("role") == "user"), "")
-
-
-def last_results(messages: list[dict[str, Any]]) -> list[str]:
-    """The tool results at the end of the conversation, in their order; none if it does not end with a tool's."""
-    results: list[str] = []
-    for message in reversed(messages):
-        if message.get("role") != "tool":
-            break
-        results.append(text_of(message))
-    return results[::-1]
-
-
-def turn_of(messages: list[dict[str, Any]]) -> int:
-    """How many answers the conversation already has."""
-    return sum(1 for each in messages if each.get("role") == "assistant")
