@@ -37,6 +37,10 @@ class Material:
     def prompt(self, run: Run) -> str:
         """What an agent is asked, with what its team said before it."""
         given, said = self._line(run)
+        said += self._heard(run)
+        return self._prompt(run, given, said)
+
+    def _prompt(self, run: Run, given: str, said: list[tuple[str, str]]) -> str:
         self.log.have(set[int]().union(*map(transcript.named, run.after)))
         return transcript.prompt(given, [self.log.text(each) for each in run.after], transcript.told(said))
 
@@ -45,11 +49,13 @@ class Material:
         started = self.log.get(FIRST) or {}
         own = self.log.get(run.id) if run.id else None
         root = run.id == ROOT
+        spec = self.spec.at(run.path)
         script = Transcript(
-            self.prompt(run),
+            self._prompt(run, *self._line(run)),
             (started if root else own or {}).get("context") or {},
             () if run.source else started.get("media") or (),
             self.history(started) if root else (),
+            transcript.dialogue(spec.name, self._heard(run)),
         )
         if run.signal and isinstance(fact := self.log.fact(run.signal), e.SignalReceived):
             script.signal = fact.message
@@ -64,6 +70,10 @@ class Material:
         self.log.have(set[int]().union(*map(transcript.named, results)))
         return [(name, words if isinstance(words, str) else self.log.text(words)) for name, words in said]
 
+    def words(self, result: e.Result) -> str:
+        """The text of a result."""
+        return self.log.text(result)
+
     def given(self, run: Run, order: e.TaskScheduled) -> Json:
         """The input of a task."""
         spec = self.spec.at(run.path)
@@ -76,7 +86,7 @@ class Material:
             case Purpose.JUDGE if place in JUDGES:
                 return JUDGES[place](self, spec, run, order)
             case Purpose.JUDGE:
-                return self._guarded(spec, run, order)
+                return self.guarded(spec, run, order)
             case Purpose.HOOK:
                 return self._wrapped(spec, run, order, place)
             case Purpose.CHOOSE:
@@ -99,11 +109,13 @@ class Material:
         given, said = self._line(parent)
         if parent.asked:
             given = str((self.log.get(parent.asked) or {}).get("prompt") or "")
-        if run.alone:
-            return given, []
-        return given, [*said, *(self.conversation(parent, run.heard) if run.heard else ())]
+        return given, [] if run.alone else [*said, *self._heard(parent)]
 
-    def _guarded(self, spec: AgentSpec, run: Run, order: e.TaskScheduled) -> Json:
+    def _heard(self, run: Run) -> list[tuple[str, str]]:
+        """What the team right above an execution said before it."""
+        return self.conversation(self.run_of(run.parent), run.heard) if run.heard else []
+
+    def guarded(self, spec: AgentSpec, run: Run, order: e.TaskScheduled) -> Json:
         """What a guardrail checks, for its function, its model, or a person."""
         parts = order.slot.removeprefix("review.").split(".")
         position = POSITIONS[parts[0]]

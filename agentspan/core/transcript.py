@@ -5,10 +5,11 @@ Calls get ids of our own (`call_<turn>_<index>`), since some providers use one i
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from agentspan.core import events as e
+from agentspan.core.reports import unfit
 from agentspan.core.run import TIME_OUTS
 from agentspan.core.states import Purpose, Verdict
 from agentspan.spec.agent import AgentSpec
@@ -38,8 +39,10 @@ class Transcript:
         state: Mapping[str, Any] | None = None,
         media: Iterable[str] = (),
         history: Iterable[Message] = (),
+        dialogue: Iterable[Message] = (),
     ) -> None:
         self.prompt = prompt
+        self.dialogue = list(dialogue)
         self.media = list(media)
         self.history = list(history)
         self.state: dict[str, Any] = dict(state or {})
@@ -101,6 +104,7 @@ class Transcript:
             *(m for m in remembered if m["role"] != "system"),
             *self.history,
             {"role": "user", "content": content},
+            *self.dialogue,
         ]
 
     def _fold(self, fact: e.AnyFact) -> None:
@@ -109,8 +113,12 @@ class Transcript:
                 self._slots[self.seq] = fact
                 if fact.purpose is Purpose.THINK:
                     self._hear_mail(fact.seen)
-            case e.TaskCompleted():
-                self._completed(self._slots.pop(fact.task, None), fact.output or {}, fact.result)
+            case e.TaskCompleted(output=output):
+                order = self._slots.pop(fact.task, None)
+                if order and (problem := unfit(order, output or {})):
+                    self._failed(order, problem)
+                else:
+                    self._completed(order, output or {}, fact.result)
             case e.TaskFailed(task=task, error=error):
                 self._failed(self._slots.pop(task, None), error)
             case e.TaskTimedOut(task=task, limit=limit):
@@ -360,6 +368,43 @@ def _spoken(
     return []
 
 
+def dialogue(name: str, said: Iterable[tuple[str, str]]) -> list[Message]:
+    """A conversation as its member `name` had it: its own words are answers, those of the others are told to it."""
+    heard = [
+        {"role": "assistant", "content": words} if speaker == name else {"role": "user", "content": told([(speaker, words)])}
+        for speaker, words in said
+        if words
+    ]
+    return [*heard, {"role": "user", "content": YOUR_TURN}] if heard and heard[-1]["role"] == "assistant" else heard
+
+
+def coordination(events: Iterable[e.Event], upto: int, words: Callable[[e.Result], str]) -> list[Message]:
+    """What a team's own model was asked and answered while it chose who is next, and what those said whom it chose."""
+    talk: list[Message] = []
+    slots: dict[int, e.TaskScheduled] = {}
+    for event in (event for event in events if event.seq <= upto):
+        match event.fact:
+            case e.TaskScheduled(purpose=Purpose.CHOOSE | Purpose.SPEAK) as order:
+                slots[event.seq] = order
+                if order.purpose is Purpose.CHOOSE:
+                    talk.append({"role": "user", "content": AGAIN if order.slot.endswith(".again") else NEXT})
+            case e.TaskCompleted(task=task, output=output, result=result) if task in slots:
+                if slots[task].purpose is Purpose.CHOOSE:
+                    talk.append({"role": "assistant", "content": _choice(output or {})})
+                elif result is not None:
+                    talk.append({"role": "user", "content": told([(slots[task].name, words(result))]) or NO_WORDS})
+            case e.MessageReceived(message=message):
+                talk.append({"role": "user", "content": told([("user", mail_text(message))])})
+            case e.VerdictGiven(verdict=Verdict.RETRY, position=position, message=message) if position in FEEDBACK:
+                talk.append({"role": "user", "content": told([("reviewer", message)])})
+    return talk
+
+
+def _choice(output: e.Json) -> str:
+    calls = output.get("tool_calls") or ()
+    return str(output.get("content") or (calls[0].get("name") if calls else "") or "(no answer)")
+
+
 def told(said: Iterable[tuple[str, str]]) -> str:
     """A conversation as text."""
     return "\n\n".join(f"[{name}]: {words}" for name, words in said if words)
@@ -429,6 +474,10 @@ def prompt(given: str, before: Iterable[str], heard: str = "") -> str:
 
 
 PLAN = "Before you act, write a short plan of the steps you will take; then follow it, and change it when you learn more."
+NEXT = "Who is next?"
+AGAIN = "That names nobody. Answer with exactly one of the names, and nothing else."
+YOUR_TURN = "It is your turn again."
+NO_WORDS = "(no answer)"
 FEEDBACK = ("output", "output_type", "required_tools")
 LINE_CHARS = 200
 REFUSALS = {
