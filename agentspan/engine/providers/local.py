@@ -22,16 +22,13 @@ from agentspan.engine.providers.model import (
     Usage,
     finish,
     has_media,
-    last_results,
-    last_user_text,
-    text_of,
     tool_call,
-    turn_of,
 )
 from agentspan.engine.providers.names import LOCAL_MODELS
 from agentspan.engine.providers.router import choose
 from agentspan.engine.providers.weights import weights_path
 from agentspan.errors import ModelFailure
+from agentspan.spec.chat import last_results, last_user_text, text_of, turn_of
 
 CONTEXT_TOKENS = 4096
 ANSWER_TOKENS = 256
