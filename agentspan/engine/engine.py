@@ -13,7 +13,7 @@ from agentspan.clock import new_id, not_before, now_ms
 from agentspan.config import Settings
 from agentspan.core import events as e
 from agentspan.core.feed import Feed, Item
-from agentspan.core.ids import split_execution, split_task, task_id
+from agentspan.core.ids import message_id, split_execution, split_task, task_id
 from agentspan.core.proxy import is_proxy
 from agentspan.core.run import Run
 from agentspan.engine import commands, providers
@@ -29,16 +29,18 @@ from agentspan.engine.transcripts import Transcripts
 from agentspan.engine.workers.llm import QUEUE as LLM_QUEUE
 from agentspan.engine.workers.llm import LlmWorker
 from agentspan.engine.writer import Committed, Writer
-from agentspan.errors import BadInput, NotFound, NotImplementedHere, Unavailable
+from agentspan.errors import BadInput, NotFound, Unavailable
 from agentspan.spec import wire
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.check import check, check_schemas
+from agentspan.spec.policy import Budget, budget
+from agentspan.spec.media import check as check_media
 from agentspan.store import definitions, queue, templates
 from agentspan.store.database import Database, upgrade
 from agentspan.store.ledger import Held, Ledger, Meta, notify
 from agentspan.store.presence import Presence, living
 from agentspan.store.reads import Reads, Scene
-from agentspan.store.views import Receipt, Report, Started, TaskView, Want
+from agentspan.store.views import MessageView, Receipt, Report, Started, TaskView, Want
 
 log = logging.getLogger("agentspan.engine")
 
@@ -167,17 +169,19 @@ class Engine:
         priority: int = 0,
         version: int = 1,
     ) -> Started:
-        """Begin an execution of `spec` on {prompt, context?}; it is committed when this returns.
+        """Begin an execution of `spec` on {prompt, media?, context?}; it is committed when this returns.
 
         The same idempotency key for the same agent gives the same execution, for ever. InvalidSpec, BadInput.
         """
         spec = await self._whole(spec)
-        if not str(input.get("prompt") or "").strip() and not input.get("context"):
-            raise BadInput("an execution needs a prompt or a context")
+        check_media(input.get("media") or [])
+        told = [input.get("prompt"), *(input.get("media") or [])]
+        if not any(str(each or "").strip() for each in told) and not input.get("context"):
+            raise BadInput("an execution needs a prompt, media or a context")
         if not isinstance(input.get("context") or {}, dict):
             raise BadInput("the context of an execution is a JSON object")
-        if input.get("media"):
-            raise NotImplementedHere("media inputs are not built in this version")
+        if input.get("budget") is not None:
+            budget(input["budget"])
         meta = Meta(
             new_id(), wire.digest(spec), _clean(session_id), _clean(correlation_id or idempotency_key), _clean(run_id),
             priority, version,
@@ -275,6 +279,25 @@ class Engine:
     async def cancel(self, execution: str, reason: str = "") -> None:
         """End now, with everything below."""
         await self._control(execution, commands.canceling(reason))
+
+    async def send(self, execution: str, message: dict[str, Any], sender: str = "") -> str:
+        """A message that the next turn sees, or a tool that waits for messages takes; gives its id. Conflict."""
+        command = commands.Send(
+            trees=_tree(execution), execution=execution, message=_message(message), sender=_clean(sender)
+        )
+        return message_id(await self.writer.do(command))
+
+    async def message(self, execution: str, message: str) -> MessageView:
+        """What became of a message. NotFound if the execution got none of that id."""
+        return await self.reads.message(execution, message)
+
+    async def budget(self, execution: str, limits: dict[str, Any]) -> Budget:
+        """Other limits for the whole run (null takes one away); gives all of them.
+
+        A run that was ended for the ones before goes on where it was. BadInput, Conflict if it ended otherwise.
+        """
+        budget(limits)
+        return await self.writer.do(commands.Allow(trees=_tree(execution), execution=execution, budget=limits))
 
     async def signal(self, execution: str, message: str) -> None:
         """Text that the models see in each turn from now on; "" clears it."""
@@ -605,6 +628,12 @@ def _clean(text: str) -> str:
     if "\x00" in text:
         raise BadInput("a NUL character is not allowed in ids and keys")
     return text
+
+
+def _message(message: Any) -> dict[str, Any]:
+    if not isinstance(message, dict) or not message:
+        raise BadInput('a message is a JSON object such as {"message": "hurry up"}')
+    return message
 
 
 def _answer(answer: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What reaches a model's provider, and what its refusals do, through a real server."""
 
+import base64
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentspan.agents import Agent, AgentConfig, AgentRuntime, RunSettings, Status
+from agentspan.agents import Agent, AgentAPIError, AgentConfig, AgentRuntime, RunSettings, Status
 from tests.acceptance.provider import Asked, Provider, Reply, providing
 from tests.agents.serving import ServerProcess
 
@@ -93,6 +94,28 @@ def test_a_setting_that_the_model_does_not_take_ends_the_run_with_its_name(house
     assert "does not take a setting of this agent" in str(result.error)
     assert "thinking" in str(result.error)
     assert house.asked() == []
+
+
+def test_media_reach_the_model_beside_the_prompt(house: House) -> None:
+    address, image = "https://example.com/cat.png", base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(8)).decode()
+    result = house.runtime.run(house.agent(instructions="Look."), "What is it?", media=[address, image])
+    assert result.output["result"] == "Hello."
+    [asked] = house.provider.asked
+    assert asked.messages[-1]["content"] == [
+        {"type": "text", "text": "What is it?"},
+        {"type": "image_url", "image_url": {"url": address}},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}},
+    ]
+    with pytest.raises(AgentAPIError, match="known are png, jpg") as caught:
+        house.runtime.run(house.agent(), "What is it?", media=["photo.png"])
+    assert caught.value.status_code == 400
+
+
+def test_media_alone_are_enough_to_run_on(house: House) -> None:
+    result = house.runtime.run(house.agent(), "", media=["https://example.com/cat.png"])
+    assert result.output["result"] == "Hello."
+    [asked] = house.provider.asked
+    assert asked.messages[-1]["content"][1]["type"] == "image_url"
 
 
 def test_a_refusal_for_the_rate_costs_no_attempt(house: House) -> None:
