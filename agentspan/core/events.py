@@ -192,10 +192,14 @@ class StopRequested(Fact, frozen=True, tag=True):
 
 
 class MessageReceived(Fact, frozen=True, tag=True):
-    """A message from outside. The model sees it in its next turn, or a tool that waits for messages takes it."""
+    """A message from outside. The model sees it in its next turn, or a tool that waits for messages takes it.
+
+    One that several hear, or that was handed on by an agent that ended, is the same as event `of`.
+    """
 
     message: Json
     sender: str = ""
+    of: int = 0
 
 
 class MessagesTaken(Fact, frozen=True, tag=True):
@@ -232,6 +236,14 @@ class AnswerGiven(Fact, frozen=True, tag=True):
 
     turn: int
     output: Json
+
+
+class StepBegun(Fact, frozen=True, tag=True):
+    """The next step of a plan, by its place from 0; the last one is the answer. `text` is put to the model."""
+
+    index: int
+    name: str = ""
+    text: str = ""
 
 
 class ModelSwitched(Fact, frozen=True, tag=True):
@@ -280,6 +292,7 @@ AnyFact = (
     | VerdictGiven
     | SpeakerChosen
     | AnswerGiven
+    | StepBegun
     | ModelSwitched
     | ContextCompacted
     | BudgetChanged

@@ -12,7 +12,7 @@ import msgspec
 from agentspan.core import events as e
 from agentspan.core import people, transcript
 from agentspan.core.advance import ROOT
-from agentspan.core.ids import execution_id, task_id
+from agentspan.core.ids import execution_id, message_id, task_id
 from agentspan.core.log import Log
 from agentspan.core.material import Material
 from agentspan.core.outcome import outcome, reference
@@ -125,13 +125,16 @@ class Feed:
                 call, name = transcript.call_id(fact.turn, fact.index), run.calls[fact.index].name
                 taken = self._log.get(event.seq)
                 return [{"type": "tool_result", "toolName": name, "callId": call, "result": taken}]
-            case e.MessageReceived(message=message):
-                return [{"type": "user_message", "content": transcript.mail_text(message), "messageId": f"m{event.seq}"}]
+            case e.MessageReceived(message=message, sender=sender, of=of):
+                said = {"content": transcript.mail_text(message), "messageId": message_id(of or event.seq)}
+                return [{"type": "user_message", **said, **({"sender": sender} if sender else {})}]
             case e.SpeakerChosen(index=e.NOBODY):
                 return []
             case e.SpeakerChosen(index=index, by=by):
                 target = agent.name if index == e.SELF else agent.agents[index].name
                 return [{"type": "speaker", "target": target, "content": by}]
+            case e.StepBegun(name=name, text=text):
+                return [{"type": "step", "target": name, "content": text}]
             case e.ModelSwitched(model=model, reason=reason):
                 return [{"type": "model_switched", "target": model, "content": reason}]
             case e.ContextCompacted(messages_before=before_, kept=kept, summary=summary):

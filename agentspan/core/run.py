@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agentspan.core import events as e
+from agentspan.core.reports import unfit
 from agentspan.core.states import ENDED, STEPS, CallState, Kind, Purpose, Status, Verdict
 from agentspan.spec.agent import Path
 from agentspan.spec.policy import Budget
@@ -108,6 +109,8 @@ class Run(Struct, frozen=True, omit_defaults=True):
     last: int = e.NOBODY
     choice: int | None = None
     transfer: str = ""
+    step: int = 0
+    steps: dict[str, tuple[int, ...]] = {}
     unread: tuple[int, ...] = ()
     used: dict[str, int] = {}
     messages: int = 1
@@ -189,6 +192,8 @@ def evolve(run: Run, event: e.Event) -> Run:
             return replace(run, choice=fact.index)
         case e.AnswerGiven():
             return _answered(replace(run, turn=fact.turn), event.seq, fact.output)
+        case e.StepBegun(index=index, text=text):
+            return _stepped(run, index, bool(text))
         case e.ModelSwitched():
             run = replace(run, model=fact.index, faults={})
             return replace(run, turn=run.turn + 1, extra=run.extra + 1, answer=0) if run.answer else run
@@ -198,6 +203,17 @@ def evolve(run: Run, event: e.Event) -> Run:
             return replace(run, budget=fact.budget)
         case _:
             assert_never(fact)
+
+
+def _stepped(run: Run, index: int, said: bool) -> Run:
+    """The next step of a plan, which takes a turn of its own."""
+    made = tuple(call.settled for call in run.calls) or (run.answer,)
+    steps = {**run.steps, str(index - 1): made} if index else run.steps
+    turn = run.turn + 1 if run.answer else max(run.turn, 1)
+    return replace(
+        _cleared(run), steps=steps, step=index + 1, turn=turn, extra=run.extra + 1, answer=0, calls=(), faults={},
+        messages=run.messages + said,
+    )  # fmt: skip
 
 
 def _started(run: Run, at: int, fact: e.ExecutionStarted) -> Run:
@@ -285,9 +301,10 @@ def _rejected(run: Run) -> bool:
 
 
 def _completed(run: Run, seq: int, fact: e.TaskCompleted) -> Run:
-    order = run.tasks[fact.task]
+    order, output = run.tasks[fact.task], fact.output or {}
+    if problem := unfit(order, output):
+        return _fault(run, fact.task, problem, terminal=True)
     run = _close(run, fact.task)
-    output = fact.output or {}
     if order.kind is Kind.LLM and "overflow" not in output:
         run = replace(run, usage=_add(run.usage, output))
     match order.purpose:
@@ -313,8 +330,9 @@ def _updated(run: Run, output: e.Json) -> Run:
     """The shared state after a tool or a sub-agent has changed it."""
     if not output.get("_state_updates") and not output.get("_state_deletions"):
         return run
-    state = {k: v for k, v in run.state.items() if k not in output.get("_state_deletions", ())}
-    return replace(run, state={**state, **output.get("_state_updates", {})})
+    gone = output.get("_state_deletions") or ()
+    state = {key: value for key, value in run.state.items() if key not in gone}
+    return replace(run, state={**state, **(output.get("_state_updates") or {})})
 
 
 def _done(run: Run, index: int, seq: int) -> Run:
@@ -554,7 +572,7 @@ TIME_OUTS = {
 }
 AGAIN = {Purpose.ACT: CallState.APPROVED, Purpose.WAIT: CallState.APPROVED, Purpose.APPROVE: CallState.NEW}
 AGAIN_ACTS = (Purpose.ACT, Purpose.WAIT)
-LASTING = frozenset({"before_agent", "brief", "input"})
+LASTING = frozenset({"before_agent", "brief", "input", "plan"})
 """The first words of slots that are settled once in a run."""
 
 TOOLS = frozenset({"tool_in", "tool_out"})

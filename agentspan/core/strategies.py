@@ -186,7 +186,7 @@ def _asked(
 def choice_text(output: dict[str, object]) -> str:
     """The words of who was asked for a choice: a model, an agent, a function or a person."""
     calls = output.get("tool_calls")
-    if isinstance(calls, list) and calls:
+    if isinstance(calls, list) and calls and isinstance(calls[0], dict):
         return str(calls[0].get("name"))
     keys = ("selected_agent", "selected", "agent", "content", "result", "message")
     return str(next((output[key] for key in keys if output.get(key) not in (None, "")), ""))
@@ -326,8 +326,7 @@ def so_far(spec: AgentSpec, run: Run) -> Result:
 
 def beginning(spec: AgentSpec, run: Run, task: int, order: TaskScheduled) -> ExecutionStarted:
     """The start of the sub-agent that a task stands for. `spec` is the team's."""
-    step = STEPS[order.purpose](order) if order.purpose in STEPS else order.index
-    path = (*run.path, "self" if step == SELF else step)
+    path = (*run.path, _step(spec, order))
     if order.purpose is Purpose.ACT:
         return ExecutionStarted(path=path, parent=run.id, source=order.source, index=order.index, signal=run.signal)
     given = {"context": run.state} if run.state else None
@@ -335,7 +334,7 @@ def beginning(spec: AgentSpec, run: Run, task: int, order: TaskScheduled) -> Exe
         return ExecutionStarted(given, path=path, parent=run.id, alone=True, signal=run.signal)
     before = run.branches.get(order.index - 1) if spec.strategy == "sequential" else None
     after = (*run.after, before.result) if before else run.after
-    listens = spec.strategy not in ("sequential", "parallel") or run.extra > 0
+    listens = spec.strategy not in ("sequential", "parallel") or run.extra > 0 or bool(run.unread)
     said = run.spoken or run.extra or spec.hybrid or any(agent.introduction for agent in spec.agents) or run.unread
     return ExecutionStarted(
         given, path=path, parent=run.id, after=after, heard=task if listens and said else 0,
@@ -343,10 +342,20 @@ def beginning(spec: AgentSpec, run: Run, task: int, order: TaskScheduled) -> Exe
     )  # fmt: skip
 
 
-STEPS: dict[Purpose, Callable[[TaskScheduled], int | str]] = {
-    Purpose.CHOOSE: lambda order: "router",
-    Purpose.ACT: lambda order: f"tool:{order.name}",
-}
+def _step(spec: AgentSpec, order: TaskScheduled) -> int | str:
+    """The way from an agent to the one that its task stands for."""
+    match order.purpose:
+        case Purpose.CHOOSE:
+            return "router"
+        case Purpose.BRIEF:
+            return "planner"
+        case Purpose.ACT:
+            return f"tool:{order.name}"
+        case _ if spec.thinks and not spec.hybrid:
+            return "fallback"
+        case _:
+            return "self" if order.index == SELF else order.index
+
 
 STRATEGIES: dict[str, Strategy] = {
     "sequential": sequential,

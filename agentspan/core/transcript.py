@@ -140,6 +140,8 @@ class Transcript:
                 self._judged(fact)
             case e.AnswerGiven(turn=turn, output=output):
                 self._heard(turn, output)
+            case e.StepBegun(text=words) if words:
+                self._said.append({"role": "user", "content": words})
             case e.ModelSwitched() if self._said and self._said[-1]["role"] == "assistant":
                 self._said.pop()
             case e.ContextCompacted():
@@ -152,8 +154,9 @@ class Transcript:
             case Purpose.THINK if order and "overflow" not in output:
                 self._heard(order.turn, output)
             case Purpose.ACT | Purpose.WAIT if order:
-                gone = output.get("_state_deletions", ())
-                self.state = {k: v for k, v in self.state.items() if k not in gone} | output.get("_state_updates", {})
+                gone = output.get("_state_deletions") or ()
+                kept = {key: value for key, value in self.state.items() if key not in gone}
+                self.state = kept | (output.get("_state_updates") or {})
                 call = call_id(order.turn, order.index)
                 if result is not None and call in self._open:
                     self._refs.append((call, self._open[call], result))

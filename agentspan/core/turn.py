@@ -5,7 +5,7 @@ Decided per call, not per barrier: an approval or a retry of one call holds back
 
 from typing import Any
 
-from agentspan.core import call, retry
+from agentspan.core import call, plans, retry
 from agentspan.core.ending import conclude, stops
 from agentspan.core.events import (
     AnswerGiven,
@@ -60,6 +60,8 @@ def _think(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
         return _condense(spec, run, seed)
     if fault := run.faults.get("think"):
         return _failed(spec, run, fault, seed)
+    if (step := plans.first(spec, run, log, seed)) is not None:
+        return step
     if not run.turn and spec.prefill_tools:
         calls = [{"name": each["name"], "arguments": each.get("arguments") or {}} for each in spec.prefill_tools]
         return [AnswerGiven(0, {"tool_calls": calls, "finish_reason": "tool_calls"})]
@@ -70,8 +72,11 @@ def _failed(spec: AgentSpec, run: Run, fault: Fault, seed: str) -> list[Fact]:
     """After a model call that failed: again, then by the next model that takes such a failure, else the end."""
     if again := retry.again(fault, seed):
         return [again]
-    switch = _other_model(spec, run, fault.cause or "error", fault.error)
-    return [switch or ExecutionFailed(fault.error)]
+    if switch := _other_model(spec, run, fault.cause or "error", fault.error):
+        return [switch]
+    if isinstance(spec.fallback, dict) and (name := spec.fallback.get("name")):
+        return [TaskScheduled(Kind.AGENT, Purpose.SPEAK, str(name), "agent.0", turn=run.turn)]
+    return [ExecutionFailed(fault.error)]
 
 
 def _other_model(spec: AgentSpec, run: Run, cause: str, reason: str) -> Fact | None:
@@ -85,7 +90,7 @@ def fallbacks(spec: AgentSpec) -> list[tuple[str, list[str]]]:
     """The fallback models in their order, each with the causes that it is for ([]: any)."""
     given: Any = spec.fallback if isinstance(spec.fallback, list | tuple) else [spec.fallback] if spec.fallback else []
     named = [{"model": each} if isinstance(each, str) else each for each in given]
-    return [(str(each["model"]), list(each.get("on") or ())) for each in named if each.get("model")]
+    return [(str(each["model"]), list(each.get("on") or ())) for each in named if each.get("model") and not each.get("name")]
 
 
 def model_of(spec: AgentSpec, run: Run) -> str:
@@ -134,6 +139,8 @@ def _next(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
         return _transfer(spec, run)
     if target := _tool_condition(spec, run, log):
         return [ExecutionCompleted("transfer", last_words(run), transfer_to=target)]
+    if (step := plans.following(spec, run, log, seed)) is not None:
+        return step
     about = Result((*run.cut, run.answer))
     over = run.turn >= spec.max_turns + run.extra
     cut_short = run.finish == "length" and not run.calls

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from agentspan.spec.plan import FORM
 from agentspan.spec.policy import Budget
 from agentspan.spec.tool import ToolSpec
 
@@ -86,13 +87,38 @@ class AgentSpec(Struct, frozen=True, rename="camel", omit_defaults=True):
             return _member(self, alone)
         if step == "router":
             return _nested(msgspec.json.encode(self.router))
+        if step in ("planner", "fallback"):
+            return _nested(msgspec.json.encode(self._other(step)))
         tool = self.tool(step.partition(":")[2])
+        if tool and tool.config.get("member"):
+            return next(agent for agent in self.agents if agent.name == tool.name)
         return _nested(msgspec.json.encode(tool.config["agentConfig"] if tool else {"name": step}))
+
+    def _other(self, role: str) -> Any:
+        """The planner or the fallback, which may be this agent itself with another task."""
+        given = self.planner if role == "planner" else self.fallback
+        if isinstance(given, dict):
+            config = given
+        else:
+            config = {"name": f"{self.name}_{role}", "model": self.model}
+        if role == "fallback":
+            return {**config, **({"maxTurns": self.fallback_max_turns} if self.fallback_max_turns else {})}
+        tools = [{"name": t.name, "description": t.description, "args": t.input_schema} for t in self.own_tools]
+        parts = (str(config.get("instructions") or ""), FORM, f"The tools are:\n{_dumped(tools)}", self._hints())
+        return {**config, "instructions": "\n\n".join(part for part in parts if part), "tools": []}
+
+    def _hints(self) -> str:
+        return f"What you must know:\n{_dumped(self.planner_context)}" if self.planner_context else ""
+
+    @property
+    def executes_plan(self) -> bool:
+        """Does it carry out a plan before it answers?"""
+        return self.strategy == "plan_execute" or isinstance(self.planner, dict) or isinstance(self.plan_source, dict)
 
     @property
     def thinks(self) -> bool:
         """Has it a turn loop of its own? A team has none, unless it calls tools and hands off beside."""
-        return not self.agents or self.hybrid
+        return not self.agents or self.hybrid or self.executes_plan
 
     @property
     def hybrid(self) -> bool:
@@ -102,6 +128,8 @@ class AgentSpec(Struct, frozen=True, rename="camel", omit_defaults=True):
     @property
     def own_tools(self) -> tuple[ToolSpec, ...]:
         """The tools that its model is offered: its own, and the ways to its agents where it thinks beside them."""
+        if self.executes_plan and self.agents:
+            return (*self.tools, *(_as_tool(agent) for agent in self.agents))
         if not self.hybrid:
             return self.tools
         return (*self.tools, *(transfer(self.name, agent.name, agent.description) for agent in self.agents))
@@ -119,6 +147,16 @@ def transfer(source: str, target: str, description: str = "") -> ToolSpec:
     )
 
 
+def _as_tool(agent: AgentSpec) -> ToolSpec:
+    """A member that a plan calls like a tool."""
+    request = {"type": "object", "properties": {"request": {"type": "string"}}, "required": ["request"]}
+    return ToolSpec(agent.name, agent.description, request, tool_type="agent_tool", config={"member": True})
+
+
+def _dumped(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
 def _member(team: AgentSpec, agent: AgentSpec) -> AgentSpec:
     """An agent as it runs in a team: with the ways to its peers in a swarm, with the team's tools elsewhere."""
     if team.strategy == "swarm" and agent.thinks:
@@ -132,7 +170,7 @@ def _member(team: AgentSpec, agent: AgentSpec) -> AgentSpec:
         )
         conditions = tuple(each for each in team.handoffs if each.get("type") == "on_tool_result")
         return replace(agent, tools=(*agent.tools, *ways), handoffs=conditions)
-    if team.tools and not team.hybrid and team.strategy != "swarm":
+    if team.tools and not team.thinks and team.strategy != "swarm":
         own = {tool.name for tool in agent.tools}
         return replace(agent, tools=(*agent.tools, *(tool for tool in team.tools if tool.name not in own)))
     return agent

@@ -38,6 +38,10 @@ def _steps(spec: AgentSpec) -> Iterator[int | str]:
     yield from range(len(spec.agents))
     if spec.router and not spec.router.get("taskName"):
         yield "router"
+    if isinstance(spec.planner, dict):
+        yield "planner"
+    if isinstance(spec.fallback, dict) and spec.fallback.get("name"):
+        yield "fallback"
     yield from (f"tool:{tool.name}" for tool in spec.tools if tool.tool_type == "agent_tool")
 
 
@@ -190,11 +194,9 @@ def _double(names: Iterable[str]) -> str | None:
 
 
 UNBUILT: dict[str, Callable[[AgentSpec], Any]] = {
-    "the strategy plan_execute": lambda s: s.agents and s.strategy == "plan_execute",
     "tools that are no functions": lambda s: [t for t in s.tools if t.tool_type not in BUILT_TOOL_TYPES],
     "code execution": lambda s: (s.code_execution or {}).get("enabled"),
     "command-line tools": lambda s: (s.cli_config or {}).get("enabled"),
-    "a planner": lambda s: isinstance(s.planner, dict) or s.plan_source,
     "credentials": lambda s: s.credentials or [t for t in s.tools if t.config.get("credentials")],
     "masked_fields": lambda s: s.masked_fields,
     "claude-code models": lambda s: s.model.startswith("claude-code"),
