@@ -192,6 +192,7 @@ class DeploymentInfo:
 
     registered_name: str
     agent_name: str
+    version: int | None = None
 
 
 @dataclass(frozen=True)

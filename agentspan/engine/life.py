@@ -158,6 +158,7 @@ class Life:
 
     async def call_hook(self, name: str, call: signing.Call) -> Started:
         """Start a run of the webhook's agent. Unauthorized unless the call is signed. A delivery twice is one run."""
+        signing.check_signed(call)
         hook = await self.hook(name)
         signature = signing.verify(hook, call, now_ms())
         payload = signing.payload_of(call.body)

@@ -35,10 +35,14 @@ def check(hook: Hook) -> None:
         raise BadInput("toleranceSeconds must be 0 (any time) or more")
 
 
-def verify(hook: Hook, call: Call, now: int) -> str:
-    """The signature of a call. Unauthorized if it is missing, wrong or too old."""
+def check_signed(call: Call) -> None:
+    """Raise Unauthorized for a call without a signature: it is not even told which webhooks there are."""
     if not call.signature:
         raise Unauthorized("the call is not signed: send X-Agentspan-Signature: sha256=<HMAC-SHA256 of the body, hex>")
+
+
+def verify(hook: Hook, call: Call, now: int) -> str:
+    """The signature of a call. Unauthorized if it is wrong or too old."""
     signed = call.body
     if hook.tolerance_seconds:
         if not _is_near(call.timestamp, now, hook.tolerance_seconds):

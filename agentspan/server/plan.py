@@ -6,6 +6,7 @@ from typing import Any
 from agentspan.server import conductor
 from agentspan.spec import wire
 from agentspan.spec.agent import AgentSpec
+from agentspan.spec.check import is_reference
 from agentspan.spec.tool import ToolSpec
 
 Json = dict[str, Any]
@@ -136,9 +137,11 @@ def fork(spec: AgentSpec) -> list[Json]:
 
 def sub_agent(spec: AgentSpec, agent: AgentSpec) -> Json:
     given = {"prompt": "${workflow.input.prompt}", "session_id": "${workflow.input.session_id}"}
+    # A reference is known by its name alone until a run begins.
+    known = {} if is_reference(agent) else {"version": 1, "workflowDefinition": workflow_def(agent)}
     return {
         **step(agent.name, sub_ref(spec, agent), "SUB_WORKFLOW", given),
-        "subWorkflowParam": {"name": agent.name, "version": 1, "workflowDefinition": workflow_def(agent)},
+        "subWorkflowParam": {"name": agent.name, **known},
     }
 
 

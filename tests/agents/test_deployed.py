@@ -12,6 +12,7 @@ import pytest
 
 from agentspan.agents import (
     Agent,
+    AgentHandle,
     AgentResult,
     AgentRuntime,
     ConfigurationError,
@@ -44,8 +45,7 @@ def test_an_agent_is_deployed_compared_rolled_back_and_run_by_version(
 ) -> None:
     old = speaker(server, "herald", *[{"content": "old"}] * 5)
     new = speaker(server, "herald", *[{"content": "new"}] * 5, instructions="Be new.")
-    for each in (old, old, new):
-        runtime.deploy(each)
+    assert [runtime.deploy(each)[0].version for each in (old, old, new)] == [1, 1, 2]
     assert [each["version"] for each in runtime.versions("herald")] == [2, 1]
     assert {each["path"] for each in runtime.diff("herald", 1, 2)} == {"model", "instructions"}
     assert str(runtime.run("herald", "hi").output["result"]) == "new"
@@ -73,6 +73,8 @@ def test_a_sub_agent_without_a_model_is_the_deployed_one(server: ServerProcess, 
     reference = Agent("expert")
     assert (reference.external, own.external) == (True, False)
     assert runtime.run(own >> reference, "hi").output["result"] == "the expert's word"
+    planned = runtime.plan(own >> reference)["workflowDef"]["tasks"][1]
+    assert planned["subWorkflowParam"] == {"name": "expert"}
 
 
 def test_an_agent_that_runs_elsewhere_can_be_a_tool(server: ServerProcess, runtime: AgentRuntime) -> None:
@@ -165,6 +167,7 @@ def test_a_schedule_runs_now(server: ServerProcess, runtime: AgentRuntime) -> No
     assert isinstance(result, AgentResult)
     assert result.output["result"] == "hear!"
     handle = schedules.run_now(kept.name, runtime=runtime)
+    assert isinstance(handle, AgentHandle)
     assert handle.join(20).output["result"] == "hear!"
 
 
@@ -194,14 +197,15 @@ def test_what_is_wrong_with_a_schedule_is_an_error_of_its_own(server: ServerProc
 
 
 def test_a_schedule_that_cannot_be_is_refused_where_it_is_written() -> None:
-    for wrong, kind in [
+    cases: list[tuple[dict[str, Any], type[Exception]]] = [
         ({"name": ""}, ScheduleError),
         ({"cron": "* *"}, InvalidCronExpression),
         ({"cron": 5}, InvalidCronExpression),
         ({"overlap": "queue"}, ScheduleError),
         ({"start_at": 2, "end_at": 1}, ScheduleError),
         ({"start_at": datetime(2026, 1, 1)}, ScheduleError),
-    ]:
+    ]
+    for wrong, kind in cases:
         with pytest.raises(kind):
             Schedule(**{"name": "s", "cron": "* * * * *", **wrong})
     runtime = AgentRuntime(server_url="http://127.0.0.1:1")

@@ -204,7 +204,7 @@ async def test_a_schedule_runs_now_beside_its_ticks(still: Engine) -> None:
 
 async def test_a_schedule_that_cannot_be_kept_says_why(still: Engine) -> None:
     save = still.life.save_schedule
-    for wrong, says in [
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"cron": "x"}, "5 fields"),
         ({"zone": "Mars"}, "no time zone"),
         ({"overlap": "queue"}, "allow, skip, cancel_running"),
@@ -212,7 +212,8 @@ async def test_a_schedule_that_cannot_be_kept_says_why(still: Engine) -> None:
         ({"name": ""}, "needs a name"),
         ({"name": "a\x00"}, "NUL"),
         ({"input": {"context": [1]}}, "context"),
-    ]:
+    ]
+    for wrong, says in cases:
         with pytest.raises(BadInput, match=says):
             await save(hourly(**wrong))
     with pytest.raises(NotFound, match="no agent 'nobody' is deployed"):

@@ -43,7 +43,8 @@ async def test_a_call_that_is_not_rightly_signed_is_401(server):
         answer = await call(server, **headers)
         assert (answer.status_code, answer.json()["status"]) == (401, 401)
     assert (await server.get("/api/agent/executions"))["totalHits"] == 0
-    assert (await server.http.post("/api/hooks/nothing", content=BODY)).status_code == 404
+    for headers, status in (({}, 401), ({"X-Agentspan-Signature": signature()}, 404)):
+        assert (await server.http.post("/api/hooks/nothing", content=BODY, headers=headers)).status_code == status
 
 
 async def test_a_delivery_that_comes_again_is_one_run(server):

@@ -22,7 +22,7 @@ def test_a_database_of_the_first_version_keeps_what_it_has(database_url: str) ->
     try:
         database.upgrade(old)
         with old.reading.connect() as connection:
-            assert database.revision(connection) == database.HEAD
+            assert database.revision(connection) == migrations.HEAD
             assert connection.execute(sa.text("select tree from starts")).scalars().all() == ["t"]
             assert {"templates", "schedules", "hooks", "sessions"} <= set(sa.inspect(connection).get_table_names())
     finally:

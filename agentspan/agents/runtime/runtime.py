@@ -263,7 +263,8 @@ class AgentRuntime:
         for each in found:
             spec = await in_caller(_checked, resolve_agent(each))
             answer = await client.deploy({"agentConfig": encode(spec)})
-            deployed.append(DeploymentInfo(answer.get("agentName") or spec.name, spec.name))
+            name = answer.get("agentName") or spec.name
+            deployed.append(DeploymentInfo(name, spec.name, answer.get("version")))
             for schedule in timed:
                 await save_async(spec.name, schedule, runtime=self)
         return deployed
