@@ -59,7 +59,7 @@ def advance(
         spent = spend(runs, before, event)
         appended.append(event)
         restless.update(runs if spent else (execution,))
-        queue.extend(_across(spec, runs, before, after, event))
+        queue.extend(_across(spec, runs, before, after, event, log))
     return Tree(tree.id, seq, runs), appended
 
 
@@ -90,7 +90,7 @@ def resumed(spec: AgentSpec, tree: Tree, fact: e.AnyFact) -> list[tuple[int, e.A
 
 
 def _across(
-    spec: AgentSpec, runs: dict[int, Run], before: Run, after: Run, event: e.Event
+    spec: AgentSpec, runs: dict[int, Run], before: Run, after: Run, event: e.Event, log: Log
 ) -> list[tuple[int, e.AnyFact]]:
     """What a fact of one execution means for its sub-agents and for its parent."""
     match event.fact:
@@ -105,7 +105,26 @@ def _across(
     if after.finish_reason == "budget" and not runs[ROOT].ended:
         root = runs[ROOT]
         return [(ROOT, e.ExecutionTerminated(after.reason, "budget", partial(spec, root)))]
-    return [(after.parent, _settlement(runs[after.parent], after))]
+    parent = runs[after.parent]
+    return [*_unread(parent, after, log), (parent.id, _settlement(parent, after))]
+
+
+def _unread(parent: Run, run: Run, log: Log) -> list[tuple[int, e.AnyFact]]:
+    """The messages that a sub-agent had not seen when it ended, handed on to who goes on."""
+    if parent.ended:
+        return []
+    known = {_first(seq, log) for seq in parent.unread}
+    mail = {_first(seq, log): log.fact(seq) for seq in run.unread}
+    return [
+        (parent.id, e.MessageReceived(fact.message, fact.sender, first))
+        for first, fact in mail.items()
+        if isinstance(fact, e.MessageReceived) and first not in known
+    ]
+
+
+def _first(message: int, log: Log) -> int:
+    fact = log.fact(message)
+    return fact.of if isinstance(fact, e.MessageReceived) and fact.of else message
 
 
 def _beginning(spec: AgentSpec, run: Run, task: int, order: e.TaskScheduled) -> tuple[int, e.AnyFact]:

@@ -1,6 +1,7 @@
 """Names of things outside their tree. A tree's id is its root's; the rest carry it, so that no lookup finds the tree.
 
-Root execution: the UUID itself. Descendant: `<uuid>.e<number>`. Attempt of a task: `<uuid>.t<number>`.
+Root execution: the UUID itself. Descendant: `<uuid>.e<number>`. Attempt of a task: `<uuid>.t<number>`. A message has
+an id within its tree, since models see it: `m<number>`.
 """
 
 from agentspan.errors import NotFound
@@ -24,6 +25,15 @@ def split_task(name: str) -> tuple[str, int]:
     """Tree and number of a task id."""
     tree, _, number = name.partition(".t")
     return tree, _number(number, f"task {name!r}")
+
+
+def message_id(number: int) -> str:
+    return f"m{number}"
+
+
+def message_number(name: str) -> int:
+    """The number of a message id."""
+    return _number(name[1:] if name.startswith("m") else "", f"message {name!r}")
 
 
 def _number(text: str, what: str) -> int:

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from agentspan.core import events as e
+from agentspan.core import mail
 from agentspan.core.advance import ROOT, resumed
 from agentspan.core.decide import partial
 from agentspan.core.fork import edited_spec, fold, fork
@@ -19,6 +21,7 @@ from agentspan.engine.matching import match
 from agentspan.errors import BadInput, Conflict, NotFound
 from agentspan.spec import wire
 from agentspan.spec.agent import AgentSpec
+from agentspan.spec.policy import Budget, budget
 from agentspan.store import definitions, queue, sessions
 from agentspan.store.ledger import Held, Meta, Transaction
 from agentspan.store.views import Receipt, Report, Started, Want
@@ -125,17 +128,54 @@ class Control(Ask, kw_only=True):
     facts: Callable[[Held, Run], Facts]
 
     def apply(self, transaction: Transaction, desk: Desk) -> None:
+        tree, _ = split_execution(self.execution)
+        held = transaction.tree(tree)
+        if facts := self.facts(held, _found(transaction, held, self.execution)):
+            again = any(isinstance(fact, e.ExecutionRetried) for _, fact in facts)
+            transaction.append(tree, _again(transaction, held) if again else facts)
+
+
+class Send(Ask, kw_only=True):
+    """A message to an execution; gives the number of its event. Conflict if nobody will read it."""
+
+    execution: str
+    message: dict[str, Any]
+    sender: str = ""
+
+    def apply(self, transaction: Transaction, desk: Desk) -> int:
         tree, number = split_execution(self.execution)
         held = transaction.tree(tree)
-        run = held.tree.runs.get(number)
-        if run is None:
-            if not definitions.execution_exists(transaction.connection, tree, number):
-                raise NotFound(f"there is no execution {self.execution!r}")
-            raise Conflict(f"execution {self.execution} has ended")
-        if facts := self.facts(held, run):
-            if held.meta.session_id and any(isinstance(fact, e.ExecutionRetried) for _, fact in facts):
-                sessions.hold_session(transaction.connection, held.spec.name, held.meta.session_id, tree)
-            transaction.append(tree, facts)
+        run = _found(transaction, held, self.execution)
+        if run.ended:
+            raise Conflict(f"execution {self.execution} is {run.status}: nobody would read the message")
+        hearing = mail.hearers(held.spec, held.tree, number)
+        if any(len(held.tree.runs[each].unread) >= mail.UNREAD_LIMIT for each in hearing):
+            raise Conflict(f"{mail.UNREAD_LIMIT} messages wait for execution {self.execution} already; send it later")
+        first = held.tree.seq + 1
+        transaction.append(tree, mail.sent(hearing, first, self.message, self.sender))
+        return first
+
+
+class Allow(Ask, kw_only=True):
+    """Other limits for a whole tree; if it was ended for the ones before, it goes on. Gives the limits."""
+
+    execution: str
+    budget: dict[str, Any]
+    whole: bool = True
+
+    def apply(self, transaction: Transaction, desk: Desk) -> Budget:
+        tree, _ = split_execution(self.execution)
+        held = transaction.tree(tree)
+        _found(transaction, held, self.execution)
+        root = held.tree.runs[ROOT]
+        limits = budget(self.budget, root.budget)
+        facts: Facts = [(ROOT, e.BudgetChanged(limits))]
+        if root.ended and root.finish_reason != "budget":
+            raise Conflict(f"execution {tree} is {root.status}, and not for its budget: it has no use for another one")
+        if root.ended:
+            facts += _again(transaction, held)
+        transaction.append(tree, facts)
+        return limits
 
 
 class Expire(Ask, kw_only=True):
@@ -290,7 +330,8 @@ def begin(transaction: Transaction, meta: Meta, spec: AgentSpec, given: dict[str
         )
     transaction.create(meta, spec)
     after = {AFTER: before} if before else {}
-    transaction.append(meta.tree, [(ROOT, e.ExecutionStarted({**given, **after}))])
+    limits = {"budget": msgspec.to_builtins(spec.budget)} if spec.budget else {}
+    transaction.append(meta.tree, [(ROOT, e.ExecutionStarted({**limits, **given, **after}))])
 
 
 def reported(number: int, report: Report, taken: tuple[str, int]) -> e.AnyFact:
@@ -364,6 +405,23 @@ def retrying(held: Held, run: Run) -> Facts:
         raise Conflict(f"execution {name} is {run.status}; only an ended one can be retried")
     if run.status is Status.COMPLETED:
         raise Conflict(f"execution {name} is COMPLETED; fork it to go on from one of its steps")
+    return [(ROOT, e.ExecutionRetried())]
+
+
+def _found(transaction: Transaction, held: Held, name: str) -> Run:
+    """The run of an execution of a tree in hand. NotFound, or Conflict for a sub-agent that has ended."""
+    tree, number = split_execution(name)
+    if run := held.tree.runs.get(number):
+        return run
+    if not definitions.execution_exists(transaction.connection, tree, number):
+        raise NotFound(f"there is no execution {name!r}")
+    raise Conflict(f"execution {name} has ended")
+
+
+def _again(transaction: Transaction, held: Held) -> Facts:
+    """A tree that ended goes on, if its session has not gone on without it."""
+    if held.meta.session_id:
+        sessions.hold_session(transaction.connection, held.spec.name, held.meta.session_id, held.meta.tree)
     return [(ROOT, e.ExecutionRetried())]
 
 

@@ -1,8 +1,13 @@
 """Numbers that bound a task: how often it is tried again, and how long each part of its life may take."""
 
-from typing import Literal
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
+
+from agentspan.errors import BadInput
 
 BackOff = Literal["fixed", "linear", "exponential"]
 
@@ -46,6 +51,28 @@ class Budget(Struct, frozen=True, omit_defaults=True, rename="camel"):
     tool_calls: int | None = None
     seconds: float | None = None
 
+
+def budget(given: Any, before: Budget | None = None) -> Budget:
+    """The budget of a JSON object; limits that it does not name stay as they were `before`. BadInput."""
+    if not isinstance(given, Mapping) or not given:
+        raise BadInput(f"a budget is an object with at least one of {', '.join(LIMITS)}")
+    if unknown := [str(name) for name in given if name not in LIMITS]:
+        raise BadInput(f"a budget has no limit {', '.join(unknown)}; there are {', '.join(LIMITS)}")
+    for name, limit in given.items():
+        if isinstance(limit, bool) or not isinstance(limit, LIMITS[name] | None) or not 0 <= (limit or 0) < math.inf:
+            what = "a number" if LIMITS[name] == int | float else "a whole number"
+            raise BadInput(f"budget: {name} must be {what} of 0 or more, or null for no limit; got {limit!r}")
+    return msgspec.convert({**(msgspec.to_builtins(before) if before else {}), **given}, Budget)
+
+
+LIMITS: dict[str, Any] = {
+    "cost": int | float,
+    "tokens": int,
+    "modelCalls": int,
+    "toolCalls": int,
+    "seconds": int | float,
+}
+"""The names of a budget's limits on the wire."""
 
 TOOL_RETRY = RetryPolicy()
 MODEL_RETRY = RetryPolicy(limit=3, delay_ms=1000, back_off="exponential", max_delay_ms=30_000, jitter_ms=500)

@@ -78,7 +78,8 @@ class ExecutionRow(Struct, frozen=True, kw_only=True):
 class ExecutionView(Struct, frozen=True, kw_only=True):
     """One execution whole, tasks and events apart. `output` is {result, finishReason, context, subResults?} once ended.
 
-    `path` names the agents from the root's child down to this one ([] for a root); `spec` is its agentConfig.
+    `path` names the agents from the root's child down to this one ([] for a root); `spec` is its agentConfig. A root
+    that has a `budget` says what its whole tree has `spent` of it.
     """
 
     row: ExecutionRow
@@ -91,6 +92,8 @@ class ExecutionView(Struct, frozen=True, kw_only=True):
     forked_from: str = ""
     forked_at: int = 0
     seq: int = 0
+    budget: Json | None = None
+    spent: Json | None = None
 
 
 class RequestView(Struct, frozen=True, kw_only=True):
@@ -124,6 +127,18 @@ class WaitingView(Struct, frozen=True, kw_only=True):
     since: int
     last_poll: int
     reason: str
+
+
+class MessageView(Struct, frozen=True, kw_only=True):
+    """What became of a message: `status` queued, seen (in `turn`) or run_ended (nobody saw it), since `at`."""
+
+    message_id: str
+    status: str
+    message: Json
+    sender: str = ""
+    sent_at: int = 0
+    turn: int = 0
+    at: int = 0
 
 
 class QueueView(Struct, frozen=True, kw_only=True):

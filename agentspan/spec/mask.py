@@ -1,0 +1,104 @@
+"""Masked fields: the values of keys that an agent names are shown as "***", at any depth, in objects and in texts.
+
+Models and tools get the values; whoever only looks does not.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from agentspan.spec.agent import AgentSpec
+
+MASK = "***"
+
+Names = frozenset[str]
+NOTHING: Names = frozenset()
+
+
+def names(spec: AgentSpec) -> Names:
+    """What an agent, and those that work for it, want masked: what one of them hides is hidden in the whole run."""
+    return frozenset(name.lower() for name in _named(spec))
+
+
+def masked(value: Any, hidden: Names) -> Any:
+    """The same value without what is hidden."""
+    if not hidden:
+        return value
+    match value:
+        case dict():
+            return {k: MASK if str(k).lower() in hidden else masked(each, hidden) for k, each in value.items()}
+        case list() | tuple():
+            return [masked(each, hidden) for each in value]
+        case str():
+            return _masked_text(value, hidden)
+        case _:
+            return value
+
+
+def _named(spec: AgentSpec) -> Iterable[str]:
+    yield from spec.masked_fields
+    for agent in spec.agents:
+        yield from _named(agent)
+    nested = [tool.config.get("agentConfig") for tool in spec.tools]
+    for config in (spec.router, *nested):
+        if isinstance(config, dict):
+            yield from _named_in(config)
+
+
+def _named_in(config: dict[str, Any]) -> Iterable[str]:
+    """The same of an agent that is still JSON."""
+    yield from (str(name) for name in config.get("maskedFields") or ())
+    inner = [*(config.get("agents") or ()), config.get("router")]
+    inner += [(tool.get("config") or {}).get("agentConfig") for tool in config.get("tools") or ()]
+    for each in inner:
+        if isinstance(each, dict):
+            yield from _named_in(each)
+
+
+def _masked_text(text: str, hidden: Names) -> str:
+    """A text in which JSON stands: what follows a hidden key is masked, to its end or to the end of the text."""
+    pattern = _pattern(hidden)
+    pieces, at = [], 0
+    while found := pattern.search(text, at):
+        pieces += [text[at : found.end()], f'{found["quote"]}{MASK}{found["quote"]}']
+        at = _end_of_value(text, found.end(), found["quote"])
+    return "".join([*pieces, text[at:]]) if pieces else text
+
+
+@lru_cache(maxsize=200)
+def _pattern(hidden: Names) -> re.Pattern[str]:
+    """A hidden key with its colon; in JSON within JSON the quotes have backslashes before them."""
+    keys = "|".join(re.escape(name) for name in sorted(hidden, key=len, reverse=True))
+    return re.compile(rf'(?P<quote>\\*["\'])(?:{keys})(?P=quote)\s*:\s*', re.IGNORECASE)
+
+
+def _end_of_value(text: str, start: int, quote: str) -> int:
+    """Where the value that begins at `start` ends. One that was cut off ends with the text."""
+    if quote == '"':
+        try:
+            return _decoder.raw_decode(text, start)[1]
+        except ValueError:
+            pass
+    if text.startswith(quote, start):
+        end = text.find(quote, start + len(quote))
+        while end > 0 and quote != '"' and text[end - 1] == "\\":
+            end = text.find(quote, end + 1)
+        return end + len(quote) if end >= 0 else len(text)
+    if text[start : start + 1] in ("{", "["):
+        return _end_of_nest(text, start)
+    return _scalar.match(text, start).end()  # type: ignore[union-attr]
+
+
+def _end_of_nest(text: str, start: int) -> int:
+    depth = 0
+    for at in range(start, len(text)):
+        depth += (text[at] in "{[") - (text[at] in "}]")
+        if not depth:
+            return at + 1
+    return len(text)
+
+
+_decoder = json.JSONDecoder()
+_scalar = re.compile(r"[^,}\]\s]*")
