@@ -50,7 +50,7 @@ async def complete(
     call = _Call(provider, _changed(request), settings, on_delta, environ)
     tokens = _estimate(request) if quota.counts_tokens else 0
     answer = await in_turn(quota, tokens, settings.total_seconds, call.ask)
-    _cuts.pop(request.seed, None)
+    _cuts.pop(_turn(request), None)
     return answer
 
 
@@ -127,10 +127,11 @@ class _Call:
                 finally:
                     watch.close()
         except TimeoutError:
+            model = self.request.model
             if watch.hit is None:
-                raise ModelFailure(f"The call of {self.request.model} timed out.", retryable=True, cause="timeout") from None
-            _remember(self.request.seed, watch.hit.cut)
-            raise ModelFailure(f"{self.request.model} {watch.hit.sentence}.", retryable=True, cause="timeout") from None
+                raise ModelFailure(f"The call of {model} timed out.", retryable=True, cause="timeout") from None
+            _remember(self.request, watch.hit.cut)
+            raise ModelFailure(f"{model} {watch.hit.sentence}.", retryable=True, cause="timeout") from None
         slot.used(answer.usage.prompt_tokens + answer.usage.completion_tokens)
         return answer
 
@@ -200,15 +201,21 @@ class _Watch:
             self._scope.reschedule(now)
 
 
-_cuts: OrderedDict[str, list[Cut]] = OrderedDict()
+_cuts: OrderedDict[tuple[str, str], list[Cut]] = OrderedDict()
 """The time limits that the turns hit whose next attempt is still to come. Losing them costs one more attempt."""
 
 
-def _remember(seed: str, cut: Cut) -> None:
-    if not seed:
+def _turn(request: ModelRequest) -> tuple[str, str]:
+    """What a cut is remembered for: another model that takes over begins as ever."""
+    return request.seed, request.model
+
+
+def _remember(request: ModelRequest, cut: Cut) -> None:
+    if not request.seed:
         return
-    _cuts.setdefault(seed, []).append(cut)
-    _cuts.move_to_end(seed)
+    turn = _turn(request)
+    _cuts.setdefault(turn, []).append(cut)
+    _cuts.move_to_end(turn)
     while len(_cuts) > MOST_CUT_TURNS:
         _cuts.popitem(last=False)
 
@@ -219,7 +226,7 @@ def _changed(request: ModelRequest) -> ModelRequest:
     After a silence it is not streamed, so that only the total limit holds; each answer that did not end halves what
     the next one may be long.
     """
-    cuts = _cuts.get(request.seed, ()) if request.attempt else ()
+    cuts = _cuts.get(_turn(request), ()) if request.attempt else ()
     if "silent" in cuts:
         request = msgspec.structs.replace(request, stream=False)
     if halvings := cuts.count("endless"):

@@ -195,5 +195,6 @@ async def test_another_turn_and_an_attempt_after_another_fault_are_made_as_ever(
         await ask(provider, Limits(first_token_seconds=0.1), seed="c:1")
     provider.act = does.says("Hello")
     await ask(provider, seed="c:2", attempt=1)
+    await ask(provider, seed="c:1", attempt=1, model="openai/gpt-4o-mini")
     await ask(provider, seed="c:1", attempt=0)
-    assert [each["stream"] for each in provider.asked] == [True] * 3
+    assert [each["stream"] for each in provider.asked] == [True] * 4
