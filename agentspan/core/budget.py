@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from agentspan.core import events as e
+from agentspan.core.reports import unfit
 from agentspan.core.run import Run, Spent
 from agentspan.core.states import Kind, Purpose
 from agentspan.spec.policy import Budget
@@ -18,7 +19,8 @@ def spend(root: Run, before: Run, event: e.Event) -> Run:
         case e.TaskScheduled(purpose=Purpose.ACT) as order if order.attempt + order.lost == 0:
             spent = replace(root.spent, tool_calls=root.spent.tool_calls + 1)
         case e.TaskCompleted(task=task, output=output) if _is_model(before, task):
-            spent = _settled(root.spent, output or {})
+            fits = unfit(before.tasks[task], output or {}) is None
+            spent = _settled(root.spent, (output or {}) if fits else {})
         case e.TaskFailed(task=task) | e.TaskTimedOut(task=task) | e.TaskCanceled(task=task) if _is_model(before, task):
             spent = replace(root.spent, open=max(0, root.spent.open - 1))
         case _:

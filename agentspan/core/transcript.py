@@ -20,6 +20,7 @@ Message = dict[str, Any]
 
 CONTINUE = "Continue exactly where you stopped."
 NO_ANSWER = "Error: this call has no result."
+NO_TEXT = "(no text)"
 PRIVATE_KEYS = frozenset({"_state_updates", "_state_deletions"})
 
 
@@ -74,7 +75,7 @@ class Transcript:
     def resolve(self, outputs: Mapping[int, e.Json]) -> "Transcript":
         """Put in the texts of sub-agents' results."""
         for _, message, result in self._refs:
-            message["content"] = text(result, outputs)
+            message["content"] = text(result, outputs) or NO_TEXT
         self._refs = []
         return self
 
@@ -97,7 +98,7 @@ class Transcript:
         system += [ask(spec.output_type) if spec.output_type else "", PLAN if plans(spec) else "", signal]
         context = f"Context: {json.dumps(self.state, ensure_ascii=False)}" if self.state else ""
         user = "\n\n".join(part for part in (context, self.prompt) if part)
-        content: Any = [{"type": "text", "text": user or "(no text)"}, *parts(self.media)] if self.media else user
+        content: Any = [{"type": "text", "text": user or NO_TEXT}, *parts(self.media)] if self.media else user
         text_ = "\n\n".join(part for part in system if part)
         return [
             *([{"role": "system", "content": text_}] if text_ else []),
@@ -185,7 +186,7 @@ class Transcript:
     def _replaced(self, position: str, order: e.TaskScheduled, output: e.Json) -> None:
         match position:
             case "before_model":
-                self._heard(order.turn, {"content": text_of({"result": output["result"]})})
+                self._heard(order.turn, {**output, "content": text_of({"result": output["result"]})})
             case "after_model":
                 self._reword(text_of({"result": output["result"]}))
             case "before_tool" | "after_tool":
@@ -261,7 +262,7 @@ class Transcript:
 
     def _answer(self, call: str, text: str) -> None:
         if call in self._open:
-            self._open[call]["content"] = text
+            self._open[call]["content"] = text or NO_TEXT
             self._refs = [each for each in self._refs if each[0] != call]
 
 
