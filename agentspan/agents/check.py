@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from agentspan.agents.callback import POSITIONS
 from agentspan.agents.gate import gate_config
@@ -10,15 +10,35 @@ from agentspan.agents.handoff import HandoffCondition
 from agentspan.agents.termination import TerminationCondition
 from agentspan.agents.tool import ToolDef, get_tool_defs
 
-if TYPE_CHECKING:
-    from agentspan.agents.agent import Agent
-
 CONTENTS = (None, "none", "default")
 FOUND_AT_RUN = ("api", "mcp")
 """Types of tools that stand for others, whose names are known only when a run begins."""
 
 
-def check_agent(agent: "Agent") -> None:
+class Written(Protocol):
+    """The parameters of an agent that are looked at: of any type, until they have been."""
+
+    name: str
+    model: Any
+    fallback: Any
+    include_contents: Any
+    gate: Any
+    callbacks: list[Any]
+    tools: list[Any]
+    required_tools: list[Any]
+    agents: list[Any]
+    strategy: Any
+    handoffs: list[Any]
+    allowed_transitions: Any
+
+    @property
+    def external(self) -> bool: ...
+
+    @property
+    def is_claude_code(self) -> bool: ...
+
+
+def check_agent(agent: Written) -> None:
     """Raise the first problem: ValueError for a value that cannot be, TypeError for a wrong type."""
     for look in CHECKS:
         for problem in look(agent):
@@ -35,14 +55,14 @@ def model_problem(model: Any, what: str) -> Exception | None:
     return ValueError(f'{what} must be "provider/model" such as "openai/gpt-4o", got {model!r}')
 
 
-def _model(agent: "Agent") -> Iterator[Exception]:
+def _model(agent: Written) -> Iterator[Exception]:
     if agent.model == "" or (isinstance(agent.model, str) and agent.model.startswith("claude-code")):
         return
     if problem := model_problem(agent.model, f"the model of agent {agent.name!r}"):
         yield problem
 
 
-def _fallback(agent: "Agent") -> Iterator[Exception]:
+def _fallback(agent: Written) -> Iterator[Exception]:
     given = agent.fallback
     for each in given if isinstance(given, (list, tuple)) else [given] if isinstance(given, str) else []:
         model = each.get("model") if isinstance(each, dict) else each
@@ -50,7 +70,7 @@ def _fallback(agent: "Agent") -> Iterator[Exception]:
             yield problem
 
 
-def _numbers(agent: "Agent") -> Iterator[Exception]:
+def _numbers(agent: Written) -> Iterator[Exception]:
     for name in ("max_turns", "max_tokens", "thinking_budget_tokens", "width", "fallback_max_turns"):
         value = getattr(agent, name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -62,12 +82,12 @@ def _numbers(agent: "Agent") -> Iterator[Exception]:
             yield ValueError(f"{name} must be a number, {words}, got {value!r}")
 
 
-def _words(agent: "Agent") -> Iterator[Exception]:
+def _words(agent: Written) -> Iterator[Exception]:
     if agent.include_contents not in CONTENTS:
         yield ValueError(f"include_contents must be 'none' or 'default', got {agent.include_contents!r}")
 
 
-def _functions(agent: "Agent") -> Iterator[Exception]:
+def _functions(agent: Written) -> Iterator[Exception]:
     for name, (wanted, is_right) in KINDS.items():
         value = getattr(agent, name)
         if value is not None and not is_right(value):
@@ -88,7 +108,7 @@ def _handler(handler: object) -> Iterator[Exception]:
         yield TypeError(f"callbacks must be CallbackHandler objects, got {type(handler).__name__}")
 
 
-def _tools(agent: "Agent") -> Iterator[Exception]:
+def _tools(agent: Written) -> Iterator[Exception]:
     if agent.is_claude_code:
         if not all(isinstance(each, (str, ToolDef)) for each in agent.tools):
             yield ValueError("an agent run by Claude Code takes its tools as names (strings)")
@@ -114,7 +134,7 @@ def _picked(tool: ToolDef) -> list[str | None]:
     return tool.config.get("tool_names") or [None]
 
 
-def _team(agent: "Agent") -> Iterator[Exception]:
+def _team(agent: Written) -> Iterator[Exception]:
     names = [each.name for each in agent.agents]
     if double := next((name for name in names if names.count(name) > 1), None):
         yield ValueError(f"Duplicate sub-agent names: {double!r} occurs twice in agent {agent.name!r}")
@@ -146,7 +166,7 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 """What may stand in a field, in words and as a question."""
 
-CHECKS: tuple[Callable[["Agent"], Iterator[Exception]], ...] = (
+CHECKS: tuple[Callable[[Written], Iterator[Exception]], ...] = (
     _model,
     _fallback,
     _numbers,
