@@ -83,6 +83,18 @@ from agentspan.agents.handle import AgentHandle
 from agentspan.agents.handoff import HandoffCondition, OnCondition, OnTextMention, OnToolResult
 from agentspan.agents.inbox import Request
 from agentspan.agents.memory import ConversationMemory, InMemoryStore, MemoryEntry, MemoryStore, SemanticMemory
+from agentspan.agents.planning import (
+    Action,
+    Context,
+    Generate,
+    Op,
+    Plan,
+    Ref,
+    Step,
+    Validation,
+    coerce_plan,
+    plan_execute,
+)
 from agentspan.agents.result import (
     AgentEvent,
     AgentResult,
@@ -142,6 +154,7 @@ from agentspan.agents.tracing import (
 )
 
 __all__ = [
+    "Action",
     "Agent",
     "AgentAPIError",
     "AgentConfig",
@@ -165,6 +178,7 @@ __all__ = [
     "CodeExecutor",
     "CommandValidator",
     "ConfigurationError",
+    "Context",
     "ConversationMemory",
     "CredentialAuthError",
     "CredentialFile",
@@ -177,6 +191,7 @@ __all__ = [
     "ExecutionResult",
     "FinishReason",
     "GPTAssistantAgent",
+    "Generate",
     "Guardrail",
     "GuardrailDef",
     "GuardrailResult",
@@ -194,10 +209,13 @@ __all__ = [
     "OnFail",
     "OnTextMention",
     "OnToolResult",
+    "Op",
     "PermissionMode",
+    "Plan",
     "Position",
     "PrefillToolCall",
     "PromptTemplate",
+    "Ref",
     "RegexGuardrail",
     "Request",
     "RunSettings",
@@ -212,6 +230,7 @@ __all__ = [
     "SessionBusyError",
     "SkillLoadError",
     "Status",
+    "Step",
     "StopMessageTermination",
     "Strategy",
     "TerminalToolError",
@@ -225,6 +244,7 @@ __all__ = [
     "ToolDef",
     "ToolSerializationError",
     "UserProxyAgent",
+    "Validation",
     "WorkerMissingError",
     "agent",
     "agent_tool",
@@ -232,6 +252,7 @@ __all__ = [
     "attach",
     "audio_tool",
     "clear_discovery_cache",
+    "coerce_plan",
     "configure",
     "deploy",
     "deploy_async",
@@ -253,6 +274,7 @@ __all__ = [
     "pdf_tool",
     "plan",
     "plan_async",
+    "plan_execute",
     "record_token_usage",
     "reset_all_circuit_breakers",
     "reset_circuit_breaker",

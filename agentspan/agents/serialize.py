@@ -169,7 +169,7 @@ MADE: dict[str, Callable[[Agent], Any]] = {
     "instructions": instructions_of,
     "tools": _tools,
     "agents": lambda agent: tuple(serialize(each) for each in agent.agents),
-    "strategy": lambda agent: str(agent.strategy) if agent.agents else None,
+    "strategy": lambda agent: str(agent.strategy) if agent.agents or agent.strategy == "plan_execute" else None,
     "router": _router,
     "output_type": _output_type,
     "guardrails": lambda agent: tuple(rail.to_config() for rail in rails_of(agent) if not rail.tool),

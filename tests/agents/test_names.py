@@ -175,6 +175,16 @@ OWN = [
     "Request",
     "inbox",
     "inbox_async",
+    "Action",
+    "Context",
+    "Generate",
+    "Op",
+    "Plan",
+    "Ref",
+    "Step",
+    "Validation",
+    "coerce_plan",
+    "plan_execute",
 ]
 
 ELSEWHERE = {
