@@ -8,7 +8,13 @@ import pytest
 
 from agentspan.client import transport as transport_module
 from agentspan.client.client import Client
-from agentspan.client.errors import AgentAPIError, AgentNotFoundError, AgentNotImplementedError, ServerUnreachableError
+from agentspan.client.errors import (
+    AgentAPIError,
+    AgentConflictError,
+    AgentNotFoundError,
+    AgentNotImplementedError,
+    ServerUnreachableError,
+)
 from agentspan.client.transport import auth_headers, host_of
 from tests.client.stub import Reply, Request, stub
 
@@ -56,7 +62,7 @@ async def test_ids_are_quoted_in_paths() -> None:
     ("reply", "kind", "message"),
     [
         (Reply(404, {"status": 404, "message": "no such run"}), AgentNotFoundError, "no such run"),
-        (Reply(409, {"message": "answered already"}), AgentAPIError, "answered already"),
+        (Reply(409, {"message": "answered already"}), AgentConflictError, "answered already"),
         (Reply(401, {"error": "who are you", "status": 401}), AgentAPIError, "who are you"),
         (Reply(501, {"message": "not built"}), AgentNotImplementedError, "not built"),
         (Reply(500, text="<html>oops</html>", kind="text/html"), AgentAPIError, "<html>oops</html>"),
