@@ -18,6 +18,7 @@ from agentspan.core.material import Material
 from agentspan.core.outcome import outcome, reference
 from agentspan.core.run import TIME_OUTS, Run, evolve
 from agentspan.core.states import Kind, Purpose, Verdict
+from agentspan.spec import mask
 from agentspan.spec.agent import AgentSpec
 
 Item = dict[str, Any]
@@ -31,6 +32,9 @@ class Feed:
         self.seq = 0
         self.ended = False
         self._runs: dict[int, Run] = {}
+        self._teams: dict[int, list[e.Event]] = {}
+        self._told: set[int] = set()
+        self._hidden = mask.names(spec)
         self._log = Log()
 
     def extend(self, events: Iterable[e.Event]) -> list[Item]:
@@ -44,13 +48,20 @@ class Feed:
             after = self._runs[event.execution] = evolve(before, event)
             if isinstance(event.fact, KEPT):
                 self._log.add(event.seq, event.fact)
+            if isinstance(event.fact, e.ExecutionStarted) and self.spec.at(after.path).agents:
+                self._teams[event.execution] = []
+            if event.execution in self._teams:
+                self._teams[event.execution].append(event)
             if self._below(event.execution):
                 items += [self._item(event, after, each) for each in self._seen(event, before, after)]
         return items
 
     def token(self, execution: int, text: str) -> Item | None:
-        """A piece of an answer that is being written; it has no id, since the log does not keep it."""
-        if not self._below(execution) or execution not in self._runs:
+        """A piece of an answer that is being written; it has no id, since the log does not keep it.
+
+        None for an agent with masked fields: what must be masked cannot be known before it is whole.
+        """
+        if self._hidden or not self._below(execution) or execution not in self._runs:
             return None
         return {
             "type": "token", "content": text, "executionId": execution_id(self.tree, execution),
@@ -72,8 +83,17 @@ class Feed:
     def _item(self, event: e.Event, run: Run, rest: Item) -> Item:
         return {
             "id": event.seq, "type": rest["type"], "executionId": execution_id(self.tree, event.execution),
-            "timestamp": event.at, "path": self._path(run), **rest,
+            "timestamp": event.at, "path": self._path(run), **self._shown(rest),
         }  # fmt: skip
+
+    def _shown(self, item: Item) -> Item:
+        """An item without what is masked. What a form asks for is no data."""
+        if not self._hidden:
+            return item
+        shown: Item = mask.masked(item, self._hidden)
+        if form := item.get("pendingTool", {}).get("response_schema"):
+            shown["pendingTool"]["response_schema"] = form
+        return shown
 
     def _seen(self, event: e.Event, before: Run, run: Run) -> list[Item]:
         """What clients see of one fact: nothing or one item."""
@@ -126,6 +146,9 @@ class Feed:
                 taken = self._log.get(event.seq)
                 return [{"type": "tool_result", "toolName": name, "callId": call, "result": taken}]
             case e.MessageReceived(message=message, sender=sender, of=of):
+                if of in self._told:
+                    return []
+                self._told.add(of or event.seq)
                 said = {"content": transcript.mail_text(message), "messageId": message_id(of or event.seq)}
                 return [{"type": "user_message", **said, **({"sender": sender} if sender else {})}]
             case e.SpeakerChosen(index=e.NOBODY):
@@ -172,7 +195,7 @@ class Feed:
     def _waiting(self, event: e.Event, order: e.TaskScheduled, run: Run, agent: AgentSpec) -> list[Item]:
         """A person is asked."""
         number = task_id(self.tree, event.seq)
-        material = Material(self.spec, self._log, lambda n: self._runs[n], lambda n: ())
+        material = Material(self.spec, self._log, lambda n: self._runs[n], lambda n: self._teams.get(n, []))
         pending = {
             "taskRefName": reference(agent, order),
             "requestId": number,
@@ -186,7 +209,9 @@ class Feed:
     def _arguments(self, order: e.TaskScheduled) -> e.Json:
         return self._log.call(order.source, order.index)
 
-    def _completed(self, seq: int, fact: e.TaskCompleted, order: e.TaskScheduled | None, agent: AgentSpec) -> list[Item]:
+    def _completed(
+        self, seq: int, fact: e.TaskCompleted, order: e.TaskScheduled | None, agent: AgentSpec
+    ) -> list[Item]:
         output = fact.output or {}
         match order and order.purpose:
             case Purpose.THINK if output.get("content"):

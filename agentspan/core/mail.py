@@ -15,11 +15,8 @@ def hearers(spec: AgentSpec, tree: Tree, execution: int) -> list[int]:
     """Who hears a message to an execution: itself if it thinks, else who speaks for it now, itself again if nobody
     does: then the next one who speaks hears it. `spec` is the root's."""
     run = tree.runs[execution]
-    speaking = [
-        task
-        for task, order in run.tasks.items()
-        if order.kind is Kind.AGENT and order.purpose is Purpose.SPEAK and task in tree.runs and not tree.runs[task].ended
-    ]
+    agents = [task for task, order in run.tasks.items() if order.kind is Kind.AGENT and order.purpose is Purpose.SPEAK]
+    speaking = [task for task in agents if task in tree.runs and not tree.runs[task].ended]
     if spec.at(run.path).thinks and not speaking:
         return [execution]
     return [each for task in speaking for each in hearers(spec, tree, task)] or [execution]
@@ -28,7 +25,8 @@ def hearers(spec: AgentSpec, tree: Tree, execution: int) -> list[int]:
 def sent(hearing: Iterable[int], first: int, message: e.Json, sender: str) -> list[tuple[int, e.AnyFact]]:
     """The facts of a message to several; the first of them will be event `first`."""
     return [
-        (execution, e.MessageReceived(message, sender, first if place else 0)) for place, execution in enumerate(hearing)
+        (execution, e.MessageReceived(message, sender, first if place else 0))
+        for place, execution in enumerate(hearing)
     ]
 
 

@@ -9,16 +9,17 @@ from msgspec.structs import replace
 
 from agentspan.core import events as e
 from agentspan.core import mail
-from agentspan.core.advance import ROOT, resumed
+from agentspan.core.advance import ROOT
 from agentspan.core.decide import partial
-from agentspan.core.fork import edited_spec, fold, fork
+from agentspan.core.fork import branch, carried
 from agentspan.core.ids import execution_id, split_execution, split_task, task_id
+from agentspan.core.opening import FIRST
 from agentspan.core.people import answered
 from agentspan.core.run import Run
-from agentspan.core.states import Kind, Status
+from agentspan.core.states import Kind, Purpose, Status
 from agentspan.engine.desk import Desk
 from agentspan.engine.matching import match
-from agentspan.errors import BadInput, Conflict, NotFound
+from agentspan.errors import BadInput, Conflict, Forbidden, NotFound
 from agentspan.spec import wire
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.policy import Budget, budget
@@ -91,7 +92,10 @@ class Land(Ask, kw_only=True):
 
 
 class Respond(Ask, kw_only=True):
-    """A person's answer to a request; without its id, to the oldest open one of the execution or below it."""
+    """A person's answer to a request; without its id, to the oldest open one of the execution or below it.
+
+    It did not land if that request is not open any more.
+    """
 
     execution: str
     answer: dict[str, Any]
@@ -108,17 +112,30 @@ class Respond(Ask, kw_only=True):
             for task, order in held.tree.runs[each].tasks.items()
             if order.kind is Kind.HUMAN and self.request in ("", task_id(tree, task))
         )
+        if not found and self.request:
+            return Receipt(task_id=self.request, landed=False, reason="the request is not open")
         if not found:
-            raise Conflict(
-                f"request {self.request} is not open: it was answered or its execution has ended"
-                if self.request
-                else f"nothing in execution {self.execution} waits for an answer"
-            )
+            raise Conflict(f"nothing in execution {self.execution} waits for an answer")
         task, run = found[0]
         asking = held.tree.runs[run]
-        answer = answered(held.spec.at(asking.path), asking, asking.tasks[task], self.answer)
+        spec, order = held.spec.at(asking.path), asking.tasks[task]
+        answer = answered(spec, asking, order, self.answer)
+        self._check_who(transaction, spec, order, answer)
         transaction.append(tree, [(run, e.TaskCompleted(task, answer, worker=self.by, started_at=0))])
         return Receipt(task_id=task_id(tree, task), landed=True)
+
+    def _check_who(
+        self, transaction: Transaction, spec: AgentSpec, order: e.TaskScheduled, answer: dict[str, Any]
+    ) -> None:
+        """Forbidden if who started the run may not approve its calls, and does."""
+        tool = spec.tool(order.name) if order.purpose is Purpose.APPROVE else None
+        if tool is None or not (tool.approval or {}).get("requesterMayNotApprove") or answer["approved"] is not True:
+            return
+        started = transaction.log(split_execution(self.execution)[0]).get(FIRST) or {}
+        if (starter := started.get(STARTED_BY)) and self.by in ("", starter):
+            raise Forbidden(
+                f"{order.name} may not be approved by who asked for the run: answer as somebody else than {starter!r}"
+            )
 
 
 class Control(Ask, kw_only=True):
@@ -282,7 +299,7 @@ class Release(Ask, kw_only=True):
 
 
 class Fork(Ask, kw_only=True):
-    """A new tree of the id `name` that shares the first `at` events of another."""
+    """A new tree of the id `name` that shares the first `at` events of another. It is no part of a session."""
 
     source: str
     name: str
@@ -292,17 +309,18 @@ class Fork(Ask, kw_only=True):
 
     def apply(self, transaction: Transaction, desk: Desk) -> str:
         held = transaction.tree(self.source)
-        shared = fork(self.events, self.at, self.edits)
-        path = fold(self.source, shared).runs[shared[-1].execution].path
-        spec = edited_spec(held.spec, path, self.edits)
-        meta = Meta(
-            self.name, wire.digest(spec), held.meta.session_id, held.meta.correlation_id, held.meta.run_id,
-            held.meta.priority, held.meta.version, self.source, self.at,
+        begun = branch(self.name, held.spec, self.events, self.at, self.edits)
+        if problem := unfit(getattr(begun.events[-1].fact, "output", None) or {}):
+            raise BadInput(problem)
+        # A session has one writer, and this is not it: the conversation before it is known by the shared start.
+        meta = replace(
+            held.meta, tree=self.name, spec=wire.digest(begun.spec), session_id="", forked_from=self.source,
+            forked_at=self.at,
         )  # fmt: skip
-        transaction.create(meta, spec)
-        transaction.adopt(meta.tree, fold(meta.tree, shared), shared)
+        transaction.create(meta, begun.spec)
+        transaction.adopt(meta.tree, begun.tree, begun.events)
         forked = e.ExecutionForked(self.source, self.at, tuple(self.edits))
-        transaction.append(meta.tree, resumed(spec, transaction.tree(meta.tree).tree, forked))
+        transaction.append(meta.tree, carried(begun.spec, begun.tree, begun.events, forked))
         return meta.tree
 
 
@@ -448,6 +466,9 @@ def _lease_of(transaction: Transaction, key: tuple[str, int]) -> tuple[str, int]
     row = queue.find(transaction.connection, [key]).get(key)
     return (row.owner, row.leased_at) if row else ("", 0)
 
+
+STARTED_BY = "_started_by"
+"""Where the input of an execution names who started it."""
 
 AFTER = "_session_after"
 """Where the input of an execution names the one of its session before it."""

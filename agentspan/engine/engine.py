@@ -29,18 +29,18 @@ from agentspan.engine.transcripts import Transcripts
 from agentspan.engine.workers.llm import QUEUE as LLM_QUEUE
 from agentspan.engine.workers.llm import LlmWorker
 from agentspan.engine.writer import Committed, Writer
-from agentspan.errors import BadInput, NotFound, Unavailable
+from agentspan.errors import BadInput, Conflict, NotFound, Unavailable
 from agentspan.spec import wire
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.check import check, check_schemas
-from agentspan.spec.policy import Budget, budget
 from agentspan.spec.media import check as check_media
+from agentspan.spec.policy import Budget, budget
 from agentspan.store import definitions, queue, templates
 from agentspan.store.database import Database, upgrade
 from agentspan.store.ledger import Held, Ledger, Meta, notify
 from agentspan.store.presence import Presence, living
 from agentspan.store.reads import Reads, Scene
-from agentspan.store.views import MessageView, Receipt, Report, Started, TaskView, Want
+from agentspan.store.views import MessageView, Receipt, Report, RequestView, Started, TaskView, Want
 
 log = logging.getLogger("agentspan.engine")
 
@@ -259,11 +259,20 @@ class Engine:
             await self._write(lambda txn: definitions.write_log(txn.connection, tree, number, txn.at, lines))
 
     async def respond(self, execution: str, answer: dict[str, Any], *, request_id: str = "", by: str = "") -> Receipt:
-        """A person's answer. Conflict if nothing waits for one."""
+        """A person's answer. The same answer again changes nothing, and its receipt says what was decided; another
+        one, or one to nothing, is a Conflict."""
         command = commands.Respond(
-            trees=_tree(execution), execution=execution, answer=_answer(answer), request=request_id, by=by
+            trees=_tree(execution), execution=execution, answer=_answer(answer), request=request_id, by=_clean(by)
         )
-        return await self.writer.do(command)
+        receipt = await self.writer.do(command)
+        if receipt.landed:
+            return receipt
+        decision, is_same = await self.reads.decision(request_id, answer)
+        if decision.status == "open":
+            raise NotFound(f"execution {execution} has no request {request_id}")
+        if not is_same:
+            raise Conflict(_decided(decision))
+        return Receipt(task_id=request_id, landed=False, reason="already answered", decision=decision)
 
     async def pause(self, execution: str) -> None:
         """Decide nothing more; what runs goes on and its results are kept. Reaches everything below."""
@@ -628,6 +637,13 @@ def _clean(text: str) -> str:
     if "\x00" in text:
         raise BadInput("a NUL character is not allowed in ids and keys")
     return text
+
+
+def _decided(decision: RequestView) -> str:
+    """Why a request takes no other answer."""
+    by = f" by {decision.decided_by}" if decision.decided_by else ""
+    said = f": {json.dumps(decision.answer, ensure_ascii=False)[:200]}" if decision.answer else ""
+    return f"request {decision.request_id} is not open: it was {decision.status}{by}{said}"
 
 
 def _message(message: Any) -> dict[str, Any]:

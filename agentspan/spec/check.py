@@ -198,7 +198,6 @@ UNBUILT: dict[str, Callable[[AgentSpec], Any]] = {
     "code execution": lambda s: (s.code_execution or {}).get("enabled"),
     "command-line tools": lambda s: (s.cli_config or {}).get("enabled"),
     "credentials": lambda s: s.credentials or [t for t in s.tools if t.config.get("credentials")],
-    "masked_fields": lambda s: s.masked_fields,
     "claude-code models": lambda s: s.model.startswith("claude-code"),
 }
 """Features that the contract documents and that this version does not run: each a sentence, never a silent no-op."""

@@ -62,7 +62,7 @@ def _masked_text(text: str, hidden: Names) -> str:
     pattern = _pattern(hidden)
     pieces, at = [], 0
     while found := pattern.search(text, at):
-        pieces += [text[at : found.end()], f'{found["quote"]}{MASK}{found["quote"]}']
+        pieces += [text[at : found.end()], f"{found['quote']}{MASK}{found['quote']}"]
         at = _end_of_value(text, found.end(), found["quote"])
     return "".join([*pieces, text[at:]]) if pieces else text
 

@@ -23,7 +23,7 @@ from agentspan.core.material import Material
 from agentspan.core.run import Run
 from agentspan.core.states import Kind
 from agentspan.errors import NotFound
-from agentspan.spec import wire
+from agentspan.spec import mask, wire
 from agentspan.spec.agent import AgentSpec
 from agentspan.store import bulk, codec
 from agentspan.store import tables as t
@@ -311,7 +311,8 @@ class Transaction:
     def _preview(self, held: Held) -> str:
         first = self.events[held.meta.tree][0].fact
         given = first.input if isinstance(first, e.ExecutionStarted) else None
-        return str((given or {}).get("prompt") or "")[:PREVIEW_CHARS].replace("\x00", "")
+        prompt = str((given or {}).get("prompt") or "")
+        return shown(prompt, held.spec)[:PREVIEW_CHARS].replace("\x00", "")
 
     def _write_tasks(self, changed: list[Held]) -> None:
         inserts, deletes = [], []
@@ -379,11 +380,16 @@ def execution_row(held: Held, run: Run) -> dict[str, Any]:
         "tree": held.meta.tree, "number": run.id, "parent": run.parent, "agent": spec.name, "status": str(run.status),
         "started_at": run.since, "updated_at": run.at, "ended_at": run.at if run.ended else 0,
         "due_at": run.since + limit if limit and not run.ended else 0, "finish_reason": run.finish_reason,
-        "reason": run.reason[:2000].replace("\x00", ""), "session_id": held.meta.session_id,
+        "reason": shown(run.reason, held.spec)[:2000].replace("\x00", ""), "session_id": held.meta.session_id,
         "prompt_tokens": run.usage.prompt_tokens, "completion_tokens": run.usage.completion_tokens,
         "cached_tokens": run.usage.cached_tokens, "reasoning_tokens": run.usage.reasoning_tokens,
         "cost": run.usage.cost, "unpriced": run.usage.unpriced, "turns": run.turn, "run": runs.dump(run),
     }  # fmt: skip
+
+
+def shown(text: str, spec: AgentSpec) -> str:
+    """A text as lists show it: without the values of masked fields."""
+    return str(mask.masked(text, mask.names(spec))) if text else ""
 
 
 FIXED = frozenset({"parent", "agent", "session_id", "started_at"})

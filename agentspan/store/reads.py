@@ -11,26 +11,27 @@ from sqlalchemy.engine import Connection
 
 from agentspan.clock import now_ms
 from agentspan.core import events as e
-from agentspan.core import people, transcript
+from agentspan.core import mail, transcript
 from agentspan.core import run as runs
 from agentspan.core.advance import ROOT
 from agentspan.core.asking import Question, question
-from agentspan.core.ids import execution_id, split_execution, split_task, task_id
+from agentspan.core.ids import execution_id, message_id, message_number, split_execution, split_task, task_id
 from agentspan.core.log import Log
 from agentspan.core.material import Material
 from agentspan.core.opening import FIRST
 from agentspan.core.run import Run
 from agentspan.core.transcript import Transcript
-from agentspan.errors import NotFound
-from agentspan.spec import wire
-from agentspan.spec.agent import AgentSpec, Path
-from agentspan.store import codec, definitions, queue, showing
+from agentspan.errors import BadInput, NotFound
+from agentspan.spec import mask, wire
+from agentspan.spec.agent import AgentSpec
+from agentspan.store import codec, definitions, queue, requests, showing
 from agentspan.store import tables as t
 from agentspan.store.database import Database, unavailable
 from agentspan.store.ledger import Meta
 from agentspan.store.views import (
     ExecutionRow,
     ExecutionView,
+    MessageView,
     QueueView,
     RequestView,
     Story,
@@ -45,6 +46,8 @@ UNATTENDED_MS = 15_000
 """A queue that nobody polled for so long has no live worker."""
 SESSION_RUNS = 50
 """How many runs of a session back its conversation goes."""
+PAGE = 200
+"""So many requests are read at a time."""
 FRESH_MS = 2_000
 """A task younger than this is not yet said to wait in vain."""
 
@@ -64,7 +67,12 @@ class Scene(Struct, frozen=True):
 
     @property
     def path(self) -> tuple[str, ...]:
-        return names(self.root, self.run.path)
+        return requests.names(self.root, self.run.path)
+
+    @property
+    def hidden(self) -> mask.Names:
+        """The fields that readers do not see."""
+        return mask.names(self.root)
 
 
 class Reads:
@@ -118,15 +126,19 @@ class Reads:
     async def logs(self, name: str) -> list[tuple[int, str]]:
         tree, number = split_task(name)
         statement = sa.select(t.logs.c.at, t.logs.c.text).where(t.logs.c.tree == tree, t.logs.c.task == number)
-        found = await self.query(lambda c: c.execute(statement.order_by(t.logs.c.line)).all())
-        return [(row.at, row.text) for row in found]
+
+        def work(connection: Connection) -> list[tuple[int, str]]:
+            found = connection.execute(statement.order_by(t.logs.c.line)).all()
+            hidden = self.scene(connection, execution_id(tree, ROOT)).hidden if found else mask.NOTHING
+            return [(row.at, mask.masked(row.text, hidden)) for row in found]
+
+        return await self.query(work)
 
     async def messages(self, name: str) -> list[dict[str, Any]]:
         """The transcript of this execution: {role, content, tool_calls?, tool_call_id?} each."""
 
         def work(connection: Connection) -> list[dict[str, Any]]:
-            spec, script = self.transcript_of(connection, name)
-            return script.messages(spec)
+            return self._messages(connection, name)
 
         return await self.query(work)
 
@@ -155,6 +167,23 @@ class Reads:
     async def requests(self, name: str = "") -> list[RequestView]:
         """What waits for a person: in this execution and below it, or everywhere."""
         return await self.query(lambda c: self._requests(c, name))
+
+    async def all_requests(self, name: str) -> list[RequestView]:
+        """What people were ever asked in this execution and below it, with what became of it."""
+        return await self.query(lambda c: self._all_requests(c, name))
+
+    async def inbox(self, cursor: str, limit: int, **wanted: str) -> tuple[list[RequestView], str]:
+        """A page of the open requests of all executions that fit (see `requests.chosen`), oldest first, and where the
+        next page begins; "" if this was the last."""
+        return await self.query(lambda c: self._inbox(c, cursor, limit, wanted))
+
+    async def decision(self, name: str, answer: dict[str, Any]) -> tuple[RequestView, bool]:
+        """What became of a request, and whether `answer` says the same. NotFound if there never was such a request."""
+        return await self.query(lambda c: self._decision(c, name, answer))
+
+    async def message(self, name: str, message: str) -> MessageView:
+        """What became of a message to this execution."""
+        return await self.query(lambda c: self._message(c, name, message))
 
     async def waiting(self, name: str) -> list[WaitingView]:
         """Open tasks of this execution and below it that no live worker polls for."""
@@ -285,21 +314,25 @@ class Reads:
     def _story(self, connection: Connection, name: str) -> Story:
         view = self._execution(connection, name)
         rows = [view.row, *self._children(connection, name)]
-        spec, script = self.transcript_of(connection, name)
         is_open = not view.row.ended_at
         return Story(
             view=view,
             rows=rows,
             tasks=[task for row in rows for task in self._tasks(connection, row.execution_id)],
-            messages=script.messages(spec),
+            messages=self._messages(connection, name),
             requests=self._requests(connection, name) if is_open else [],
             waiting=self._waiting(connection, name) if is_open else [],
         )
 
+    def _messages(self, connection: Connection, name: str) -> list[dict[str, Any]]:
+        scene = self.scene(connection, name)
+        messages = self.material(connection, scene).transcript(scene.run).messages(scene.spec)
+        return [mask.masked(message, scene.hidden) for message in messages]
+
     def _execution(self, connection: Connection, name: str) -> ExecutionView:
         scene = self.scene(connection, name)
         outputs = self.outputs(connection, scene.meta.tree, transcript.named(scene.run.result))
-        return ExecutionView(
+        view = ExecutionView(
             row=line(scene.row),
             input=self._given(connection, scene),
             output=showing.outcome(scene.spec, scene.run, outputs),
@@ -310,7 +343,9 @@ class Reads:
             forked_from=scene.meta.forked_from,
             forked_at=scene.meta.forked_at,
             seq=scene.seq,
+            **showing.budget(scene.run),
         )
+        return showing.hidden(view, scene.hidden)
 
     def material(self, connection: Connection, scene: Scene) -> Material:
         """What the tasks of a scene's tree are about."""
@@ -393,7 +428,8 @@ class Reads:
         log = self.events(connection, scene.meta.tree, execution=scene.run.id)
         views = showing.attempts(scene.meta, scene.spec, scene.run, log, self.log(connection, scene.meta.tree))
         rows = queue.find(connection, [split_task(view.task_id) for view in views if not view.ended_at])
-        return [showing.with_lease(view, rows.get(split_task(view.task_id))) for view in views]
+        views = [showing.with_lease(view, rows.get(split_task(view.task_id))) for view in views]
+        return [showing.hidden(view, scene.hidden) for view in views]
 
     def _task(self, connection: Connection, name: str) -> TaskView:
         tree, number = split_task(name)
@@ -410,23 +446,70 @@ class Reads:
         return scene.spec, self.material(connection, scene).transcript(scene.run)
 
     def _requests(self, connection: Connection, name: str) -> list[RequestView]:
+        rows = self._open(connection, name, HUMAN)
+        return [view for row in rows if (view := self._request(connection, row))]
+
+    def _request(self, connection: Connection, row: Any) -> RequestView | None:
+        """The request of an open task, unless it was answered meanwhile."""
+        scene = self.scene(connection, execution_id(row.tree, row.execution))
+        order = scene.run.tasks.get(row.number)
+        if order is None:
+            return None
+        material = self.material(connection, scene)
+        view = requests.request(row.tree, scene.root, scene.run, row.number, order, material, row.scheduled_at)
+        return showing.hidden(view, scene.hidden)
+
+    def _all_requests(self, connection: Connection, name: str) -> list[RequestView]:
+        """Every request of an execution and below it, ever."""
+        tree, _ = split_execution(name)
+        scene = self.scene(connection, name)
+        below = {name, *(row.execution_id for row in self._children(connection, name))}
+        found = requests.asked(tree, scene.root, self.events(connection, tree))
+        return [showing.hidden(each.view, scene.hidden) for each in found if each.view.execution_id in below]
+
+    def _inbox(
+        self, connection: Connection, cursor: str, limit: int, wanted: dict[str, str]
+    ) -> tuple[list[RequestView], str]:
         found: list[RequestView] = []
-        for row in self._open(connection, name, t.tasks.c.queue == "@human"):
-            scene = self.scene(connection, execution_id(row.tree, row.execution))
-            order = scene.run.tasks.get(row.number)
-            if order is None:
-                continue
-            given = self.material(connection, scene).given(scene.run, order)
-            found.append(
-                RequestView(
-                    request_id=task_id(row.tree, row.number), execution_id=execution_id(row.tree, row.execution),
-                    root_id=row.tree, agent_name=scene.spec.name, path=scene.path, tool=order.name,
-                    ref=showing.reference(scene.spec, order), arguments=given, since=row.scheduled_at,
-                    response_schema=people.schema(scene.spec, scene.run, order), kind=people.KINDS[order.purpose],
-                    deadline=row.start_by, to=order.to, root_agent=scene.root.name,
-                )
-            )  # fmt: skip
-        return found
+        while True:
+            rows = connection.execute(OPEN_REQUESTS, {**_after(cursor), "count": PAGE}).all()
+            for row in rows:
+                view = self._request(connection, row)
+                found += requests.chosen([view] if view else [], **wanted)
+                cursor = f"{row.scheduled_at}:{row.tree}:{row.number}"
+                if len(found) == limit:
+                    return found, cursor
+            if len(rows) < PAGE:
+                return found, ""
+
+    def _decision(self, connection: Connection, name: str, answer: dict[str, Any]) -> tuple[RequestView, bool]:
+        tree, _ = split_task(name)
+        scene = self.scene(connection, execution_id(tree, ROOT))
+        found = requests.asked(tree, scene.root, self.events(connection, tree))
+        each = next((each for each in found if each.view.request_id == name), None)
+        if each is None:
+            raise NotFound(f"there is no request {name!r}")
+        is_same = requests.same_answer(scene.root, each, answer)
+        return showing.hidden(each.view, scene.hidden), is_same
+
+    def _message(self, connection: Connection, name: str, message: str) -> MessageView:
+        tree, _ = split_execution(name)
+        number = message_number(message)
+        scene = self.scene(connection, name)
+        events = self.events(connection, tree, number - 1)
+        first = events[0] if events and number else None
+        if first is None or first.seq != number or not isinstance(first.fact, e.MessageReceived):
+            raise NotFound(f"execution {name} got no message {message!r}")
+        if first.fact.of:
+            return self._message(connection, name, message_id(first.fact.of))
+        ended = self._row(connection, execution_id(tree, ROOT)).ended_at
+        seen = mail.seen(events, number)
+        status = "seen" if seen else "run_ended" if ended else "queued"
+        turn, at = seen or (0, ended or first.at)
+        return MessageView(
+            message_id=message, status=status, message=mask.masked(first.fact.message, scene.hidden),
+            sender=first.fact.sender, sent_at=first.at, turn=turn, at=at,
+        )  # fmt: skip
 
     def _waiting(self, connection: Connection, name: str) -> list[WaitingView]:
         now = now_ms()
@@ -458,9 +541,13 @@ class Reads:
         return [row for row in rows if row.execution in below]
 
 
-def names(spec: AgentSpec, path: Path) -> tuple[str, ...]:
-    """The agents from the root's child down to the one at `path`."""
-    return tuple(spec.at(path[: depth + 1]).name for depth in range(len(path)))
+def _after(cursor: str) -> dict[str, Any]:
+    """The place in the list of requests that a cursor names."""
+    at, _, rest = cursor.partition(":")
+    tree, _, number = rest.partition(":")
+    if cursor and not (at.isdecimal() and number.isdecimal()):
+        raise BadInput("cursor must be the nextCursor of the page before")
+    return {"at": int(at or 0), "tree": tree, "number": int(number or 0)}
 
 
 def line(row: Any) -> ExecutionRow:
@@ -494,6 +581,14 @@ LINE = (
     sa.select(*ROW)
     .select_from(t.executions.join(t.trees, t.trees.c.tree == _x.tree))
     .where(_x.tree == sa.bindparam("tree"), _x.number == sa.bindparam("number"))
+)
+HUMAN = sa.and_(t.tasks.c.queue == "@human", t.tasks.c.status == "IN_PROGRESS", t.tasks.c.owner == "")
+_place = sa.tuple_(t.tasks.c.scheduled_at, t.tasks.c.tree, t.tasks.c.number)
+OPEN_REQUESTS = (
+    sa.select(t.tasks)
+    .where(HUMAN, _place > sa.tuple_(sa.bindparam("at"), sa.bindparam("tree"), sa.bindparam("number")))
+    .order_by(t.tasks.c.scheduled_at, t.tasks.c.tree, t.tasks.c.number)
+    .limit(sa.bindparam("count"))
 )
 SPEC = sa.select(t.specs.c.data).where(t.specs.c.digest == sa.bindparam("digest"))
 _log = sa.select(

@@ -1,8 +1,9 @@
 """Views from runs and events: pure."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from agentspan.core import events as e
@@ -13,9 +14,10 @@ from agentspan.core.outcome import outcome as outcome
 from agentspan.core.outcome import reference as reference
 from agentspan.core.run import TIME_OUTS, Run
 from agentspan.core.states import Kind, Purpose
+from agentspan.spec import mask
 from agentspan.spec.agent import AgentSpec
 from agentspan.store.ledger import Lease, Meta
-from agentspan.store.views import TaskView
+from agentspan.store.views import ExecutionView, RequestView, TaskView
 
 
 def scheduled(
@@ -112,6 +114,31 @@ def settled(view: TaskView, fact: e.AnyFact, at: int, log: Log) -> TaskView:
     return replace(view, **changes, worker=worker, started_at=started or view.scheduled_at, ended_at=at)
 
 
+V = TypeVar("V", TaskView, ExecutionView, RequestView)
+
+
+def hidden(view: V, names: mask.Names) -> V:
+    """A view as it may be shown: without the values of masked fields."""
+    if not names:
+        return view
+    shown = {name: mask.masked(getattr(view, name), names) for name in DATA if hasattr(view, name)}
+    if isinstance(view, ExecutionView):
+        shown["row"] = replace(view.row, reason=mask.masked(view.row.reason, names))
+    return replace(view, **shown)
+
+
+def budget(run: Run) -> dict[str, Any]:
+    """What a whole run may use and has used, if it has a budget."""
+    if run.budget is None:
+        return {"budget": None, "spent": None}
+    used = run.spent
+    spent = {
+        "cost": used.cost, "tokens": used.tokens, "modelCalls": used.model_calls, "toolCalls": used.tool_calls,
+        "openModelCalls": used.open, "seconds": max(0, run.at - run.since) / 1000,
+    }  # fmt: skip
+    return {"budget": msgspec.to_builtins(run.budget), "spent": spent}
+
+
 def with_lease(view: TaskView, row: Any) -> TaskView:
     """An open attempt with what its queue row knows."""
     if row is None:
@@ -120,3 +147,7 @@ def with_lease(view: TaskView, row: Any) -> TaskView:
     return replace(
         view, status=row.status, worker=row.owner, started_at=row.leased_at, poll_count=row.polls, lease_ms=until
     )
+
+
+DATA = ("input", "output", "state", "reason", "arguments", "answer")
+"""The fields of views that hold what users, models and tools said."""

@@ -99,7 +99,10 @@ class ExecutionView(Struct, frozen=True, kw_only=True):
 class RequestView(Struct, frozen=True, kw_only=True):
     """An open task of kind human: what waits for a person. `kind` is approval, question, review, selection, message or
     turn; `arguments` are those of the call, or what else the person is shown. `deadline` is 0 for none, `to` whom it is
-    addressed to. `root_agent` is the agent of the whole run."""
+    addressed to. `root_agent` is the agent of the whole run.
+
+    `status` is open, answered, expired or canceled; then it says what was answered, by whom and when.
+    """
 
     request_id: str
     execution_id: str
@@ -115,6 +118,10 @@ class RequestView(Struct, frozen=True, kw_only=True):
     deadline: int = 0
     to: tuple[str, ...] = ()
     root_agent: str = ""
+    status: str = "open"
+    answer: Json | None = None
+    decided_by: str = ""
+    decided_at: int = 0
 
 
 class WaitingView(Struct, frozen=True, kw_only=True):
@@ -173,11 +180,12 @@ class Story(Struct, frozen=True, kw_only=True):
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
-    """What became of a report: it landed, or it changed nothing, and why."""
+    """What became of a report: it landed, or it changed nothing, and why. `decision`: what was answered before."""
 
     task_id: str
     landed: bool
     reason: str = ""
+    decision: RequestView | None = None
 
 
 class Want(Struct, frozen=True):
