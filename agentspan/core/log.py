@@ -74,9 +74,10 @@ class Log(Mapping[int, Json]):
 
 def arguments(output: Json, index: int) -> Json:
     """The arguments of a call, from the answer of a model or from the answer of who changed them."""
-    if "tool_calls" in output:
-        return dict(output["tool_calls"][index].get("arguments") or {})
     given = output.get("arguments", output.get("args"))
+    calls = output.get("tool_calls")
+    if given is None and isinstance(calls, list | tuple) and index < len(calls):
+        given = calls[index].get("arguments")
     return dict(given) if isinstance(given, dict) else {}
 
 

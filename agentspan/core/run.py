@@ -375,10 +375,9 @@ def _hooked(run: Run, seq: int, order: e.TaskScheduled, output: e.Json) -> Run:
             run = replace(run, asked=seq) if "prompt" in output else run
             return replace(run, fixed=seq) if replaced else run
         case "before_model" if replaced:
-            return _answered(replace(_cleared(run), turn=order.turn, canceled={}), seq, output)
+            return _answered(replace(_cleared(run), turn=order.turn, canceled={}), seq, {**output, **SAID})
         case "after_model" if replaced or "tool_calls" in output:
-            calls = _calls(output, seq) if "tool_calls" in output else run.calls
-            return replace(run, answer=seq if replaced else run.answer, calls=calls, words=seq if replaced else run.words)
+            return _reworded(run, seq, output, replaced=replaced)
         case "before_tool" if replaced:
             return _done(run, order.index, seq)
         case "before_tool" if "args" in output or "arguments" in output:
@@ -390,10 +389,19 @@ def _hooked(run: Run, seq: int, order: e.TaskScheduled, output: e.Json) -> Run:
     return run
 
 
+def _reworded(run: Run, seq: int, output: e.Json, *, replaced: bool) -> Run:
+    """A model's answer with other words, which are whole, or other calls."""
+    calls = _calls(output, seq) if "tool_calls" in output else run.calls
+    cut = tuple(each for each in run.cut if each != run.answer) if replaced or calls else run.cut
+    run = replace(run, calls=calls, cut=cut)
+    return replace(run, answer=seq, words=seq, finish="stop") if replaced else run
+
+
 def _answered(run: Run, seq: int, output: e.Json) -> Run:
     """A model's answer: {content, tool_calls: [{name, arguments}], finish_reason, usage, cost}."""
     calls = _calls(output, seq)
-    finish = str(output.get("finish_reason") or "stop")
+    said = str(output.get("finish_reason") or "stop")
+    finish = "stop" if said == "tool_calls" else said
     return replace(
         run,
         answer=seq,
@@ -580,6 +588,9 @@ TOOLS = frozenset({"tool_in", "tool_out"})
 
 RESULTS = frozenset({"output", "output_type", "required_tools"})
 """The first words of slots that check the result."""
+
+SAID = {"finish_reason": "stop"}
+"""What a callback that answers for the model says of how the answer ended."""
 
 LOSSES = frozenset({"lease", "server"})
 

@@ -54,6 +54,7 @@ class Transcript:
         self._brief = ""
         self._summary = ""
         self._said: list[Message] = []
+        self._answer_now: e.Json = {}
         self._open: dict[str, Message] = {}
         self._slots: dict[int, e.TaskScheduled] = {}
         self._mail: dict[int, e.Json] = {}
@@ -177,18 +178,16 @@ class Transcript:
         position = order.slot.partition(".")[0]
         if position == "before_agent" and "prompt" in output:
             self.prompt = str(output["prompt"])
-        if position == "after_model" and "tool_calls" in output:
+        if position == "after_model" and ("tool_calls" in output or "result" in output):
             self._forget_answer()
-            self._heard(order.turn, {**output, "content": output.get("result")})
+            self._heard(order.turn, changed(self._answer_now, output))
         elif "result" in output:
             self._replaced(position, order, output)
 
     def _replaced(self, position: str, order: e.TaskScheduled, output: e.Json) -> None:
         match position:
             case "before_model":
-                self._heard(order.turn, {**output, "content": text_of({"result": output["result"]})})
-            case "after_model":
-                self._reword(text_of({"result": output["result"]}))
+                self._heard(order.turn, changed({}, output))
             case "before_tool" | "after_tool":
                 self._answer(call_id(self.turn, order.index), text_of({"result": output["result"]}))
 
@@ -211,6 +210,7 @@ class Transcript:
     def _heard(self, turn: int, output: e.Json) -> None:
         self.answers += 1
         self.turn = turn
+        self._answer_now = output
         calls = output.get("tool_calls") or ()
         message: Message = {"role": "assistant", "content": output.get("content") or ("" if calls else "(no answer)")}
         if calls:
@@ -420,7 +420,8 @@ def plans(spec: AgentSpec) -> bool:
 
 
 def _call(turn: int, index: int, call: e.Json) -> Message:
-    arguments = json.dumps(call.get("arguments") or {}, ensure_ascii=False)
+    given = call.get("arguments")
+    arguments = json.dumps(given if isinstance(given, dict) else {}, ensure_ascii=False)
     return {
         "id": call_id(turn, index),
         "type": "function",
@@ -430,6 +431,14 @@ def _call(turn: int, index: int, call: e.Json) -> Message:
 
 def instructions(spec: AgentSpec) -> str:
     return spec.instructions if isinstance(spec.instructions, str) else ""
+
+
+def changed(answer: e.Json, said: e.Json) -> e.Json:
+    """A model's answer after a callback has changed it: other words are whole, other calls take the place of its own."""
+    answer = {**answer, "tool_calls": said["tool_calls"]} if "tool_calls" in said else answer
+    if "result" not in said:
+        return answer
+    return {**answer, "content": text_of({"result": said["result"]}), "finish_reason": "stop"}
 
 
 def visible(output: Mapping[str, Any]) -> Any:

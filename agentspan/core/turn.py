@@ -19,7 +19,7 @@ from agentspan.core.events import (
     TaskScheduled,
 )
 from agentspan.core.log import Log
-from agentspan.core.proxy import proxy_words
+from agentspan.core.proxy import is_proxy, proxy_words
 from agentspan.core.run import Fault, Run
 from agentspan.core.stage import hook, stage
 from agentspan.core.states import CallState, Kind, Purpose
@@ -164,7 +164,7 @@ def _final(spec: AgentSpec, run: Run, log: Log, seed: str, about: Result, *, ove
     refused = run.finish in REFUSALS
     if refused and (switch := _other_model(spec, run, "refusal", f"{run.finish} by {model_of(spec, run)}")):
         return [switch]
-    if run.unread and not _pulls(spec) and not over and not run.stopping:
+    if run.unread and not _pulls(spec) and not is_proxy(spec) and not over and not run.stopping:
         return _begin(spec, run, log, seed, run.turn + 1)
     finish = "rejected" if run.rejected and run.finish == "stop" else run.finish
     return conclude(spec, run, log, seed, finish, about)
