@@ -60,7 +60,7 @@ def result_text(each: Call, log: Log) -> str:
 
 def _held_by_person(run: Run, index: int) -> bool:
     held = run.tasks.get(run.open(f"call.{index}"))
-    return held is not None and held.kind is Kind.HUMAN
+    return held is None or held.kind is Kind.HUMAN
 
 
 def _stopped(run: Run, index: int) -> list[Fact]:
