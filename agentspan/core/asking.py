@@ -15,6 +15,7 @@ from agentspan.core.transcript import Message, instructions
 from agentspan.core.turn import KEPT_MESSAGES
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.rules import DONE
+from agentspan.spec.shape import ask
 
 Json = dict[str, Any]
 
@@ -47,10 +48,13 @@ def about(agent: AgentSpec) -> str:
 
 
 def _synthesis(material: Material, spec: AgentSpec, run: Run, order: TaskScheduled) -> Question:
-    system = "\n\n".join(part for part in (instructions(spec), SYNTHESIS) if part)
+    shape = ask(spec.output_type) if spec.output_type else ""
+    system = "\n\n".join(part for part in (instructions(spec), SYNTHESIS, shape) if part)
     messages = _coordination(material, system, run, order)
     messages = transcript.legal([*messages, {"role": "user", "content": ANSWER}])
-    return Question(messages, spec.temperature, spec.max_tokens, streams=True)
+    schema = (spec.output_type or {}).get("schema")
+    form = {"name": (spec.output_type or {}).get("className") or "answer", "schema": schema} if schema else None
+    return Question(messages, spec.temperature, spec.max_tokens, form, streams=True)
 
 
 def _coordination(material: Material, system: str, run: Run, order: TaskScheduled) -> list[Message]:

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 
 from agentspan.core import guards
-from agentspan.core.events import ExecutionCompleted, ExecutionFailed, Fact, Result, VerdictGiven
+from agentspan.core.events import ExecutionCompleted, ExecutionFailed, Fact, Result, TaskScheduled, VerdictGiven
 from agentspan.core.log import Log
 from agentspan.core.run import Run
-from agentspan.core.stage import check, hook
-from agentspan.core.states import Verdict
+from agentspan.core.stage import check, hook, stage
+from agentspan.core.states import Kind, Purpose, Verdict
 from agentspan.spec import shape
 from agentspan.spec.agent import AgentSpec
+from agentspan.spec.policy import MODEL_RETRY
 from agentspan.spec.rules import Seen, needs_worker, terminated
 
 TOOL_ROUNDS = 3
@@ -49,8 +50,10 @@ def conclude(
 ) -> list[Fact]:
     """The end with a result, once required tools, the output's shape, the guardrails and the callback have passed it."""
     result = Result((run.fixed,)) if run.fixed else given
-    if may_retry and (follow := _required(spec, run, given) or _shaped(spec, run, log, result)):
-        return follow
+    if may_retry:
+        for step in (_required(spec, run, given), _shaped(spec, run, log, seed, result)):
+            if step is not None:
+                return step
     rails = guards.at(spec.guardrails, "output")
     what = guards.Guarded("output", "output", about=result, model=spec.model, may_retry=may_retry)
     checked = guards.verdicts(rails, run, log, seed, what, _text(log, result))
@@ -59,6 +62,14 @@ def conclude(
         return follow if word is Verdict.PASS else [ExecutionFailed(raised(run, log), "guardrail")]
     wrapped = hook(spec, run, "after_agent", seed, about=result)
     return [ExecutionCompleted(finish, result)] if wrapped is None else wrapped
+
+
+def synthesis(spec: AgentSpec, run: Run, seed: str) -> list[Fact] | None:
+    """A team's own model says what comes of what its agents said; None if it has failed for good."""
+    order = TaskScheduled(
+        Kind.LLM, Purpose.SPEAK, spec.model, "synthesis", turn=run.spoken + 1, retry=MODEL_RETRY, seen=run.seq
+    )
+    return stage(run, order, seed)
 
 
 def _text(log: Log, result: Result) -> Callable[[], str]:
@@ -74,10 +85,10 @@ def raised(run: Run, log: Log) -> str:
     return "a guardrail refused it"
 
 
-def _required(spec: AgentSpec, run: Run, result: Result) -> list[Fact]:
+def _required(spec: AgentSpec, run: Run, result: Result) -> list[Fact] | None:
     missing = [name for name in spec.required_tools if not run.used.get(name)]
     if not missing or not spec.thinks:
-        return []
+        return None
     names = ", ".join(missing)
     if run.retries.get("required_tools", 0) >= TOOL_ROUNDS:
         return [ExecutionFailed(f"the required tools {names} were not called in {TOOL_ROUNDS} more turns", result=result)]
@@ -85,9 +96,12 @@ def _required(spec: AgentSpec, run: Run, result: Result) -> list[Fact]:
     return [VerdictGiven("required_tools", "required_tools", "required_tools", Verdict.RETRY, text)]
 
 
-def _shaped(spec: AgentSpec, run: Run, log: Log, result: Result) -> list[Fact]:
+def _shaped(spec: AgentSpec, run: Run, log: Log, seed: str, result: Result) -> list[Fact] | None:
+    """A result without the shape that it must have: the model is asked again. A team's own model is asked to give it."""
     if not spec.output_type or not (wrong := shape.problem(spec.output_type, log.text(result))):
-        return []
+        return None
+    if not spec.thinks and spec.model and not run.answer:
+        return synthesis(spec, run, seed) or [ExecutionFailed(run.faults["synthesis"].error, result=result)]
     if run.retries.get("output_type", 0) >= shape.REPAIRS:
         return [ExecutionFailed(f"the answer has not the shape of its output type: {wrong}", result=result)]
     text = f"Your answer does not have the required shape: {wrong}. Answer again, with the JSON value alone."

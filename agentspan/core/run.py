@@ -444,6 +444,8 @@ def _judged(run: Run, seq: int, fact: e.VerdictGiven) -> Run:
         check = tally(run, fact.slot, fact.guardrail)
         run = replace(run, retries={**run.retries, check: run.retries.get(check, 0) + 1})
     match fact.position, fact.verdict:
+        case "output_type", Verdict.RETRY if run.spoken or run.branches:
+            return replace(_cleared(run), answer=0)
         case "output" | "output_type" | "required_tools", Verdict.RETRY:
             return _again(run)
         case "input", Verdict.FIX:

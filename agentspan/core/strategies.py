@@ -7,7 +7,7 @@ asked again, until there is nobody left to ask or the team's own rules end it.
 from collections.abc import Callable
 
 from agentspan.core.call import WIDTH
-from agentspan.core.ending import conclude, stops
+from agentspan.core.ending import conclude, stops, synthesis
 from agentspan.core.events import (
     NOBODY,
     SELF,
@@ -48,6 +48,8 @@ def sequential(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
         return [ExecutionFailed(_reason(faults))]
     done = len(run.branches)
     last = run.branches.get(done - 1, Branch(""))
+    if run.answer:
+        return conclude(spec, run, log, seed, run.finish, Result((run.answer,)))
     if run.stopping:
         return conclude(spec, run, log, seed, "stopped", last.result, may_retry=False)
     gated = _gate(spec.agents[done - 1], run, log, seed, done, last.result) if done else False
@@ -74,6 +76,8 @@ def _gate(agent: AgentSpec, run: Run, log: Log, seed: str, done: int, said: Resu
 
 def parallel(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
     """All agents at once, on the same prompt. One that fails is reported beside the results of the others."""
+    if run.answer:
+        return conclude(spec, run, log, seed, run.finish, Result((run.answer,)))
     failed = {fault.order.index: fault for fault in _faults(run)}
     if failed and spec.fail_fast:
         return [ExecutionFailed(_reason(list(failed.values())), result=so_far(spec, run))]
@@ -129,13 +133,8 @@ def _closing(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
     alone = len(run.branches) == 1
     if alone or spec.strategy != "handoff" or not spec.model or (run.branches and spec.synthesize is False):
         return conclude(spec, run, log, seed, run.finish or "stop", so_far(spec, run))
-    order = TaskScheduled(
-        Kind.LLM, Purpose.SPEAK, spec.model, "synthesis", turn=run.spoken + 1, retry=MODEL_RETRY, seen=run.seq
-    )
-    follow = stage(run, order, seed)
-    if follow is None:
-        return [ExecutionFailed(run.faults["synthesis"].error, result=so_far(spec, run))]
-    return follow
+    follow = synthesis(spec, run, seed)
+    return [ExecutionFailed(run.faults["synthesis"].error, result=so_far(spec, run))] if follow is None else follow
 
 
 def handoff(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
@@ -334,6 +333,8 @@ def beginning(spec: AgentSpec, run: Run, task: int, order: TaskScheduled) -> Exe
         return ExecutionStarted(given, path=path, parent=run.id, alone=True, signal=run.signal)
     before = run.branches.get(order.index - 1) if spec.strategy == "sequential" else None
     after = (*run.after, before.result) if before else run.after
+    if order.slot.endswith(".again"):
+        after = (*after, Result((run.marks[order.slot.removesuffix(".again")],)))
     listens = spec.strategy not in ("sequential", "parallel") or run.extra > 0 or bool(run.unread)
     said = run.spoken or run.extra or spec.hybrid or any(agent.introduction for agent in spec.agents) or run.unread
     return ExecutionStarted(

@@ -83,8 +83,7 @@ class AgentSpec(Struct, frozen=True, rename="camel", omit_defaults=True):
         if isinstance(step, int):
             return _member(self, self.agents[step])
         if step == "self":
-            alone = replace(self, agents=(), strategy="handoff", router=None, guardrails=(), callbacks=(), gate=None)
-            return _member(self, alone)
+            return _member(self, self._alone())
         if step == "router":
             return _nested(msgspec.json.encode(self.router))
         if step in ("planner", "fallback"):
@@ -93,6 +92,15 @@ class AgentSpec(Struct, frozen=True, rename="camel", omit_defaults=True):
         if tool and tool.config.get("member"):
             return next(agent for agent in self.agents if agent.name == tool.name)
         return _nested(msgspec.json.encode(tool.config["agentConfig"] if tool else {"name": step}))
+
+    def _alone(self) -> "AgentSpec":
+        """This agent as a member of its own swarm: what belongs to the whole swarm is left to it."""
+        callbacks = tuple(each for each in self.callbacks if each.get("position") not in ("before_agent", "after_agent"))
+        rails = tuple(each for each in self.guardrails if str(each.get("position")).startswith("tool"))
+        return replace(
+            self, agents=(), strategy="handoff", router=None, guardrails=rails, callbacks=callbacks, gate=None,
+            output_type=None, termination=None, stop_when=None, metadata=None,
+        )  # fmt: skip
 
     def _other(self, role: str) -> Any:
         """The planner or the fallback, which may be this agent itself with another task."""
@@ -170,7 +178,7 @@ def _member(team: AgentSpec, agent: AgentSpec) -> AgentSpec:
         )
         conditions = tuple(each for each in team.handoffs if each.get("type") == "on_tool_result")
         return replace(agent, tools=(*agent.tools, *ways), handoffs=conditions)
-    if team.tools and not team.thinks and team.strategy != "swarm":
+    if team.tools and agent.thinks and not team.thinks and team.strategy != "swarm":
         own = {tool.name for tool in agent.tools}
         return replace(agent, tools=(*agent.tools, *(tool for tool in team.tools if tool.name not in own)))
     return agent
