@@ -259,7 +259,7 @@ class Worker:
         tasks = [] if poll.cancelled() or poll.exception() is not None else poll.result()
         for task in tasks:
             entry = self.registry.find(task.get("agentName") or task.get("workflowType") or "", _name(task))
-            call = Call(task, entry, _context(task, entry), self._pool)
+            call = Call(task, entry, call_context(task, entry), self._pool)
             self._calls[call.id] = call
             _task(self._perform(call))
         if tasks:
@@ -363,7 +363,8 @@ def tools_portal() -> Portal:
     return _TOOLS
 
 
-def _context(task: Json, entry: Entry | None) -> ToolContext:
+def call_context(task: Json, entry: Entry | None) -> ToolContext:
+    """What a function may know about the task that it serves."""
     agent = entry.agent if entry is not None else None
     state = (task.get("inputData") or {}).get("_agent_state")
     return ToolContext(
