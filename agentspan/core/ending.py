@@ -101,7 +101,8 @@ def _shaped(spec: AgentSpec, run: Run, log: Log, seed: str, result: Result) -> l
     if not spec.output_type or not (wrong := shape.problem(spec.output_type, log.text(result))):
         return None
     if not spec.thinks and spec.model and not run.answer:
-        return synthesis(spec, run, seed) or [ExecutionFailed(run.faults["synthesis"].error, result=result)]
+        follow = synthesis(spec, run, seed)
+        return [ExecutionFailed(run.faults["synthesis"].error, result=result)] if follow is None else follow
     if run.retries.get("output_type", 0) >= shape.REPAIRS:
         return [ExecutionFailed(f"the answer has not the shape of its output type: {wrong}", result=result)]
     text = f"Your answer does not have the required shape: {wrong}. Answer again, with the JSON value alone."
