@@ -19,6 +19,7 @@ from agentspan.spec.shape import ask
 Message = dict[str, Any]
 
 CONTINUE = "Continue exactly where you stopped."
+GO_ON = "Go on."
 NO_ANSWER = "Error: this call has no result."
 NO_TEXT = "(no text)"
 PRIVATE_KEYS = frozenset({"_state_updates", "_state_deletions"})
@@ -55,6 +56,7 @@ class Transcript:
         self._summary = ""
         self._said: list[Message] = []
         self._answer_now: e.Json = {}
+        self._refused = ""
         self._open: dict[str, Message] = {}
         self._slots: dict[int, e.TaskScheduled] = {}
         self._mail: dict[int, e.Json] = {}
@@ -115,6 +117,7 @@ class Transcript:
                 self._slots[self.seq] = fact
                 if fact.purpose is Purpose.THINK:
                     self._hear_mail(fact.seen)
+                    self._ask()
             case e.TaskCompleted(output=output):
                 order = self._slots.pop(fact.task, None)
                 if order and (problem := unfit(order, output or {})):
@@ -204,6 +207,8 @@ class Transcript:
                 self._reword(text_of(fact.output or {}))
             case "tool_output", Verdict.FIX:
                 self._answer(call_id(self.turn, index), text_of(fact.output or {}))
+            case "output", Verdict.RAISE:
+                self._refused = fact.message
             case "approval", Verdict.RAISE:
                 self._answer(call_id(self.turn, index), f"Error: {fact.message}")
 
@@ -229,6 +234,13 @@ class Transcript:
     def _hear_mail(self, seen: int) -> None:
         for seq in [seq for seq in self._mail if seq <= seen]:
             self._said.append({"role": "user", "content": mail_text(self._mail.pop(seq))})
+
+    def _ask(self) -> None:
+        """Nobody answers himself: a run that was retried after its answer was refused goes on from there."""
+        if self._said and self._said[-1]["role"] == "assistant":
+            words = f"Your answer was not accepted: {self._refused}" if self._refused else GO_ON
+            self._said.append({"role": "user", "content": words})
+        self._refused = ""
 
     def _reword(self, words: str) -> None:
         """Other words for the last answer."""
@@ -405,8 +417,9 @@ def coordination(events: Iterable[e.Event], upto: int, words: Callable[[e.Result
 
 
 def _choice(output: e.Json) -> str:
-    calls = output.get("tool_calls") or ()
-    return str(output.get("content") or (calls[0].get("name") if calls else "") or "(no answer)")
+    calls = output.get("tool_calls")
+    called = calls[0].get("name") if isinstance(calls, list) and calls and isinstance(calls[0], dict) else ""
+    return str(output.get("content") or called or "(no answer)")
 
 
 def told(said: Iterable[tuple[str, str]]) -> str:
