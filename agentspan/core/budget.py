@@ -65,19 +65,23 @@ def _settled(spent: Spent, output: e.Json) -> Spent:
         cost=spent.cost + cost,
         tokens=spent.tokens + tokens,
         open=max(0, spent.open - 1),
+        unpriced=spent.unpriced + ("cost" in output and output["cost"] is None),
         largest_cost=max(spent.largest_cost, cost),
         largest_tokens=max(spent.largest_tokens, tokens),
     )
 
 
 def _over(budget: Budget, spent: Spent, model: bool) -> str:
-    """What of the budget is used up for one more call, "" if nothing is."""
+    """What of the budget is used up for one more call, "" if nothing is. Money whose use is not known is used up."""
     limits = (
         ((spent.model_calls, budget.model_calls, "model calls"), (spent.tokens, budget.tokens, "tokens"),
          (spent.cost, budget.cost, "US dollars"))
         if model else ((spent.tool_calls, budget.tool_calls, "tool calls"),)
     )  # fmt: skip
-    return next((f"{used:g} of {most:g} {what} are used" for used, most, what in limits if most is not None and used >= most), "")
+    used_up = [f"{used:g} of {most:g} {what} are used" for used, most, what in limits if most is not None and used >= most]
+    if model and budget.cost is not None and spent.unpriced:
+        used_up.append("the price of a model call is not known; give the limit in tokens or calls")
+    return used_up[0] if used_up else ""
 
 
 def _must_wait(budget: Budget, spent: Spent) -> bool:
@@ -88,5 +92,5 @@ def _must_wait(budget: Budget, spent: Spent) -> bool:
     calls = spent.open + 1
     money = budget.cost is not None and spent.cost + calls * spent.largest_cost > budget.cost
     tokens = budget.tokens is not None and spent.tokens + calls * spent.largest_tokens > budget.tokens
-    unknown = (budget.cost is not None or budget.tokens is not None) and not (spent.largest_tokens or spent.largest_cost)
-    return money or tokens or unknown
+    limited = budget.cost is not None or budget.tokens is not None
+    return money or tokens or (limited and not (spent.largest_tokens or spent.largest_cost))

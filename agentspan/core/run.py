@@ -55,13 +55,14 @@ class Usage(Struct, frozen=True, omit_defaults=True):
 
 class Spent(Struct, frozen=True, omit_defaults=True):
     """What a whole tree has used of its budget. `open` model calls are under way; the largest so far stands for what
-    one of them may use."""
+    one of them may use. `unpriced` calls have a price that nobody knows."""
 
     cost: float = 0.0
     tokens: int = 0
     model_calls: int = 0
     tool_calls: int = 0
     open: int = 0
+    unpriced: int = 0
     largest_cost: float = 0.0
     largest_tokens: int = 0
 
