@@ -168,8 +168,9 @@ class Engine:
         correlation_id: str = "",
         priority: int = 0,
         version: int = 1,
+        by: str = "",
     ) -> Started:
-        """Begin an execution of `spec` on {prompt, media?, context?}; it is committed when this returns.
+        """Begin an execution of `spec` on {prompt, media?, context?} for `by`; it is committed when this returns.
 
         The same idempotency key for the same agent gives the same execution, for ever. InvalidSpec, BadInput.
         """
@@ -186,7 +187,8 @@ class Engine:
             new_id(), wire.digest(spec), _clean(session_id), _clean(correlation_id or idempotency_key), _clean(run_id),
             priority, version,
         )  # fmt: skip
-        return await self.writer.do(commands.Start(meta=meta, spec=spec, input=input, key=_clean(idempotency_key)))
+        given = {**input, commands.STARTED_BY: _clean(by)} if by else input
+        return await self.writer.do(commands.Start(meta=meta, spec=spec, input=given, key=_clean(idempotency_key)))
 
     async def poll(
         self,

@@ -31,6 +31,7 @@ class StartRequest(msgspec.Struct, rename="camel"):
     raw_config: Json | None = None
     timeout_seconds: float | None = None
     run_id: str | None = None
+    budget: Json | None = None
 
 
 class RollbackRequest(msgspec.Struct, rename="camel"):
@@ -54,6 +55,7 @@ class Start(Handler):
             correlation_id=request.correlation_id or "",
             priority=request.priority or 0,
             version=version,
+            by=self.person(),
         )
         self.answer(
             {
@@ -183,6 +185,8 @@ def run_input(request: StartRequest) -> Json:
         given["context"] = request.context
     if request.session_id:
         given["session_id"] = request.session_id
+    if request.budget is not None:
+        given["budget"] = request.budget
     return given
 
 

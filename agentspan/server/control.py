@@ -1,11 +1,11 @@
-"""What is asked of a running or ended execution: answer, pause, resume, stop, signal, cancel, fork, retry, rerun."""
+"""What is asked of a running or ended execution: pause, resume, stop, signal, cancel, budget, fork, retry, rerun."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
-from agentspan.errors import AgentspanError, BadInput, Conflict
+from agentspan.errors import AgentspanError, BadInput
 from agentspan.server import conductor
 from agentspan.server.handler import Handler, Route
 
@@ -26,17 +26,6 @@ class RerunRequest(msgspec.Struct, rename="camel"):
     re_run_from_task_id: str | None = None
     workflow_input: Json | None = None
     task_input: Json | None = None
-
-
-class Respond(Handler):
-    async def post(self, execution_id: str) -> None:
-        """Answer an open request of the run or of anything below it: `requestId`, or the oldest one."""
-        answer = self.json_object()
-        request_id = str(answer.pop("requestId", None) or self.param("requestId"))
-        receipt = await self.engine.respond(execution_id, answer, request_id=request_id)
-        if not receipt.landed:
-            raise Conflict(receipt.reason or "this request has been answered already")
-        self.answer_nothing()
 
 
 class Pause(Handler):
@@ -72,6 +61,12 @@ class Cancel(Handler):
         """End the run and all below it now."""
         await self.engine.cancel(execution_id, self.param("reason"))
         self.answer_nothing()
+
+
+class Budget(Handler):
+    async def post(self, execution_id: str) -> None:
+        """Other limits for the whole run; one that was ended for the ones before goes on where it was."""
+        self.answer({"executionId": execution_id, "budget": await self.engine.budget(execution_id, self.json_object())})
 
 
 class Fork(Handler):
@@ -150,7 +145,7 @@ async def rerun(handler: Handler, execution_id: str) -> str:
 
 
 ROUTES = [
-    Route("/api/agent/{execution_id}/respond", Respond),
+    Route("/api/agent/{execution_id}/budget", Budget),
     Route("/api/agent/{execution_id}/pause", Pause),
     Route("/api/agent/{execution_id}/resume", Resume),
     Route("/api/agent/{execution_id}/stop", Stop),

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from agentspan.clock import now_ms
 from agentspan.errors import NotFound
 from agentspan.server import conductor, search
 from agentspan.server.handler import MAX_WAIT_MS, Handler, Route
@@ -12,6 +13,8 @@ from agentspan.store.views import ExecutionRow, ExecutionView, RequestView, Task
 Json = dict[str, Any]
 
 MAX_PAGE = 1000
+SHOWN = ("question", "content", "prompt", "conversation", "message")
+"""Which of its arguments a request that is no approval is about."""
 STATE_KEYS = ("_state_updates", "_state_deletions")
 
 
@@ -174,6 +177,8 @@ def status(view: ExecutionView, requests: Sequence[RequestView], waiting: Sequen
         body["finishReason"] = row.finish_reason
     if row.reason:
         body["reasonForIncompletion"] = row.reason
+    if view.budget is not None:
+        body |= {"budget": view.budget, "spent": view.spent}
     if requests:
         body["isWaiting"] = True
         body["pendingTool"] = pending_tool(requests[0])
@@ -274,6 +279,7 @@ def detail(view: ExecutionView, tasks: Sequence[TaskView]) -> Json:
         "agentDef": view.spec,
         "lastEventId": view.seq,
         **_lineage(view),
+        **({"budget": view.budget, "spent": view.spent} if view.budget is not None else {}),
     }
     if task := next((each for each in reversed(tasks) if each.status not in conductor.TASK_ENDED), None):
         body["currentTask"] = {
@@ -333,7 +339,7 @@ def tokens(rows: Sequence[ExecutionRow]) -> Json:
 
 
 def request(view: RequestView) -> Json:
-    """An open human request."""
+    """What a person is asked, or was asked and has answered."""
     return {
         "requestId": view.request_id,
         "executionId": view.execution_id,
@@ -346,10 +352,24 @@ def request(view: RequestView) -> Json:
         "since": view.since,
         "responseSchema": view.response_schema,
         "kind": view.kind,
+        "content": content(view),
+        "age": max(0, now_ms() - view.since),
         "deadline": view.deadline or None,
         "to": view.to,
         "rootAgentName": view.root_agent,
+        "status": view.status,
+        **(_decided(view) if view.status != "open" else {}),
     }
+
+
+def content(view: RequestView) -> Any:
+    """What a person reads: the question, or the text to review; None for an approval."""
+    shown = () if view.kind == "approval" else (view.arguments[name] for name in SHOWN if name in view.arguments)
+    return next(iter(shown), None)
+
+
+def _decided(view: RequestView) -> Json:
+    return {"answer": view.answer, "decidedBy": view.decided_by or None, "decidedAt": view.decided_at}
 
 
 def pending_tool(view: RequestView) -> Json:
@@ -361,6 +381,7 @@ def pending_tool(view: RequestView) -> Json:
         "response_schema": view.response_schema,
         "requestId": view.request_id,
         "executionId": view.execution_id,
+        "kind": view.kind,
     }
 
 

@@ -175,6 +175,10 @@ class Handler(RequestHandler):
             raise BadInput(f"{name} must be true or false, not {text!r}")
         return text in ("true", "1") if text else default
 
+    def person(self) -> str:
+        """Who asks, by their own word; "" if they do not say."""
+        return self.request.headers.get("X-Agentspan-User", "").strip()
+
     # The answer
 
     def answer(self, value: Any, status: int = 200) -> None:

@@ -1,16 +1,90 @@
-"""The inbox: every open request that waits for a person, of all runs."""
+"""The inbox: what runs ask people, in one list of all runs or of one, and the answers."""
 
+from typing import Any
+
+from agentspan.errors import BadInput
 from agentspan.server.executions import request
 from agentspan.server.handler import Handler, Route
+from agentspan.store.views import Receipt
+
+Json = dict[str, Any]
+
+PAGE, MAX_PAGE = 1000, 5000
+STATUSES = ("open", "answered")
 
 
-class Inbox(Handler):
+class Asking(Handler):
+    """What lists of requests share."""
+
     may_be_a_link = True
 
+    def wanted(self) -> dict[str, str]:
+        """The filters that were asked for."""
+        status = self.param("status")
+        if status and status not in STATUSES:
+            raise BadInput(f"status must be open or answered (settled in any way), not {status!r}")
+        return {"status": status, **{name: self.param(name) for name in ("agent", "kind", "to")}}
+
+
+class Inbox(Asking):
     async def get(self) -> None:
-        """The open requests, oldest first; with `executionId` those of one run and below it."""
-        open_requests = await self.reads.requests(self.param("executionId"))
-        self.answer({"totalHits": len(open_requests), "requests": [request(each) for each in open_requests]})
+        """The open requests of all runs, oldest first, in pages; with `executionId` those of one run and below it."""
+        wanted = self.wanted()
+        if execution_id := self.param("executionId"):
+            wanted["status"] = wanted["status"] or "open"
+            self.answer(await of_one(self, execution_id, wanted))
+            return
+        if wanted["status"] == "answered":
+            raise BadInput("answered requests are listed by run: say which with executionId")
+        limit = self.number("limit", PAGE, 1, MAX_PAGE)
+        found, cursor = await self.reads.inbox(self.param("cursor"), limit, **wanted)
+        page: Json = {"totalHits": len(found), "requests": [request(each) for each in found]}
+        self.answer({**page, "nextCursor": cursor} if cursor else page)
 
 
-ROUTES = [Route("/api/inbox", Inbox)]
+class Requests(Asking):
+    async def get(self, execution_id: str) -> None:
+        """What the run and those below it ask or ever asked people, with who answered what and when."""
+        self.answer(await of_one(self, execution_id, self.wanted()))
+
+
+class Answer(Handler):
+    async def post(self, request_id: str) -> None:
+        """Answer a request, whichever run asks."""
+        await respond(self, request_id.partition(".")[0], request_id)
+
+
+class Respond(Handler):
+    async def post(self, execution_id: str) -> None:
+        """Answer an open request of the run or of anything below it: `requestId`, or the oldest one."""
+        await respond(self, execution_id)
+
+
+async def of_one(handler: Asking, execution_id: str, wanted: dict[str, str]) -> Json:
+    reads = handler.reads.requests if wanted["status"] == "open" else handler.reads.all_requests
+    found = await reads(execution_id, **wanted)
+    return {"totalHits": len(found), "requests": [request(each) for each in found]}
+
+
+async def respond(handler: Handler, execution_id: str, request_id: str = "") -> None:
+    """The body is the answer. Who gives it is `by` or the header of `Handler.person`."""
+    answer = handler.json_object()
+    asked = request_id or str(answer.pop("requestId", None) or handler.param("requestId"))
+    by = handler.param("by") or handler.person() or str(answer.pop("by", None) or "")
+    handler.answer(receipt(await handler.engine.respond(execution_id, answer, request_id=asked, by=by)))
+
+
+def receipt(view: Receipt) -> Json:
+    """What was decided, now or before."""
+    body: Json = {"requestId": view.task_id, "status": "answered", "alreadyAnswered": not view.landed}
+    if decision := view.decision:
+        body |= {"answer": decision.answer, "decidedBy": decision.decided_by or None, "at": decision.decided_at}
+    return body
+
+
+ROUTES = [
+    Route("/api/inbox", Inbox),
+    Route("/api/inbox/{request_id}/respond", Answer),
+    Route("/api/agent/{execution_id}/respond", Respond),
+    Route("/api/agent/{execution_id}/requests", Requests),
+]

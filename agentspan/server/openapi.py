@@ -13,7 +13,7 @@ import msgspec
 from tornado.web import RequestHandler
 
 import agentspan
-from agentspan.server import agents, conductor, control, embeddings, hooks, routes, schedules, tasks, tokens
+from agentspan.server import agents, conductor, control, embeddings, hooks, messages, routes, schedules, tasks, tokens
 from agentspan.server.handler import Handler, Route
 from agentspan.server.unbuilt import unbuilt
 
@@ -208,7 +208,11 @@ OPERATIONS: dict[str, Operation] = {
     "GET /api/agent/executions/{execution_id}/full": Operation("object"),
     "GET /api/agent/executions/{execution_id}/tasks": Operation("page", query="status start count"),
     "GET /api/agent/tasks/{task_id}/log": Operation("objects"),
-    "POST /api/agent/{execution_id}/respond": Operation("nothing", "object", query="requestId"),
+    "POST /api/agent/{execution_id}/respond": Operation("object", "object", query="requestId by"),
+    "GET /api/agent/{execution_id}/requests": Operation("object", query="status agent kind to"),
+    "POST /api/agent/{execution_id}/messages": Operation("object", messages.Message),
+    "GET /api/agent/{execution_id}/messages/{message_id}": Operation("object"),
+    "POST /api/agent/{execution_id}/budget": Operation("object", "object"),
     "PUT /api/agent/{execution_id}/pause": Operation("nothing"),
     "PUT /api/agent/{execution_id}/resume": Operation("nothing"),
     "POST /api/agent/{execution_id}/stop": Operation("nothing"),
@@ -221,7 +225,8 @@ OPERATIONS: dict[str, Operation] = {
     "PUT /api/agent/executions/bulk/resume": Operation("bulk", "ids"),
     "POST /api/agent/executions/bulk/retry": Operation("bulk", "ids"),
     "POST /api/agent/executions/bulk/terminate": Operation("bulk", "ids", query="reason"),
-    "GET /api/inbox": Operation("object", query="executionId"),
+    "GET /api/inbox": Operation("object", query="status executionId agent kind to limit cursor"),
+    "POST /api/inbox/{request_id}/respond": Operation("object", "object", query="by"),
     "POST /api/embeddings": Operation("vectors", embeddings.EmbedRequest),
     "POST /api/tasks/poll": Operation("tasks", tasks.PollRequest),
     "POST /api/tasks/report": Operation("tasks", tasks.ReportRequest),
@@ -270,6 +275,7 @@ OPERATIONS: dict[str, Operation] = {
     "GET /api/workflow/{execution_id}/tasks": Operation("page", query="status start count"),
     "PUT /api/workflow/{execution_id}/pause": Operation("nothing"),
     "PUT /api/workflow/{execution_id}/resume": Operation("nothing"),
+    "POST /api/workflow/{execution_id}/messages": Operation("text", "object"),
     "POST /api/workflow/{execution_id}/terminate": Operation("nothing", query="reason"),
     "POST /api/workflow/{execution_id}/retry": Operation("nothing"),
     "POST /api/workflow/{execution_id}/rerun": Operation("text", control.RerunRequest),

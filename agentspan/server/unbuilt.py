@@ -1,7 +1,6 @@
 """What the protocol documents and this server does not do: each route with the sentence that its 501 answers."""
 
 _CREDENTIALS = "Credentials are not kept by this version; set them in the environment of the server or the worker."
-_MESSAGES = "Message queues of a run are not built yet; send text to a run by POST /api/agent/{id}/signal."
 _FRAMEWORK = "Runs of other frameworks are not shown yet; only agents that are sent as agentConfig run here."
 _RESTART = "A run's history is never deleted; use rerun, which starts a new run with the same input."
 _REMOVE = "Removing a run's history is not built yet."
@@ -51,7 +50,6 @@ UNBUILT: dict[str, str] = {
     "GET /api/workflow/search-by-tasks-v2": _BY_TASKS,
     "GET /api/workflow/externalstoragelocation": _STORAGE,
     "POST /api/workflow/test": _DEFINITIONS,
-    "POST /api/workflow/{execution_id}/messages": _MESSAGES,
     "POST /api/workflow/bulk/restart": _RESTART,
     "DELETE /api/workflow/bulk/remove": _REMOVE,
     "DELETE /api/workflow/bulk/terminate-remove": _REMOVE,

@@ -164,13 +164,13 @@ class Reads:
         output = await self.query(lambda c: self.log(c, tree).get(source) or {})
         return list(output.get("messages") or ())
 
-    async def requests(self, name: str = "") -> list[RequestView]:
-        """What waits for a person: in this execution and below it, or everywhere."""
-        return await self.query(lambda c: self._requests(c, name))
+    async def requests(self, name: str = "", **wanted: str) -> list[RequestView]:
+        """What waits for a person: in this execution and below it, or everywhere. `wanted`: see `requests.chosen`."""
+        return requests.chosen(await self.query(lambda c: self._requests(c, name)), **wanted)
 
-    async def all_requests(self, name: str) -> list[RequestView]:
+    async def all_requests(self, name: str, **wanted: str) -> list[RequestView]:
         """What people were ever asked in this execution and below it, with what became of it."""
-        return await self.query(lambda c: self._all_requests(c, name))
+        return requests.chosen(await self.query(lambda c: self._all_requests(c, name)), **wanted)
 
     async def inbox(self, cursor: str, limit: int, **wanted: str) -> tuple[list[RequestView], str]:
         """A page of the open requests of all executions that fit (see `requests.chosen`), oldest first, and where the
@@ -392,9 +392,10 @@ class Reads:
     def _given(self, connection: Connection, scene: Scene) -> dict[str, Any]:
         """The input of an execution; a sub-agent's prompt is made of the root's and of what its team said before it."""
         material = self.material(connection, scene)
-        given = dict(material.log.get(FIRST) or {})
+        started = (material.log.get(FIRST) or {}).items()
+        given = {key: value for key, value in started if not key.startswith("_")}
         if scene.run.id == ROOT:
-            return {key: value for key, value in given.items() if not key.startswith("_")}
+            return given
         own = material.log.get(scene.run.id) or {}
         return {**given, "context": own.get("context") or {}, "prompt": material.prompt(scene.run)}
 

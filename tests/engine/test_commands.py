@@ -150,7 +150,9 @@ async def test_a_rejection_is_told_to_the_model_and_the_tool_does_not_run(engine
 async def test_a_second_answer_is_a_conflict(engine: Engine) -> None:
     execution = await start(engine, agent(script(calls("pay"), "done"), tool("pay", approval_required=True)))
     (request,) = await requests(engine, execution, 1)
-    answers = [engine.respond(execution, {"approved": True}, request_id=request.request_id) for _ in range(5)]
+    answers = [
+        engine.respond(execution, {"approved": True, "reason": str(n)}, request_id=request.request_id) for n in range(5)
+    ]
     done = await asyncio.gather(*answers, return_exceptions=True)
     assert sorted(type(each).__name__ for each in done) == ["Conflict"] * 4 + ["Receipt"]
     with pytest.raises(Conflict, match="waits for an answer"):

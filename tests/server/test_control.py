@@ -40,13 +40,14 @@ async def test_a_request_below_is_answered_at_the_root_by_its_id_and_only_once(s
     assert (request["rootExecutionId"], request["path"]) == (execution_id, ["one"])
 
     inbox = await server.get("/api/inbox")
-    assert inbox == {"totalHits": 1, "requests": [request]}
+    assert [each["requestId"] for each in inbox["requests"]] == [request["requestId"]]
     answer = {"approved": False, "reason": "not today", "requestId": request["requestId"]}
     path = f"/api/agent/{execution_id}/respond"
     assert (await server.http.post(path, json=answer)).status_code == 200
     assert (await server.status(execution_id, 10_000))["isComplete"]
-    again = await server.http.post(path, json=answer)
+    again = await server.http.post(path, json={"approved": True, "requestId": request["requestId"]})
     assert (again.status_code, again.json()["retryable"]) == (409, False)
+    assert "not today" in again.json()["message"]
     assert (await server.get("/api/inbox"))["totalHits"] == 0
 
 
