@@ -101,7 +101,7 @@ class Transcript:
         system += [ask(spec.output_type) if spec.output_type else "", PLAN if plans(spec) else "", signal]
         context = f"Context: {json.dumps(self.state, ensure_ascii=False)}" if self.state else ""
         user = "\n\n".join(part for part in (context, self.prompt) if part)
-        content: Any = [{"type": "text", "text": user or NO_TEXT}, *parts(self.media)] if self.media else user
+        content: Any = [{"type": "text", "text": user or NO_TEXT}, *parts(self.media)] if self.media else user or NO_TEXT
         text_ = "\n\n".join(part for part in system if part)
         return [
             *([{"role": "system", "content": text_}] if text_ else []),

@@ -172,9 +172,9 @@ def _final(spec: AgentSpec, run: Run, log: Log, seed: str, about: Result, *, ove
 
 def _transfer(spec: AgentSpec, run: Run) -> list[Fact]:
     """The model has handed over: to a member of its swarm, or to one of its own agents."""
-    if not spec.hybrid:
+    index = next((place for place, agent in enumerate(spec.agents) if agent.name == run.transfer), None)
+    if index is None:
         return [ExecutionCompleted("transfer", last_words(run), transfer_to=run.transfer)]
-    index = next(place for place, agent in enumerate(spec.agents) if agent.name == run.transfer)
     if run.choice is None:
         return [SpeakerChosen(index, run.transfer, "transfer")]
     return [TaskScheduled(Kind.AGENT, Purpose.SPEAK, run.transfer, f"agent.{index}", turn=run.turn)]
