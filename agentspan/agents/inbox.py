@@ -18,11 +18,12 @@ class Request:
     `kind`: approval (may this call be made?), question (by a tool), review (of what a guardrail stopped), selection
     (who speaks next?), turn (what does a proxy agent say?) or message (a tool waits for one). `tool` and `arguments`:
     the call that it is about. `content`: the question, the text to review, or what was said so far. `response_schema`:
-    the JSON Schema of the answer.
-    `execution_id` asks, `root_id` is the whole run; `agent_name` and `path` (names from the root down) say who asks.
-    `since` and `deadline` in ms since the epoch. `to`: whom it is addressed to. `data`: all of it, as the server sent
-    it. Each method has a twin with `_async`; a request that was answered already raises
-    AgentConflictError.
+    the JSON Schema of the answer. `execution_id` asks, `root_id` is the whole run; `agent_name` and `path` (names from
+    the root down) say who asks. `since` and `deadline` in ms since the epoch. `to`: whom it is addressed to. `status`:
+    open, answered, expired or canceled; then `decision` is the answer, `decided_by` (if they said who they are) and
+    `decided_at` whose and when. `data`: all of it, as the server sent it.
+
+    Each method has a twin with `_async`; a request that was answered otherwise already raises AgentConflictError.
     """
 
     request_id: str
@@ -39,6 +40,9 @@ class Request:
     deadline: int | None = None
     to: tuple[str, ...] = ()
     status: str = "open"
+    decision: Json | None = None
+    decided_by: str | None = None
+    decided_at: int | None = None
     data: Json = field(default_factory=dict, repr=False, compare=False)
     host: Host | None = field(default=None, repr=False, compare=False)
 
@@ -89,23 +93,24 @@ class Request:
 
 def request_of(body: Json, host: Host) -> Request:
     """The Request of the server's answer."""
-    arguments, kind = body.get("arguments") or {}, str(body.get("kind") or APPROVAL)
-    shown = () if kind == APPROVAL else (arguments[name] for name in SHOWN if name in arguments)
     return Request(
         request_id=str(body["requestId"]),
         execution_id=str(body.get("executionId") or ""),
         root_id=str(body.get("rootExecutionId") or body.get("executionId") or ""),
         agent_name=str(body.get("agentName") or ""),
         path=tuple(body.get("path") or ()),
-        kind=kind,
+        kind=str(body.get("kind") or APPROVAL),
         tool=str(body.get("tool") or ""),
-        arguments=dict(arguments),
-        content=next(iter(shown), None),
+        arguments=dict(body.get("arguments") or {}),
+        content=body.get("content"),
         response_schema=body.get("responseSchema"),
         since=body.get("since"),
         deadline=body.get("deadline") or None,
         to=tuple(body.get("to") or ()),
         status=str(body.get("status") or "open"),
+        decision=body.get("answer"),
+        decided_by=body.get("decidedBy"),
+        decided_at=body.get("decidedAt"),
         data=body,
         host=host,
     )
@@ -128,6 +133,3 @@ def rejection(reason: str = "") -> Json:
 
 TOLD = (QUESTION, TURN)
 """The kinds of requests that are answered in words."""
-
-SHOWN = ("content", "question", "prompt", "conversation", "message")
-"""Which of its arguments a request that is no approval is about."""

@@ -283,10 +283,24 @@ class Client:
         """Raise the limits of a run; one that was ended for them goes on."""
         return await self._json("POST", path_of("agent", execution_id, "budget"), json=budget)
 
-    async def inbox(self, *, status: str | None = None, execution_id: str | None = None) -> list[Json]:
+    async def inbox(
+        self,
+        *,
+        status: str | None = None,
+        execution_id: str | None = None,
+        agent_name: str | None = None,
+        kind: str | None = None,
+        to: str | None = None,
+    ) -> list[Json]:
         """What runs ask people, oldest first: of all, or of one run and below it."""
-        answer = await self._json("GET", "/inbox", params={"status": status, "executionId": execution_id})
-        return list(answer.get("requests") or ())
+        params = {"status": status, "executionId": execution_id, "agent": agent_name, "kind": kind, "to": to}
+        found: list[Json] = []
+        while True:
+            page = await self._json("GET", "/inbox", params=params)
+            found += page.get("requests") or ()
+            params["cursor"] = page.get("nextCursor")
+            if not params["cursor"]:
+                return found
 
     async def message_status(self, execution_id: str, message_id: str) -> Json:
         """What became of a message: `{messageId, status, turn}`, the status queued, seen or run_ended."""

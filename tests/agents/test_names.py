@@ -301,14 +301,11 @@ def helper(**more: Any) -> Agent:
 
 
 UNBUILT_AGENTS: dict[str, Callable[[], Any]] = {
-    "plan_execute": lambda: helper(agents=[Agent("a", "m/x")], strategy="plan_execute"),
-    "a planner": lambda: helper(planner=Agent("a", "m/x")),
     "code execution": lambda: helper(local_code_execution=True),
     "code_execution": lambda: helper(code_execution=CodeExecutionConfig()),
     "cli": lambda: helper(cli_config=CliConfig()),
     "cli_allowed_commands": lambda: helper(cli_allowed_commands=["ls"]),
     "credentials": lambda: helper(credentials=["KEY"]),
-    "masked_fields": lambda: helper(masked_fields=["a"]),
     "claude code": lambda: Agent("coder", agents.ClaudeCode("opus"), tools=["Read"]),
     "assistant": lambda: GPTAssistantAgent("a"),
     "http_tool": lambda: helper(tools=[http_tool("h", "d", "http://x")]),

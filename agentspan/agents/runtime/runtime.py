@@ -326,17 +326,15 @@ class AgentRuntime:
         kind: str | None = None,
         to: str | None = None,
     ) -> list[Request]:
-        """What all runs ask people, oldest first; `execution_id`: this run and those below it.
+        """What all runs ask people, oldest first; with `execution_id` what this run and those below it ask.
 
-        `agent_name`, `kind` (see Request) and `to` (whom it is addressed to) leave out the others.
+        `agent_name`, `kind` (see Request) and `to` (whom it is addressed to) leave out the others. `status` may be
+        "answered" for one run: what was asked, and who decided what and when.
         """
-        found = await (await self.client()).inbox(status=status, execution_id=execution_id)
-        requests = [request_of(each, self) for each in found]
-        return [
-            each
-            for each in requests
-            if agent_name in (None, each.agent_name) and kind in (None, each.kind) and (to is None or to in each.to)
-        ]
+        found = await (await self.client()).inbox(
+            status=status, execution_id=execution_id, agent_name=agent_name, kind=kind, to=to
+        )
+        return [request_of(each, self) for each in found]
 
     async def send_message_async(self, execution_id: str, message: Any) -> str:
         """See AgentHandle.send_message_async."""
