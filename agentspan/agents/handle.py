@@ -165,21 +165,34 @@ class AgentHandle:
         prompt: str = UNCHANGED,
         model: str = UNCHANGED,
         instructions: str = UNCHANGED,
+        agent: str = UNCHANGED,
+        answer: str = UNCHANGED,
         output: Any = UNCHANGED,
         tool_result: Any = UNCHANGED,
         arguments: Json = UNCHANGED,
+        budget: Budget | Json = UNCHANGED,
     ) -> "AgentHandle":
         """A new run whose history is this one's up to event `at`; nothing of it runs again.
 
-        What is given is changed in the new run: the `prompt`, the `model` or the `instructions` of what comes after,
-        the `output` (a model's answer or a `tool_result`) of the event at `at`, the `arguments` of the call at `at`.
+        What is given is changed in the new run: the `prompt`; the `model` or the `instructions` of the agent at the
+        event, or of the one that `agent` names; a model's `answer`, a `tool_result` or any `output` of the event; the
+        `arguments` of the call at the event; the `budget`.
         """
-        edits = {"prompt": prompt, "model": model, "instructions": instructions, "arguments": arguments}
-        edits |= {"output": output if tool_result is UNCHANGED else tool_result}
+        edits = {
+            "prompt": prompt,
+            "model": model,
+            "instructions": instructions,
+            "agent": agent,
+            "answer": answer,
+            "output": output,
+            "tool_result": tool_result,
+            "arguments": arguments,
+            "budget": budget if budget is UNCHANGED else Budget.of(budget).to_config(),
+        }
         await self._take_up()
         changed = {key: value for key, value in edits.items() if value is not UNCHANGED}
-        answer = await (await self.runtime.client()).fork(self.execution_id, at, changed)
-        return AgentHandle(answer["executionId"], self.runtime, None, self.run_id, output_type=self.output_type)
+        told = await (await self.runtime.client()).fork(self.execution_id, at, changed)
+        return AgentHandle(told["executionId"], self.runtime, None, self.run_id, output_type=self.output_type)
 
     async def events_async(self, after: int = 0) -> list[AgentEvent]:
         """What has happened so far, from the event after the number `after` on."""
@@ -271,9 +284,12 @@ class AgentHandle:
         prompt: str = UNCHANGED,
         model: str = UNCHANGED,
         instructions: str = UNCHANGED,
+        agent: str = UNCHANGED,
+        answer: str = UNCHANGED,
         output: Any = UNCHANGED,
         tool_result: Any = UNCHANGED,
         arguments: Json = UNCHANGED,
+        budget: Budget | Json = UNCHANGED,
     ) -> "AgentHandle":
         """See `fork_async`."""
         return self.runtime.portal.call(
@@ -282,9 +298,12 @@ class AgentHandle:
                 prompt=prompt,
                 model=model,
                 instructions=instructions,
+                agent=agent,
+                answer=answer,
                 output=output,
                 tool_result=tool_result,
                 arguments=arguments,
+                budget=budget,
             )
         )
 

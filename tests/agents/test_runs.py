@@ -438,6 +438,8 @@ def test_a_fork_changes_what_comes_after(runtime: AgentRuntime, weather: Agent) 
     at = {event.type: event.id for event in first.events}
     assert handle.fork(at[EventType.TOOL_RESULT], tool_result="rain").join(10).output["result"] == "It is rain."
     assert handle.fork(at[EventType.TOOL_RESULT], output=None).join(10).output["result"] == "It is null."
+    assert handle.fork(at[EventType.MESSAGE], answer="By hand.").join(10).output["result"] == "By hand."
+    assert handle.fork(1, budget={"model_calls": 1}).join(10).finish_reason is FinishReason.BUDGET
     told = handle.fork(1, prompt="bye", instructions="Be long.").join(10).messages
     assert [each["content"] for each in told[:2]] == ["Be long.", "bye"]
     with pytest.raises(TypeError, match="promt"):
