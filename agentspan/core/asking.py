@@ -12,7 +12,7 @@ from agentspan.core.run import Run
 from agentspan.core.states import Purpose
 from agentspan.core.strategies import allowed
 from agentspan.core.transcript import Message, instructions
-from agentspan.core.turn import KEPT_MESSAGES
+from agentspan.core.turn import kept
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.rules import DONE
 from agentspan.spec.shape import ask
@@ -87,9 +87,9 @@ def guardrail(spec: AgentSpec, run: Run, slot: str) -> Json:
 
 
 def _summary(material: Material, spec: AgentSpec, run: Run, order: TaskScheduled) -> Question:
-    old = material.transcript(run).old(KEPT_MESSAGES)
+    old = material.transcript(run).old(kept(run))
     text = "\n\n".join(f"[{message['role']}]: {_whole(message)}" for message in old)
-    return Question(_messages(SUMMARISE, text[-SUMMARY_CHARS:]), 0, SUMMARY_TOKENS)
+    return Question(_messages(SUMMARISE, text[-SUMMARY_CHARS:] or transcript.NO_TEXT), 0, SUMMARY_TOKENS)
 
 
 def _whole(message: Message) -> str:

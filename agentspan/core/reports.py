@@ -60,6 +60,7 @@ STATE = {
 }
 ANSWER = {
     **CALLS,
+    **STATE,
     "content": (_is_text, "text"),
     "finish_reason": (_is_text, "text"),
     "usage": (_are_counts, "an object of counts"),

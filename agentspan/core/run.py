@@ -196,7 +196,7 @@ def evolve(run: Run, event: e.Event) -> Run:
         case e.StepBegun(index=index, text=text):
             return _stepped(run, index, bool(text))
         case e.ModelSwitched():
-            run = replace(run, model=fact.index, faults={})
+            run = replace(run, model=fact.index, overflow=0, faults={})
             return replace(run, turn=run.turn + 1, extra=run.extra + 1, answer=0) if run.answer else run
         case e.ContextCompacted():
             return replace(run, overflow=0, compacted=run.turn, faults={}, marks=without(run.marks, "condense"))
@@ -551,6 +551,7 @@ def _reopen(run: Run) -> Run:
         verdicts={slot: word for slot, word in run.verdicts.items() if slot not in stale},
         marks={slot: seq for slot, seq in run.marks.items() if slot not in stale},
         retries={},
+        overflow=0,
         stopping=False,
         finish_reason="",
         reason="",

@@ -28,7 +28,7 @@ from agentspan.spec.policy import MODEL_RETRY
 from agentspan.spec.rules import after_tool
 
 KEPT_MESSAGES = 8
-"""How many messages of the history stay as they are when the rest is summed up."""
+"""The most messages of the history that stay as they are when the rest is summed up."""
 
 
 def turn(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
@@ -99,7 +99,12 @@ def model_of(spec: AgentSpec, run: Run) -> str:
 
 
 def _condense(spec: AgentSpec, run: Run, seed: str) -> list[Fact]:
-    """A history that is too long for the model: its summary, or, if none can be had, a cut."""
+    """A history that is too long for the model: its summary, or, if none can be had, a cut; once in a turn."""
+    if run.compacted == run.turn:
+        reason = f"the conversation is too long for {model_of(spec, run)}, even when it is summed up"
+        return [_other_model(spec, run, "context", reason) or ExecutionFailed(reason)]
+    if not kept(run):
+        return [ContextCompacted(0, 0, run.messages)]
     order = TaskScheduled(
         Kind.LLM, Purpose.CONDENSE, model_of(spec, run), "condense", turn=run.turn, source=run.overflow,
         retry=MODEL_RETRY,
@@ -107,7 +112,12 @@ def _condense(spec: AgentSpec, run: Run, seed: str) -> list[Fact]:
     follow = stage(run, order, seed)
     if follow is not None:
         return follow
-    return [ContextCompacted(KEPT_MESSAGES, run.marks.get("condense", 0), run.messages)]
+    return [ContextCompacted(kept(run), run.marks.get("condense", 0), run.messages)]
+
+
+def kept(run: Run) -> int:
+    """How many messages stay as they are when those before them are summed up."""
+    return min(KEPT_MESSAGES, run.messages // 2)
 
 
 def _begin(spec: AgentSpec, run: Run, log: Log, seed: str, number: int) -> list[Fact]:
