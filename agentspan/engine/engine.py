@@ -16,6 +16,7 @@ from agentspan.core.feed import Feed, Item
 from agentspan.core.ids import message_id, split_execution, split_task, task_id
 from agentspan.core.proxy import is_proxy
 from agentspan.core.run import Run
+from agentspan.core.turn import fallbacks
 from agentspan.engine import commands, providers
 from agentspan.engine.desk import Desk
 from agentspan.engine.hub import Hub
@@ -32,8 +33,9 @@ from agentspan.engine.writer import Committed, Writer
 from agentspan.errors import BadInput, Conflict, NotFound, Unavailable
 from agentspan.spec import wire
 from agentspan.spec.agent import AgentSpec
-from agentspan.spec.check import check, check_schemas
+from agentspan.spec.check import below, check, check_schemas
 from agentspan.spec.media import check as check_media
+from agentspan.spec.plan import problems as plan_problems
 from agentspan.spec.policy import Budget, budget
 from agentspan.store import definitions, queue, templates
 from agentspan.store.database import Database, upgrade
@@ -183,6 +185,8 @@ class Engine:
             raise BadInput("the context of an execution is a JSON object")
         if input.get("budget") is not None:
             budget(input["budget"])
+        if (plan := input.get("plan")) is not None:
+            _check_plan(spec, plan)
         meta = Meta(
             new_id(), wire.digest(spec), _clean(session_id), _clean(correlation_id or idempotency_key), _clean(run_id),
             priority, version,
@@ -666,6 +670,17 @@ def _names(spec: AgentSpec) -> list[str]:
 
 
 def _models(spec: AgentSpec) -> list[tuple[str, str | None]]:
-    """The models of the agents that think."""
-    own = [] if spec.agents or is_proxy(spec) else [(spec.model, spec.base_url)]
-    return own + [pair for agent in spec.agents for pair in _models(agent)]
+    """The models that a run of the agent may ask."""
+    asked = (spec.thinks or spec.strategy in ("handoff", "swarm")) and spec.model and not is_proxy(spec)
+    own = [(spec.model, spec.base_url)] if asked else []
+    rails = (*spec.guardrails, *(rail for tool in spec.tools for rail in tool.guardrails))
+    others = [model for model, _ in fallbacks(spec)]
+    others += [str(rail["model"]) for rail in rails if rail.get("guardrailType") == "llm" and rail.get("model")]
+    return [*own, *((model, None) for model in others), *(pair for child in below(spec) for pair in _models(child))]
+
+
+def _check_plan(spec: AgentSpec, plan: Any) -> None:
+    if not spec.thinks:
+        raise BadInput(f"agent {spec.name!r} is a team; a plan is for an agent that calls tools")
+    if wrong := plan_problems(plan, {tool.name for tool in spec.own_tools}):
+        raise BadInput(f"agent {spec.name!r} cannot carry out this plan: {'; '.join(wrong)}")

@@ -32,6 +32,7 @@ class StartRequest(msgspec.Struct, rename="camel"):
     timeout_seconds: float | None = None
     run_id: str | None = None
     budget: Json | None = None
+    plan: Json | None = None
 
 
 class RollbackRequest(msgspec.Struct, rename="camel"):
@@ -187,6 +188,8 @@ def run_input(request: StartRequest) -> Json:
         given["session_id"] = request.session_id
     if request.budget is not None:
         given["budget"] = request.budget
+    if request.plan is not None:
+        given["plan"] = request.plan
     return given
 
 

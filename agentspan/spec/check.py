@@ -29,12 +29,17 @@ def check(spec: AgentSpec, where: str = "") -> None:
         raise InvalidSpec(f"agent {path!r}: {problem}")
     if feature := next((name for name, used in UNBUILT.items() if used(spec)), None):
         raise NotImplementedHere(f"agent {path!r} uses {feature}, which this version does not run yet")
-    for step in _steps(spec):
-        check(_child(spec, step, path), f"{path}/")
+    for child in below(spec, path):
+        check(child, f"{path}/")
+
+
+def below(spec: AgentSpec, path: str = "") -> Iterator[AgentSpec]:
+    """The agents right below one: members, the router, the planner, the fallback, those behind tools."""
+    return (_child(spec, step, path or spec.name) for step in _steps(spec))
 
 
 def _steps(spec: AgentSpec) -> Iterator[int | str]:
-    """The ways to all agents right below: members, the router, those behind tools."""
+    """The ways to the agents right below."""
     yield from range(len(spec.agents))
     if spec.router and not spec.router.get("taskName"):
         yield "router"

@@ -385,7 +385,8 @@ class Reads:
             started = log.get(FIRST) or {}
             words = log.text(scene.run.result)
             prompt = str((log.get(scene.run.asked) or started).get("prompt") or "")
-            said.append([{"role": "user", "content": prompt}, {"role": "assistant", "content": words or "(no answer)"}])
+            if words:
+                said.append([{"role": "user", "content": prompt}, {"role": "assistant", "content": words}])
             before = started.get("_session_after")
         return [message for pair in reversed(said) for message in pair]
 

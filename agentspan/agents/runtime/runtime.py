@@ -25,6 +25,7 @@ from agentspan.agents.frameworks import detect_framework
 from agentspan.agents.handle import AgentHandle, Origin
 from agentspan.agents.inbox import Request, request_of
 from agentspan.agents.memory import SemanticMemory
+from agentspan.agents.planning import coerce_plan
 from agentspan.agents.result import AgentEvent, AgentResult, AgentStatus, DeploymentInfo, MessageStatus
 from agentspan.agents.runtime.config import DEFAULT_URL, AgentConfig
 from agentspan.agents.runtime.preflight import preflight
@@ -114,6 +115,7 @@ class AgentRuntime:
         context: Json | None = None,
         run_settings: RunSettings | None = None,
         budget: Budget | Json | None = None,
+        plan: Any = None,
         **kwargs: Any,
     ) -> AgentResult:
         """Start a run and wait for its end; a failed run is a result too (`status`, `error`, `finish_reason`).
@@ -121,7 +123,7 @@ class AgentRuntime:
         `agent`: an Agent, an `@agent` function, or the name of a deployed agent (`version` of it). `on_event` is
         called with each AgentEvent as it happens. `timeout` (seconds) bounds the waiting, not the run: TimeoutError
         says how to wait on. `media`: images, audio and documents, by address or as base64. `context`: the first shared
-        state. `session_id`: the run goes on with the conversation of the runs before it; SessionBusyError while one of
+        state. `plan`: a Plan that the agent carries out. `session_id`: the run goes on with the conversation of the runs before it; SessionBusyError while one of
         them has not ended. With an `idempotency_key`, the same start twice is one run. `run_settings` and `budget`:
         instead of the agent's own. A prompt that an input guardrail refuses raises ValueError. A run that waits for a
         person is waited for; one that waits for a tool that no live worker serves raises WorkerMissingError.
@@ -138,6 +140,7 @@ class AgentRuntime:
             credentials=credentials,
             run_settings=run_settings,
             budget=budget,
+            plan=plan,
             **kwargs,
         )
         return await (handle.join_async(timeout) if on_event is None else handle._tell(on_event, timeout))
@@ -157,6 +160,7 @@ class AgentRuntime:
         context: Json | None = None,
         run_settings: RunSettings | None = None,
         budget: Budget | Json | None = None,
+        plan: Any = None,
         **kwargs: Any,
     ) -> AgentHandle:
         """Start a run; returns when the server has stored it. `timeout` (seconds) bounds the whole run, on the server.
@@ -174,6 +178,8 @@ class AgentRuntime:
         run = await self._begun(agent, words, version, run_settings)
         correlation_id = uuid.uuid4().hex
         given = {"context": context, "timeoutSeconds": timeout, "runId": run.domain, "budget": limits}
+        if plan is not None:
+            given["plan"] = coerce_plan(plan).to_config()
         request = {
             **run.definition,
             "prompt": run.prompt,
@@ -209,6 +215,7 @@ class AgentRuntime:
         context: Json | None = None,
         run_settings: RunSettings | None = None,
         budget: Budget | Json | None = None,
+        plan: Any = None,
         **kwargs: Any,
     ) -> AsyncAgentStream:
         """Start a run (or take up the one of `handle`) and return its events, to iterate with `async for`.
@@ -228,6 +235,7 @@ class AgentRuntime:
                 context=context,
                 run_settings=run_settings,
                 budget=budget,
+                plan=plan,
                 **kwargs,
             )
         return AsyncAgentStream(handle, on_event)
@@ -435,6 +443,7 @@ class AgentRuntime:
         context: Json | None = None,
         run_settings: RunSettings | None = None,
         budget: Budget | Json | None = None,
+        plan: Any = None,
         **kwargs: Any,
     ) -> AgentResult:
         """See `run_async`. A KeyboardInterrupt leaves the run alone; its note says how to wait on."""
@@ -452,6 +461,7 @@ class AgentRuntime:
                 context=context,
                 run_settings=run_settings,
                 budget=budget,
+                plan=plan,
                 **kwargs,
             )
         )
@@ -471,6 +481,7 @@ class AgentRuntime:
         context: Json | None = None,
         run_settings: RunSettings | None = None,
         budget: Budget | Json | None = None,
+        plan: Any = None,
         **kwargs: Any,
     ) -> AgentHandle:
         """See `start_async`."""
@@ -488,6 +499,7 @@ class AgentRuntime:
                 context=context,
                 run_settings=run_settings,
                 budget=budget,
+                plan=plan,
                 **kwargs,
             )
         )
@@ -508,6 +520,7 @@ class AgentRuntime:
         context: Json | None = None,
         run_settings: RunSettings | None = None,
         budget: Budget | Json | None = None,
+        plan: Any = None,
         **kwargs: Any,
     ) -> AgentStream:
         """See `stream_async`; to iterate with `for`."""
@@ -525,6 +538,7 @@ class AgentRuntime:
                     context=context,
                     run_settings=run_settings,
                     budget=budget,
+                    plan=plan,
                     **kwargs,
                 )
             )
@@ -811,7 +825,7 @@ def _ended_by_signals(stop: Callable[[], None] | None) -> Iterator[None]:
 
 START_PARAMETERS = (
     "version", "media", "session_id", "idempotency_key", "on_event", "timeout", "credentials", "context",
-    "run_settings", "budget",
+    "run_settings", "budget", "plan",
 )  # fmt: skip
 
 _launching = threading.Lock()
