@@ -15,6 +15,7 @@ from agentspan.core.fork import branch, carried
 from agentspan.core.ids import execution_id, split_execution, split_task, task_id
 from agentspan.core.opening import FIRST
 from agentspan.core.people import answered
+from agentspan.core.reports import unfit
 from agentspan.core.run import Run
 from agentspan.core.states import Kind, Purpose, Status
 from agentspan.engine.desk import Desk
@@ -87,7 +88,7 @@ class Land(Ask, kw_only=True):
             spec = held.spec.at(run.path)
             self.report = replace(self.report, output=answered(spec, run, order, self.report.output))
         taken = desk.taken.get((tree, number)) or _lease_of(transaction, (tree, number))
-        transaction.append(tree, [(run.id, reported(number, self.report, taken))])
+        transaction.append(tree, [(run.id, reported(number, order, self.report, taken))])
         return Receipt(task_id=self.report.task_id, landed=True)
 
 
@@ -352,10 +353,10 @@ def begin(transaction: Transaction, meta: Meta, spec: AgentSpec, given: dict[str
     transaction.append(meta.tree, [(ROOT, e.ExecutionStarted({**limits, **given, **after}))])
 
 
-def reported(number: int, report: Report, taken: tuple[str, int]) -> e.AnyFact:
+def reported(number: int, order: e.TaskScheduled, report: Report, taken: tuple[str, int]) -> e.AnyFact:
     """The fact that a report states."""
     worker, started = report.worker or taken[0], taken[1]
-    if report.status == "COMPLETED" and (problem := unfit(report.output)):
+    if report.status == "COMPLETED" and (problem := unfit(order, report.output)):
         return e.TaskFailed(number, problem, terminal=True, worker=worker, started_at=started)
     if report.status == "COMPLETED":
         return e.TaskCompleted(number, report.output, worker=worker, started_at=started)
@@ -366,18 +367,6 @@ def reported(number: int, report: Report, taken: tuple[str, int]) -> e.AnyFact:
         number, error, report.status != "FAILED", report.retry_after_ms, worker=worker, started_at=started,
         cause=report.cause,
     )  # fmt: skip
-
-
-def unfit(output: dict[str, Any]) -> str | None:
-    """Why an output cannot be folded into the state; None if it can."""
-    if not isinstance(output.get("_state_updates", {}), dict):
-        return "the worker's _state_updates are not a JSON object"
-    if not isinstance(output.get("_state_deletions", []), list | tuple):
-        return "the worker's _state_deletions are not a list"
-    calls = output.get("tool_calls") or []
-    if not isinstance(calls, list) or not all(isinstance(x, dict) and isinstance(x.get("name"), str) for x in calls):
-        return "the worker's tool_calls are not a list of {name, arguments}"
-    return None
 
 
 def pausing(held: Held, run: Run) -> Facts:
