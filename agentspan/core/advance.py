@@ -40,7 +40,8 @@ def advance(
 ) -> tuple[Tree, list[e.Event]]:
     """The tree after `facts` (each with its execution) and all that follows, and the events to append. `log` gives the
     facts that stand in the tree's history."""
-    runs, seq, appended, log = dict(tree.runs), tree.seq, list[e.Event](), log or Log()
+    runs, seq, appended = dict(tree.runs), tree.seq, list[e.Event]()
+    log = Log() if log is None else log  # an empty one is false, and yet finds everything
     queue, restless = deque(facts), set[int]()
     while queue or restless:
         if not queue:
