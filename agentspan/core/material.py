@@ -131,7 +131,7 @@ class Material:
         return {**given, "message": said.message} if isinstance(said, e.VerdictGiven) else given
 
     def _stops(self, spec: AgentSpec, run: Run, order: e.TaskScheduled) -> Json:
-        messages = self.transcript(run).messages(spec) if spec.thinks else self._as_messages(run)
+        messages = self.transcript(run).messages(spec) if spec.thinks else self.discussion(run)
         prompt, completion = (a + b for a, b in zip(_tokens(run), run.team_tokens, strict=True))
         return {
             "result": self.log.text(order.about),
@@ -144,7 +144,8 @@ class Material:
             },
         }
 
-    def _as_messages(self, run: Run) -> list[Message]:
+    def discussion(self, run: Run) -> list[Message]:
+        """What was said in a team, as messages with the names of their speakers."""
         said = self.conversation(run, run.seq)
         spoken = [{"role": "assistant", "name": name, "content": words} for name, words in said]
         return [{"role": "user", "content": self.prompt(run)}, *spoken]
@@ -165,7 +166,7 @@ class Material:
             return {
                 "result": self.log.text(order.about), "active_agent": str(run.last + 1), "is_transfer": False,
                 "conversation": transcript.told(said), "transfer_to": "", "iteration": run.spoken,
-                "messages": self._as_messages(run),
+                "messages": self.discussion(run),
             }  # fmt: skip
         return {"prompt": self.prompt(run), "conversation": transcript.told(said), "last_agent": last}
 

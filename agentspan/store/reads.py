@@ -326,7 +326,7 @@ class Reads:
 
     def _messages(self, connection: Connection, name: str) -> list[dict[str, Any]]:
         scene = self.scene(connection, name)
-        messages = self.material(connection, scene).transcript(scene.run).messages(scene.spec)
+        messages = self.messages_of(connection, scene)
         return [mask.masked(message, scene.hidden) for message in messages]
 
     def _execution(self, connection: Connection, name: str) -> ExecutionView:
@@ -442,6 +442,13 @@ class Reads:
             if view.task_id == name:
                 return view
         raise NotFound(f"there is no task {name!r}")
+
+    def messages_of(self, connection: Connection, scene: Scene) -> list[dict[str, Any]]:
+        """The transcript of an agent that thinks; of a team, what its agents said."""
+        material = self.material(connection, scene)
+        if scene.spec.thinks:
+            return material.transcript(scene.run).messages(scene.spec)
+        return material.discussion(scene.run)
 
     def transcript_of(self, connection: Connection, name: str) -> tuple[AgentSpec, Transcript]:
         scene = self.scene(connection, name)
