@@ -7,6 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from agentspan.core import events as e
+from agentspan.core.reports import unfit
 from agentspan.core.states import Kind, Purpose
 from agentspan.core.transcript import PRIVATE_KEYS
 from agentspan.errors import BadInput
@@ -44,8 +45,8 @@ def editable(events: Events, event: e.Event) -> tuple[str, ...]:
             return ("arguments",)
         case e.TaskCompleted() | e.TaskFailed() | e.TaskTimedOut() as fact:
             return _of_settled(order_of(events, fact.task), fact)
-        case e.AnswerGiven(output=output):
-            return ("output", "answer", *(("arguments",) if output.get("tool_calls") else ()))
+        case e.AnswerGiven():
+            return ("output", "answer", *(("arguments",) if calls_of(event.fact, None) else ()))
     return ()
 
 
@@ -59,10 +60,34 @@ def _of_settled(order: e.TaskScheduled | None, fact: Settled) -> tuple[str, ...]
     completed = isinstance(fact, e.TaskCompleted)
     if order is None or (order.kind is Kind.AGENT and not completed):
         return ()
+    if isinstance(fact, e.TaskCompleted) and fact.result is not None and not fact.result.answers:
+        return ()
     output = (fact.output or {}) if isinstance(fact, e.TaskCompleted) else {}
     more = ("answer",) if _answers(order) else ("tool_result",) if order.purpose in RESULTS else ()
     approved = order.purpose is Purpose.APPROVE and output.get("approved") is True
-    return ("output", *more, *(("arguments",) if approved or output.get("tool_calls") else ()))
+    return ("output", *more, *(("arguments",) if approved or calls_of(fact, order) else ()))
+
+
+def calls_of(fact: e.AnyFact, order: e.TaskScheduled | None) -> list[e.Json]:
+    """The calls that an answer makes; [] of what is no answer. A tool may report anything under that name."""
+    if isinstance(fact, e.AnswerGiven) or (isinstance(fact, e.TaskCompleted) and order and is_answer(order)):
+        return calls_in(fact.output or {})
+    return []
+
+
+def calls_in(output: e.Json) -> list[e.Json]:
+    """The calls in a model's answer; [] if what stands there are none."""
+    calls = output.get("tool_calls")
+    return list(calls) if isinstance(calls, list | tuple) and all(map(_is_call, calls)) else []
+
+
+def _is_call(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("name"), str)
+
+
+def is_answer(order: e.TaskScheduled) -> bool:
+    """Does a model answer this task, or who stands for it?"""
+    return order.kind is Kind.LLM or order.purpose is Purpose.THINK
 
 
 def _answers(order: e.TaskScheduled) -> bool:
@@ -86,9 +111,10 @@ def _with_output(shared: list[e.Event], value: Any) -> list[e.Event]:
             order = order_of(shared, fact.task)
             before = (fact.output or {}) if isinstance(fact, e.TaskCompleted) else {}
             assert order is not None
-            done = e.TaskCompleted(
-                fact.task, _output(order, before, value), worker=fact.worker, started_at=fact.started_at
-            )
+            output = _output(order, {} if unfit(order, before) else before, value)
+            if problem := unfit(order, output):
+                raise BadInput(problem)
+            done = e.TaskCompleted(fact.task, output, worker=fact.worker, started_at=fact.started_at)
             return [*shared[:-1], replace(event, fact=done)]
         case e.AnswerGiven(output=before) as fact:
             return [*shared[:-1], replace(event, fact=replace(fact, output=_answer(before, value)))]
@@ -97,7 +123,7 @@ def _with_output(shared: list[e.Event], value: Any) -> list[e.Event]:
 
 def _output(order: e.TaskScheduled, before: e.Json, value: Any) -> e.Json:
     """What a task of this purpose reports."""
-    if order.kind is Kind.LLM or order.purpose is Purpose.THINK:
+    if is_answer(order):
         return _answer(before, value)
     if order.purpose is Purpose.APPROVE:
         said = {"approved": value} if isinstance(value, bool) else value
@@ -112,9 +138,6 @@ def _answer(before: e.Json, value: Any) -> e.Json:
     """A model's answer with other words; what it cost stays."""
     paid = {"cost": 0.0, **{key: before[key] for key in PAID if key in before}}
     if isinstance(value, dict) and value.keys() & {"content", "tool_calls"}:
-        calls = value.get("tool_calls") or []
-        if not isinstance(calls, list) or not all(isinstance(x, dict) and x.get("name") for x in calls):
-            raise BadInput('the tool_calls of an answer are a list of {"name": ..., "arguments": {...}}')
         return {"content": "", "finish_reason": "stop", **paid, **value}
     return {"content": _text(value), "finish_reason": "stop", **paid}
 
@@ -127,8 +150,6 @@ def _text(value: Any) -> str:
 
 def _reworded(shared: list[e.Event], result: e.Result, words: str) -> list[e.Event]:
     """A sub-agent's reply in other words: those of its answers."""
-    if not result.answers:
-        raise BadInput(f"event {shared[-1].seq} brings what several agents said; fork at the answer of one of them")
     for place, seq in enumerate(result.answers):
         said = words if place == len(result.answers) - 1 else ""
         fact = shared[seq - 1].fact
@@ -148,8 +169,10 @@ def _with_arguments(shared: list[e.Event], value: Any) -> list[e.Event]:
     match event.fact:
         case e.TaskScheduled(source=source) as order:
             return _put(shared, source, _called(shared[source - 1].fact, {order.index: value}))
-        case e.TaskCompleted(output=output) | e.AnswerGiven(output=output) if (output or {}).get("tool_calls"):
-            return _put(shared, event.seq, _called(event.fact, _by_call((output or {})["tool_calls"], value)))
+        case e.TaskCompleted(task=task) if calls := calls_of(event.fact, order_of(shared, task)):
+            return _put(shared, event.seq, _called(event.fact, _by_call(calls, value)))
+        case e.AnswerGiven():
+            return _put(shared, event.seq, _called(event.fact, _by_call(calls_of(event.fact, None), value)))
     return _put(shared, event.seq, _called(event.fact, {0: value}))
 
 
@@ -157,13 +180,13 @@ def _called(fact: e.AnyFact, given: dict[int, e.Json]) -> e.AnyFact:
     """The fact that holds the arguments of calls, with others for those in `given`."""
     assert isinstance(fact, e.TaskCompleted | e.AnswerGiven | e.VerdictGiven)
     output = fact.output or {}
-    if "tool_calls" not in output:
+    if not calls_in(output) or isinstance(output.get("arguments", output.get("args")), dict):
         return replace(fact, output={**output, "arguments": next(iter(given.values()))})
     calls = [
         {**{key: part for key, part in call.items() if key != "raw"}, "arguments": given[place]}
         if place in given
         else call
-        for place, call in enumerate(output["tool_calls"])
+        for place, call in enumerate(calls_in(output))
     ]
     return replace(fact, output={**output, "tool_calls": calls})
 

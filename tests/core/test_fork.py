@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentspan.core import events as e
@@ -16,6 +16,8 @@ from agentspan.spec.tool import ToolSpec
 from tests.core.programs import Program
 from tests.core.story import Story, lone, team
 from tests.core.test_laws import some, tapes
+
+few = settings(parent=some, max_examples=300)
 
 
 def finished() -> Story:
@@ -239,7 +241,7 @@ def test_a_run_that_ended_for_its_budget_goes_on_in_a_fork_with_more() -> None:
         (5, {"arguments": {}}, "event 5 has no arguments to edit; it can be edited at the events 3, 4"),
         (4, {"arguments": "Rome"}, "must be a JSON object"),
         (5, {"output": 1, "tool_result": 2}, "the same place"),
-        (3, {"output": {"tool_calls": "look"}}, "tool_calls of an answer are a list"),
+        (3, {"output": {"tool_calls": "look"}}, "tool_calls is not a list of"),
         (1, {"prompt": 1}, "prompt must be text, got int"),
         (1, {"model": " "}, "must name a model"),
         (1, {"budget": {"tokens": "many"}}, "tokens must be a whole number"),
@@ -298,7 +300,7 @@ def test_the_end_for_a_budget_that_was_cut_in_a_sub_agent_is_the_end_of_all() ->
 # Laws
 
 
-@some
+@few
 @given(tapes, st.integers(0, 10_000))
 def test_a_fork_at_any_event_goes_on_to_its_end(tape: bytes, place: int) -> None:
     program = Program(tape).run()
@@ -313,7 +315,7 @@ def test_a_fork_at_any_event_goes_on_to_its_end(tape: bytes, place: int) -> None
     assert program.tree.runs[ROOT].ended
 
 
-@some
+@few
 @given(tapes, st.integers(0, 10_000))
 def test_any_result_can_be_edited_and_the_fork_still_ends(tape: bytes, place: int) -> None:
     program = Program(tape).run()
