@@ -97,7 +97,7 @@ class Transcript:
     def _opening(self, spec: AgentSpec) -> list[Message]:
         remembered = [remember(each) for each in (spec.memory or {}).get("messages") or ()]
         signal = f"Signal from outside, in force until replaced: {self.signal}" if self.signal else ""
-        system = [self._brief or instructions(spec), *(m["content"] for m in remembered if m["role"] == "system")]
+        system = [instructions(spec) or self._brief, *(m["content"] for m in remembered if m["role"] == "system")]
         system += [ask(spec.output_type) if spec.output_type else "", PLAN if plans(spec) else "", signal]
         context = f"Context: {json.dumps(self.state, ensure_ascii=False)}" if self.state else ""
         user = "\n\n".join(part for part in (context, self.prompt) if part)

@@ -311,8 +311,6 @@ class Fork(Ask, kw_only=True):
     def apply(self, transaction: Transaction, desk: Desk) -> str:
         held = transaction.tree(self.source)
         begun = branch(self.name, held.spec, self.events, self.at, self.edits)
-        if problem := unfit(getattr(begun.events[-1].fact, "output", None) or {}):
-            raise BadInput(problem)
         # A session has one writer, and this is not it: the conversation before it is known by the shared start.
         meta = replace(
             held.meta, tree=self.name, spec=wire.digest(begun.spec), session_id="", forked_from=self.source,
