@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from agentspan.core import events as e
+from agentspan.core.feed import Feed
 from agentspan.engine.engine import Engine
 from agentspan.errors import NotFound
 from tests.engine.house import agent, calls, ended, requests, script, start, team, tool, working
@@ -93,3 +95,94 @@ async def test_a_hundred_readers_see_the_same(engine: Engine) -> None:
 async def test_a_stream_of_nothing_is_not_found(engine: Engine) -> None:
     with pytest.raises(NotFound):
         await anext(engine.stream("01890000-0000-7000-8000-000000000000"))
+
+
+async def test_a_stream_tells_what_each_guardrail_found(engine: Engine) -> None:
+    rail = {"name": "polite", "guardrailType": "regex", "patterns": ["fool"], "position": "output", "onFail": "retry"}
+    execution = await start(engine, agent(script("you fool", "dear friend"), guardrails=(rail,)))
+    items = [item for item in await read(engine, execution) if item["type"].startswith("guardrail")]
+    assert [(item["type"], item["guardrailName"], item["verdict"], item["position"]) for item in items] == [
+        ("guardrail_fail", "polite", "retry", "output"),
+        ("guardrail_pass", "polite", "pass", "output"),
+    ]
+    assert items[0]["content"]
+
+
+async def test_a_stream_tells_who_speaks_next(engine: Engine) -> None:
+    members = [agent(script("one"), name="one"), agent(script("two"), name="two")]
+    execution = await start(engine, team("talk", "round_robin", *members, max_turns=2))
+    items = await read(engine, execution)
+    assert [item["target"] for item in items if item["type"] == "speaker"] == ["one", "two"]
+    assert [item["target"] for item in items if item["type"] == "handoff"] == ["one", "two"]
+
+
+async def test_a_stream_tells_when_another_model_takes_over(engine: Engine) -> None:
+    broken = script({"content": "", "errors": [{"status": 401, "message": "the key is wrong"}]})
+    spare = script("saved")
+    execution = await start(engine, agent(broken, fallback=[spare]))
+    items = await read(engine, execution)
+    assert items[-1]["output"]["result"] == "saved"
+    (switched,) = [item for item in items if item["type"] == "model_switched"]
+    assert switched["target"] == spare
+    assert "the key is wrong" in switched["content"]
+
+
+async def test_a_stream_shows_messages_from_outside_and_who_sent_them(engine: Engine) -> None:
+    execution = await start(engine, agent(script(calls("a"), "done"), "a"))
+    sent = await engine.send(execution, {"message": "hurry up"}, "kim")
+    async with working(engine, a=1):
+        items = await read(engine, execution)
+    (told,) = [item for item in items if item["type"] == "user_message"]
+    assert (told["content"], told["messageId"], told["sender"]) == ("hurry up", sent, "kim")
+
+
+async def test_masked_fields_are_seen_by_models_and_tools_and_by_nobody_else(engine: Engine) -> None:
+    seen: list[Any] = []
+    model = script(calls("login", password="hunter2", user="kim"), '{"token": {"SSN": "078-05"}, "ok": 1} {result}')
+    inner = agent(model, tool("login", approval_required=True), name="clerk", masked_fields=("Password", "ssn"))
+    execution = await start(engine, team("office", "sequential", inner), '{"password": "swordfish"} please')
+    (request,) = await requests(engine, execution, 1)
+    assert request.arguments == {"password": "***", "user": "kim"}
+    assert "password" not in request.response_schema["properties"]
+    await engine.respond(execution, {"approved": True})
+
+    def login(password: str, user: str) -> Any:
+        seen.append(password)
+        return {"_state_updates": {"ssn": "078-05"}, "result": {"ssn": "078-05", "user": user}}
+
+    async with working(engine, login=login):
+        items = [item async for item in engine.stream(execution) if item]
+        view = await ended(engine, execution)
+    assert seen == ["hunter2"]
+    assert "078-05" in str(await engine.reads.log_of(execution))
+    child = (await engine.reads.children(execution))[0].execution_id
+    shown = [
+        items, view, await engine.reads.tasks(child), await engine.reads.messages(child),
+        await engine.reads.story(execution), await engine.reads.story(child),
+        await engine.reads.all_requests(execution), await engine.events(execution),
+        await engine.reads.inputs([execution, child]),
+    ]  # fmt: skip
+    for each in shown:
+        assert "***" in str(each)
+        assert not any(secret in str(each) for secret in ("hunter2", "078-05", "swordfish")), each
+    assert (await engine.reads.search(text="swordfish"))[0] == 0
+    assert view.input["prompt"] == '{"password": "***"} please'
+    assert "token" not in {item["type"] for item in items}
+
+
+async def test_a_log_line_hides_masked_fields(engine: Engine) -> None:
+    execution = await start(engine, agent(script(calls("a"), "done"), "a", masked_fields=("password",)))
+    async with working(engine, a=1):
+        await ended(engine, execution)
+    (task,) = [task for task in await engine.reads.tasks(execution) if task.name == "a"]
+    await engine.log(task.task_id, ['sent {"password": "hunter2"} to the bank'])
+    assert [text for _, text in await engine.reads.logs(task.task_id)] == ['sent {"password": "***"} to the bank']
+
+
+@pytest.mark.parametrize(("summary", "word"), [(7, "summary"), (0, "cut")])
+def test_a_stream_tells_when_the_history_was_condensed(summary: int, word: str) -> None:
+    facts: list[e.AnyFact] = [e.ExecutionStarted({"prompt": "hello"}), e.ContextCompacted(8, summary, 20)]
+    feed = Feed("tree", agent("scripted/x"))
+    (item,) = feed.extend(e.Event(seq, 0, 1000, fact) for seq, fact in enumerate(facts, start=1))
+    assert (item["type"], item["content"]) == ("context_condensed", word)
+    assert (item["messagesBefore"], item["messagesAfter"], item["exchangesCondensed"]) == (20, 9, 12)
