@@ -1,0 +1,325 @@
+"""Cassettes: the model and tool exchanges of a run, keyed by what was asked, to be played again with no network.
+
+A cassette is made from the log of a run that is over, whichever agent it was and whenever it ran; nothing is changed
+in how runs are made. Playing runs the same decider in memory: guardrails, strategies and endings happen anew, models
+and tools say what they said. A question that was not recorded fails the run, and shows the recorded one next to it.
+"""
+
+import difflib
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agentspan.agents.agent import resolve_agent
+from agentspan.agents.encode import plain_of
+from agentspan.agents.result import AgentResult
+from agentspan.agents.testing import secrets as keys
+from agentspan.agents.testing.answers import NOT_GIVEN, Asked, Recorded, ToolCall
+from agentspan.agents.testing.engine import LocalEngine, LocalResult, LocalRun, question
+from agentspan.core import events as e
+from agentspan.core.advance import ROOT
+from agentspan.core.log import Log
+from agentspan.core.material import Material
+from agentspan.core.people import KINDS
+from agentspan.core.run import TIME_OUTS, Run, evolve
+from agentspan.core.states import Kind, Purpose
+from agentspan.errors import ModelFailure
+from agentspan.spec.agent import AgentSpec
+
+Json = dict[str, Any]
+
+FORMAT = "agentspan-cassette/1"
+DIFF_LINES = 40
+
+
+class CassetteMiss(AssertionError):
+    """A run asked what its cassette has no answer for."""
+
+
+@dataclass
+class Exchange:
+    """What was asked, and what came of it: `answer` is an output, or {"error", "terminal", "cause"}."""
+
+    kind: str
+    request: Json
+    answer: Json
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        self.key = self.key or key_of(self.kind, self.request)
+
+
+@dataclass
+class Cassette:
+    """The exchanges of a run, in their order."""
+
+    exchanges: list[Exchange] = field(default_factory=list)
+    agent: str = ""
+    prompt: str = ""
+    given: Json = field(default_factory=dict)
+    execution_id: str = ""
+
+    @classmethod
+    def from_run(cls, runtime: Any, execution_id: str) -> "Cassette":
+        """The cassette of a run that a server keeps."""
+        spec, events = runtime.portal.call(_log_of(runtime, execution_id))
+        return cls.from_log(spec, events, execution_id)
+
+    @classmethod
+    def from_log(cls, spec: AgentSpec, events: Sequence[e.Event], execution_id: str = "") -> "Cassette":
+        """The cassette of a log."""
+        started = events[0].fact if events else None
+        given = dict(started.input or {}) if isinstance(started, e.ExecutionStarted) else {}
+        prompt = str(given.pop("prompt", ""))
+        kept = {key: value for key, value in given.items() if key in ("context", "media", "budget") and value}
+        return cls([*_exchanges(spec, events)], spec.name, prompt, kept, execution_id)
+
+    @classmethod
+    def from_result(cls, run: LocalRun) -> "Cassette":
+        """The cassette of a run in memory."""
+        return cls.from_log(run.spec, run.log, run.engine.id)
+
+    @classmethod
+    def load(cls, path: Any) -> "Cassette":
+        """Read a cassette."""
+        body = json.loads(Path(path).read_text(encoding="utf-8"))
+        if body.get("format") != FORMAT:
+            raise ValueError(f"{path} is no cassette: its format is {body.get('format')!r}, not {FORMAT!r}")
+        exchanges = [Exchange(each["kind"], each["request"], each["answer"], each["key"]) for each in body["exchanges"]]
+        names = ("agent", "prompt", "given", "execution_id")
+        return cls(exchanges, **{name: body[name] for name in names if name in body})
+
+    def save(self, path: Any, *, secrets: Iterable[str] = ()) -> Path:
+        """Write it without secrets: keys, tokens and passwords by their names and forms, values of such environment
+        variables, and those given. SecretLeft, and no file, if one would be left."""
+        hidden = list(secrets)
+        body: Json = keys.scrubbed(self._body(), hidden)
+        for each in body["exchanges"]:
+            each["key"] = key_of(each["kind"], each["request"])
+        text = json.dumps(body, indent=1, ensure_ascii=False)
+        keys.verify(text, hidden)
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text + "\n", encoding="utf-8")
+        return target
+
+    def _body(self) -> Json:
+        exchanges = [{"kind": x.kind, "key": x.key, "request": x.request, "answer": x.answer} for x in self.exchanges]
+        body = {"format": FORMAT, "agent": self.agent, "prompt": self.prompt, "given": self.given}
+        whole: Json = plain_of({**body, "execution_id": self.execution_id, "exchanges": exchanges}, "the cassette")
+        return whole
+
+
+class Player:
+    """Answers from a cassette. `misses` are the questions that it has no answer for, each with the nearest one."""
+
+    def __init__(self, tape: Cassette, *, run_tools: bool = False, secrets: Iterable[str] = ()) -> None:
+        self.misses: list[str] = []
+        self._tape, self._run_tools, self._secrets = tape, run_tools, list(secrets)
+        self._played: Counter[str] = Counter()
+
+    def model(self, asked: Asked) -> Any:
+        """What the model said."""
+        found = self._find("model", _of_model(asked))
+        if found is None:
+            raise ModelFailure(self.misses[-1])
+        if "error" in found.answer:
+            failed = found.answer
+            raise ModelFailure(
+                str(failed["error"]), retryable=not failed.get("terminal"), cause=str(failed.get("cause") or "error")
+            )
+        return Recorded(found.answer)
+
+    def tool(self, call: ToolCall) -> Any:
+        """What the tool gave. Guardrails, callbacks and the like run as they are."""
+        if call.purpose != Purpose.ACT or self._run_tools:
+            return NOT_GIVEN
+        found = self._find("tool", _of_tool(call.name, call.args, call.agent))
+        if found is None:
+            raise CassetteMiss(self.misses[-1])
+        return e.TaskFailed(0, **found.answer) if "error" in found.answer else Recorded(found.answer)
+
+    def person(self, request: Json) -> Any:
+        """What the person answered; a request that was not answered then waits now."""
+        wanted = {"kind": request["kind"], "tool": request["tool"], "arguments": request["arguments"]}
+        found = self._find("person", wanted, may_miss=True)
+        return NOT_GIVEN if found is None or "error" in found.answer else Recorded(found.answer)
+
+    def _find(self, kind: str, request: Json, *, may_miss: bool = False) -> Exchange | None:
+        """The next exchange with this request: one that was made twice is played twice."""
+        request = keys.scrubbed(request, self._secrets)
+        key = key_of(kind, request)
+        known = [each for each in self._tape.exchanges if each.key == key]
+        played = self._played[key]
+        self._played[key] += 1
+        if played < len(known):
+            return known[played]
+        if not may_miss:
+            self.misses.append(self._miss(kind, request, len(known)))
+        return None
+
+    def _miss(self, kind: str, request: Json, recorded: int) -> str:
+        what = f"{kind} request of {request.get('agent') or 'a person'}"
+        if recorded:
+            return f"the cassette has this {what} {recorded} times, and it is made once more: {_text(request)[:500]}"
+        others = [_text(each.request) for each in self._tape.exchanges if each.kind == kind]
+        if not others:
+            return f"the cassette has no {kind} requests, and this was made: {_text(request)[:500]}"
+        wanted = _text(request)
+        nearest = max(others, key=lambda other: _likeness(wanted, other))
+        return f"the cassette has no such {what}; the nearest recorded one differs:\n{_diff(nearest, wanted)}"
+
+
+def replay_run(
+    agent: Any,
+    prompt: str | None = None,
+    cassette: Any = None,
+    *,
+    run_tools: bool = False,
+    strict: bool = True,
+    secrets: Iterable[str] = (),
+) -> LocalResult:
+    """Run an agent on a cassette (or its path): with the recorded prompt if none is given.
+
+    Tools say what they said, unless `run_tools`. CassetteMiss if a question has no recorded answer; not `strict`, the
+    run fails with it.
+    """
+    tape = cassette if isinstance(cassette, Cassette) else Cassette.load(cassette)
+    player = Player(tape, run_tools=run_tools, secrets=secrets)
+    engine = LocalEngine(agent, answering=player, id=tape.execution_id.partition(".")[0] or "cassette")
+    result = engine.run(tape.prompt if prompt is None else prompt, **tape.given)
+    if strict and player.misses:
+        raise CassetteMiss("\n\n".join(player.misses))
+    return result
+
+
+class Tape:
+    """`with cassette("weather.json", runtime) as tape: result = tape.run(agent, "How is it?")`
+
+    The first time, the run is made on the runtime and recorded; from then on it is played from the file.
+    """
+
+    def __init__(self, path: Any, runtime: Any, mode: str, secrets: Sequence[str]) -> None:
+        if mode not in MODES:
+            raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+        self.path, self.mode = Path(path), mode
+        self._runtime, self._secrets = runtime, list(secrets)
+
+    def __enter__(self) -> "Tape":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    @property
+    def is_playing(self) -> bool:
+        """Is nothing run on the runtime?"""
+        return self.mode == "replay" or (self.mode == "auto" and self.path.exists())
+
+    def run(self, agent: Any, prompt: str, **options: Any) -> AgentResult:
+        """The result of the run, recorded or played."""
+        if self.is_playing:
+            if not self.path.exists():
+                raise FileNotFoundError(f"there is no cassette {self.path}: record it with mode='record'")
+            return replay_run(agent, prompt, self.path, secrets=self._secrets)
+        result: AgentResult = self._own_runtime().run(resolve_agent(agent), prompt, **options)
+        Cassette.from_run(self._own_runtime(), result.execution_id).save(self.path, secrets=self._secrets)
+        return result
+
+    def _own_runtime(self) -> Any:
+        if self._runtime is None:
+            from agentspan.agents.host import own_host
+
+            self._runtime = own_host()
+        return self._runtime
+
+
+def cassette(path: Any, runtime: Any = None, *, mode: str = "auto", secrets: Sequence[str] = ()) -> Tape:
+    """A tape on a file. `mode`: auto (play the file if it is there), record (always run), replay (never run)."""
+    return Tape(path, runtime, mode, secrets)
+
+
+def key_of(kind: str, request: Json) -> str:
+    """The key of a request: a hash of its JSON in one form."""
+    text = json.dumps([kind, request], sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _exchanges(spec: AgentSpec, events: Sequence[e.Event]) -> Iterator[Exchange]:
+    """What was asked and answered, from a log: each question as it stood when it was asked."""
+    log = Log(lambda seqs: {seq: events[seq - 1].fact for seq in seqs if 0 < seq <= len(events)})
+    runs: dict[int, Run] = {}
+    asked: dict[int, tuple[str, Json]] = {}
+    for event in events:
+        fact = event.fact
+        runs[event.execution] = evolve(runs.get(event.execution) or Run(id=event.execution), event)
+        if isinstance(fact, e.TaskScheduled):
+            shown = _asked(spec, log, dict(runs), events[: event.seq], event, fact)
+            asked |= {event.seq: shown} if shown else {}
+        elif isinstance(fact, e.SETTLEMENTS) and fact.task in asked:
+            kind, request = asked.pop(fact.task)
+            if (answer := _answer(fact)) is not None:
+                yield Exchange(kind, request, answer)
+
+
+def _asked(
+    spec: AgentSpec, log: Log, runs: dict[int, Run], so_far: Sequence[e.Event], event: e.Event, order: e.TaskScheduled
+) -> tuple[str, Json] | None:
+    run = runs[event.execution]
+    material = Material(spec, log, lambda n: runs[n], lambda n: [each for each in so_far if each.execution == n])
+    if order.kind is Kind.LLM:
+        return "model", _of_model(question(material, run, event.seq, order))
+    if order.kind is Kind.HUMAN:
+        given = material.given(run, order)
+        return "person", {"kind": KINDS[order.purpose], "tool": order.name, "arguments": plain_of(given, order.name)}
+    if order.kind is not Kind.AGENT and order.purpose is Purpose.ACT:
+        return "tool", _of_tool(order.name, material.given(run, order), spec.at(run.path).name)
+    return None
+
+
+def _answer(fact: e.AnyFact) -> Json | None:
+    match fact:
+        case e.TaskCompleted(output=output):
+            return output or {}
+        case e.TaskFailed(error=error, terminal=terminal, cause=cause):
+            return {"error": error, "terminal": terminal, "cause": cause}
+        case e.TaskTimedOut(limit=limit):
+            return {"error": TIME_OUTS[limit], "terminal": False, "cause": "timeout"}
+    return None
+
+
+def _of_model(asked: Asked) -> Json:
+    shown = {"agent": asked.agent, "model": asked.model, "purpose": asked.purpose, "messages": asked.messages}
+    request: Json = plain_of({**shown, "tools": asked.tools, "options": asked.options}, "the request")
+    return request
+
+
+def _of_tool(name: str, args: Json, agent: str) -> Json:
+    request: Json = plain_of({"agent": agent, "name": name, "args": args}, "the call")
+    return request
+
+
+def _text(request: Json) -> str:
+    return json.dumps(request, indent=1, sort_keys=True, ensure_ascii=False)
+
+
+def _likeness(one: str, other: str) -> float:
+    matcher = difflib.SequenceMatcher(None, one.splitlines(), other.splitlines(), autojunk=False)
+    return matcher.ratio()
+
+
+def _diff(recorded: str, made: str) -> str:
+    lines = list(difflib.unified_diff(recorded.splitlines(), made.splitlines(), "recorded", "made", lineterm="", n=1))
+    more = [f"... and {len(lines) - DIFF_LINES} more lines"] if len(lines) > DIFF_LINES else []
+    return "\n".join([*lines[:DIFF_LINES], *more])
+
+
+async def _log_of(runtime: Any, execution_id: str) -> tuple[AgentSpec, list[e.Event]]:
+    raise NotImplementedError(ROOT)
+
+
+MODES = ("auto", "record", "replay")
