@@ -4,11 +4,15 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import agentspan
+from agentspan.agents import Agent, AgentResult, AgentRuntime, shutdown
+from tests.acceptance.provider import Asked, Reply, providing
+from tests.agents.serving import ServerProcess
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -75,3 +79,64 @@ def test_the_version_is_the_newest_of_the_changelog():
 def test_what_is_derived_from_the_code_is_up_to_date():
     done = subprocess.run([sys.executable, ROOT / "docs" / "draw.py", "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def examples(page: Path) -> Iterator[tuple[int, str]]:
+    """The Python of a page: the line before it, and the text."""
+    text = page.read_text(encoding="utf-8")
+    for block in PYTHON.finditer(text):
+        yield text.count("\n", 0, block.start()) + 1, block[1]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_examples_of_a_page_are_python(page):
+    for line, source in examples(page):
+        compile("\n" * line + source, str(page), "exec")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server whose models say what suits the question."""
+    with providing(reply) as provider:
+        keys = {"OPENAI_API_KEY": "a-key", "ANTHROPIC_API_KEY": "a-key", "OPENAI_API_BASE": provider.url}
+        server = ServerProcess(tmp_path_factory.mktemp("server"), **keys)
+        server.start()
+        yield server
+        server.stop()
+
+
+def reply(asked: Asked) -> Reply:
+    return Reply("DONE" if "DONE" in str(asked.messages[0]["content"]) else "Fine.")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/agents.md", "docs/deployed.md"])
+def test_the_examples_of_a_page_run_in_their_order(page, server, monkeypatch, capsys):
+    monkeypatch.setenv("AGENTSPAN_SERVER_URL", server.url)
+    with AgentRuntime() as runtime:
+        names = {"__name__": "examples", "runtime": runtime}
+        exec(GIVEN.get(page, ""), names)
+        for line, source in examples(ROOT / page):
+            exec(compile("\n" * line + source, page, "exec"), names)
+        assert [each.error for each in names.values() if isinstance(each, AgentResult) and each.is_failed] == []
+        assert "FAILED" not in capsys.readouterr().out
+    with AgentRuntime() as runtime:
+        agents = [each for each in names.values() if isinstance(each, Agent)]
+        assert agents
+        assert [runtime.plan(each)["workflowDef"]["name"] for each in agents] == [each.name for each in agents]
+    shutdown()
+
+
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+GIVEN = {
+    "docs/deployed.md": """
+from agentspan.agents import *
+from agentspan.agents import schedules
+
+model = "openai/gpt-4o-mini"
+agent = Agent("herald", model, "You announce.")
+runtime.deploy(agent)
+agent.instructions = "You announce loudly."
+"""
+}
+"""What a page takes for granted."""
