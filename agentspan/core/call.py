@@ -1,5 +1,6 @@
 """One tool call of a turn: checked, perhaps approved, made, checked again. Each call goes its way alone."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from agentspan.core import guards, retry, transcript
@@ -75,8 +76,9 @@ def _first(spec: AgentSpec, run: Run, log: Log, index: int, each: Call, seed: st
         return [refusal]
     assert tool is not None
     if tool.tool_type == "transfer":
-        if run.transfer:
-            return [CallRefused(run.turn, index, "handed_over", f"the conversation goes to {run.transfer}")]
+        target = run.transfer or _target(spec, run.calls[:index])
+        if target:
+            return [CallRefused(run.turn, index, "handed_over", f"the conversation goes to {target}")]
         return [CallRefused(run.turn, index, "transfer", str(tool.config["target"]))]
     checked = _checked(spec, run, log, index, each, tool, seed, "tool_in")
     if checked is not None:
@@ -87,6 +89,12 @@ def _first(spec: AgentSpec, run: Run, log: Log, index: int, each: Call, seed: st
     if isinstance(asked, list):
         return asked
     return [_request(tool, run, index, each)] if asked else _act(spec, run, log, index, each, seed)
+
+
+def _target(spec: AgentSpec, calls: Sequence[Call]) -> str:
+    """To whom the first of these calls that can hand over does."""
+    tools = (spec.tool(each.name) for each in calls if each.valid and each.state is CallState.NEW)
+    return next((str(tool.config["target"]) for tool in tools if tool and tool.tool_type == "transfer"), "")
 
 
 def _refusal(spec: AgentSpec, run: Run, index: int, each: Call, tool: ToolSpec | None) -> Fact | None:

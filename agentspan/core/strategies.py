@@ -132,7 +132,8 @@ def _closing(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
     """The end of a discussion: one speaker's words stand as they are, those of several are put together."""
     alone = len(run.branches) == 1
     if alone or spec.strategy != "handoff" or not spec.model or (run.branches and spec.synthesize is False):
-        return conclude(spec, run, log, seed, run.finish or "stop", so_far(spec, run))
+        finish = "stop" if run.finish == "transfer" else run.finish or "stop"
+        return conclude(spec, run, log, seed, finish, so_far(spec, run))
     follow = synthesis(spec, run, seed)
     return [ExecutionFailed(run.faults["synthesis"].error, result=so_far(spec, run))] if follow is None else follow
 

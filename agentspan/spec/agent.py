@@ -171,12 +171,10 @@ def _member(team: AgentSpec, agent: AgentSpec) -> AgentSpec:
         peers = [(each.name, each.description) for each in team.agents]
         peers = [(team.name, team.description), *peers] if team.model else peers
         allowed = (team.allowed_transitions or {}).get(agent.name)
-        ways = tuple(
-            transfer(agent.name, name, text)
-            for name, text in peers
-            if name != agent.name and (allowed is None or name in allowed)
-        )
-        conditions = tuple(each for each in team.handoffs if each.get("type") == "on_tool_result")
+        reachable = {name: text for name, text in peers if name != agent.name and (allowed is None or name in allowed)}
+        ways = tuple(transfer(agent.name, name, text) for name, text in reachable.items())
+        of_tools = (each for each in team.handoffs if each.get("type") == "on_tool_result")
+        conditions = tuple(each for each in of_tools if each.get("target") in reachable)
         return replace(agent, tools=(*agent.tools, *ways), handoffs=conditions)
     if team.tools and agent.thinks and not team.thinks and team.strategy != "swarm":
         own = {tool.name for tool in agent.tools}
