@@ -147,8 +147,7 @@ class Maker:
     def budget(self) -> Budget | None:
         if not self.tape.odds(4):
             return None
-        name, most = self.tape.pick((("model_calls", 4), ("tool_calls", 2), ("tokens", 90), ("cost", 0.5)))
-        return Budget(**{name: most})
+        return self.tape.pick((Budget(model_calls=4), Budget(tool_calls=2), Budget(tokens=90), Budget(cost=0.5)))
 
 
 def _rails(maker: Maker, spec: AgentSpec) -> Json:

@@ -207,7 +207,7 @@ def _person(tape: Tape, spec: AgentSpec, number: int) -> Json:
 
 
 def _act(tape: Tape, spec: AgentSpec, number: int) -> Json:
-    state = tape.pick(({}, {"_state_updates": {"last": number}}, {"_state_deletions": ["n", "last"]}))
+    state: Json = tape.pick(({}, {"_state_updates": {"last": number}}, {"_state_deletions": ["n", "last"]}))
     return {"result": tape.pick(("well", number, None, "ok", [1], {"a": {"b": 1}})), **state}
 
 

@@ -1,15 +1,18 @@
 """Given a spec and what happened, what follows: a small language for the core's tests."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from agentspan.core import events as e
 from agentspan.core.advance import ROOT, Tree, advance
 from agentspan.core.log import Log
+from agentspan.core.material import Material
 from agentspan.core.run import Run
-from agentspan.core.transcript import Transcript
+from agentspan.core.states import Purpose, Status
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.tool import ToolSpec
 
+F = TypeVar("F", bound=e.Fact)
 TOOLS = (ToolSpec("look"), ToolSpec("pay", approval_required=True))
 
 
@@ -24,13 +27,13 @@ def team(strategy: str, *names: str, **changes: Any) -> AgentSpec:
 
 
 class Story:
-    def __init__(self, spec: AgentSpec, prompt: str = "go") -> None:
+    def __init__(self, spec: AgentSpec, prompt: str = "go", tree: str = "T", **given: Any) -> None:
         self.spec = spec
         self.prompt = prompt
         self.now = 1_000
-        self.tree = Tree("T")
+        self.tree = Tree(tree)
         self.log: list[e.Event] = []
-        self.when(e.ExecutionStarted({"prompt": prompt}))
+        self.when(e.ExecutionStarted({"prompt": prompt, **given}))
 
     def when(self, *facts: e.AnyFact, execution: int = ROOT) -> list[e.AnyFact]:
         """These things happen; gives what follows from them."""
@@ -59,6 +62,10 @@ class Story:
         """A person answers a request for approval."""
         return self.when(e.TaskCompleted(self.task(f"approve.{index}"), answer))
 
+    def settle(self, slot: str, execution: int = ROOT, **output: Any) -> list[e.AnyFact]:
+        """Whoever has the task of this slot reports this."""
+        return self.when(e.TaskCompleted(self.task(slot, execution), output), execution=execution)
+
     def fail(self, slot: str, error: str = "broken", execution: int = ROOT, **changes: Any) -> list[e.AnyFact]:
         return self.when(e.TaskFailed(self.task(slot, execution), error, **changes), execution=execution)
 
@@ -74,8 +81,42 @@ class Story:
         return max(n for n, run in self.tree.runs.items() if run.path and self.spec.at(run.path).name == name)
 
     def messages(self, execution: int = ROOT) -> list[dict[str, Any]]:
-        script = Transcript(self.prompt).extend(each for each in self.log if each.execution == execution)
-        return script.messages(self.spec.at(self.run(execution).path))
+        """What a model of this execution would be sent now."""
+        run = self.run(execution)
+        return self.material().transcript(run).messages(self.spec.at(run.path))
+
+    def material(self) -> Material:
+        return Material(
+            self.spec, self.facts(), self.run, lambda number: [x for x in self.log if x.execution == number]
+        )
+
+    def given(self, slot: str, execution: int = ROOT) -> dict[str, Any]:
+        """The input of the open task of that slot."""
+        run = self.run(execution)
+        return self.material().given(run, run.tasks[self.task(slot, execution)])
+
+    def text(self, execution: int = ROOT) -> str:
+        """The text of an execution's result."""
+        return self.facts().text(self.run(execution).result)
+
+    @property
+    def end(self) -> tuple[Status, str, str]:
+        """Status, finish reason and text of the root, which has ended."""
+        run = self.run()
+        assert run.ended
+        return run.status, run.finish_reason, self.text()
+
+    @property
+    def speakers(self) -> list[str]:
+        """Who has been chosen to speak, in order."""
+        return [
+            x.fact.name for x in self.log if isinstance(x.fact, e.TaskScheduled) and x.fact.purpose is Purpose.SPEAK
+        ]
+
+
+def only(kind: type[F], facts: Sequence[e.AnyFact]) -> list[F]:
+    """The facts of a kind."""
+    return [fact for fact in facts if isinstance(fact, kind)]
 
 
 def slots(facts: list[e.AnyFact]) -> list[str]:

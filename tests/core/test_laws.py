@@ -194,7 +194,7 @@ TABLE = {
 def test_a_snapshot_does_not_grow_with_turns() -> None:
     program = Program(b"")
     program.begin(replace(program.spec, max_turns=2_000, agents=(), tools=(), strategy="handoff"))
-    sizes = []
+    sizes: list[int] = []
     for _ in range(600):
         (run, number, _), *_ = program.open_tasks()
         output = {"content": "x" * 500, "tool_calls": [{"name": "nothing", "arguments": {}}], "cost": None}
@@ -210,7 +210,7 @@ def test_a_teams_snapshot_does_not_grow_with_turns(strategy: str) -> None:
     conditions = tuple({"type": "on_text_mention", "text": "well", "target": name} for name in ("one", "two"))
     program = Program(b"")
     program.begin(team(strategy, "one", "two", model="scripted/any", max_turns=2_000, handoffs=conditions))
-    sizes = []
+    sizes: list[int] = []
     while len(sizes) < 600:
         (run, number, order), *_ = program.open_tasks()
         said = {"content": "one" if order.purpose is Purpose.CHOOSE else "well " * 100, "selected": "two", "cost": None}
