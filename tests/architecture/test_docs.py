@@ -106,7 +106,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 def reply(asked: Asked) -> Reply:
-    return Reply("DONE" if "DONE" in str(asked.messages[0]["content"]) else "Fine.")
+    said = str(asked.messages[-1]["content"])
+    # Long enough for an example to tell the run something meanwhile.
+    return Reply("Fine.", seconds=2 if said == "Find something about tides." else 0)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/agents.md", "docs/deployed.md"])
