@@ -5,11 +5,11 @@ Models and tools get the values; whoever only looks does not.
 
 import json
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 from agentspan.spec.agent import AgentSpec
+from agentspan.spec.check import below
 
 MASK = "***"
 
@@ -19,7 +19,8 @@ NOTHING: Names = frozenset()
 
 def names(spec: AgentSpec) -> Names:
     """What an agent, and those that work for it, want masked: what one of them hides is hidden in the whole run."""
-    return frozenset(name.lower() for name in _named(spec))
+    own = {name.lower() for name in spec.masked_fields}
+    return frozenset(own.union(*map(names, below(spec))))
 
 
 def masked(value: Any, hidden: Names) -> Any:
@@ -35,26 +36,6 @@ def masked(value: Any, hidden: Names) -> Any:
             return _masked_text(value, hidden)
         case _:
             return value
-
-
-def _named(spec: AgentSpec) -> Iterable[str]:
-    yield from spec.masked_fields
-    for agent in spec.agents:
-        yield from _named(agent)
-    nested = [tool.config.get("agentConfig") for tool in spec.tools]
-    for config in (spec.router, *nested):
-        if isinstance(config, dict):
-            yield from _named_in(config)
-
-
-def _named_in(config: dict[str, Any]) -> Iterable[str]:
-    """The same of an agent that is still JSON."""
-    yield from (str(name) for name in config.get("maskedFields") or ())
-    inner = [*(config.get("agents") or ()), config.get("router")]
-    inner += [(tool.get("config") or {}).get("agentConfig") for tool in config.get("tools") or ()]
-    for each in inner:
-        if isinstance(each, dict):
-            yield from _named_in(each)
 
 
 def _masked_text(text: str, hidden: Names) -> str:

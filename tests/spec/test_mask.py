@@ -54,7 +54,11 @@ def test_what_is_not_hidden_stays(value: Any) -> None:
 
 def test_what_one_agent_hides_is_hidden_in_the_whole_run() -> None:
     helper = {"name": "deep", "model": "scripted/x", "maskedFields": ["Three"]}
-    inner = AgentSpec(name="in", tools=(ToolSpec(name="t", config={"agentConfig": helper}),), masked_fields=("two",))
+    inner = AgentSpec(
+        name="in",
+        tools=(ToolSpec(name="t", tool_type="agent_tool", config={"agentConfig": helper}),),
+        masked_fields=("two",),
+    )
     outer = AgentSpec(
         name="out", agents=(inner,), router={"name": "r", "maskedFields": ["four"]}, masked_fields=("ONE",)
     )
