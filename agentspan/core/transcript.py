@@ -355,20 +355,33 @@ def as_object(value: Any) -> dict[str, Any]:
 
 
 def conversation(spec: AgentSpec, events: Iterable[e.Event], upto: int) -> list[tuple[str, e.Result | str]]:
-    """Who said what in a team, from the team's own events up to one of them."""
-    said: list[tuple[str, e.Result | str]] = [(a.name, a.introduction) for a in spec.agents if a.introduction]
+    """Who said what in a team, from the team's own events up to one of them.
+
+    Results of calls follow the answer that made them, in the order of the calls, however they came.
+    """
+    said: list[tuple[tuple[int, int], str, e.Result | str]] = [
+        ((0, place), a.name, a.introduction) for place, a in enumerate(spec.agents) if a.introduction
+    ]
     slots: dict[int, e.TaskScheduled] = {}
+    answers: dict[int, int] = {}
     for event in (event for event in events if event.seq <= upto):
         match event.fact:
             case e.TaskScheduled() as order:
                 slots[event.seq] = order
             case e.TaskCompleted(task=task, output=output, result=result) if task in slots:
-                said += _spoken(spec, slots[task], output or {}, result)
+                order, place = slots[task], (event.seq, 0)
+                if order.purpose is Purpose.THINK:
+                    answers[order.turn] = event.seq
+                elif order.purpose is Purpose.ACT:
+                    place = (answers.get(order.turn, event.seq), 1 + order.index)
+                said += [(place, *words) for words in _spoken(spec, order, output or {}, result)]
+            case e.AnswerGiven(turn=turn):
+                answers[turn] = event.seq
             case e.MessageReceived(message=message):
-                said.append(("user", mail_text(message)))
+                said.append(((event.seq, 0), "user", mail_text(message)))
             case e.VerdictGiven(verdict=Verdict.RETRY, position=position, message=message) if position in FEEDBACK:
-                said.append(("reviewer", message))
-    return said
+                said.append(((event.seq, 0), "reviewer", message))
+    return [(name, words) for _, name, words in sorted(said, key=lambda each: each[0])]
 
 
 def _spoken(
