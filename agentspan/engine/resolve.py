@@ -58,6 +58,7 @@ class _Resolver:
             "agents": tuple(self.spec(each, path) for each in spec.agents),
             "tools": tuple(self._tool(each, path) for each in spec.tools),
             **{name: self._config(getattr(spec, name), path) for name in NESTED},
+            "deployed": bool(path),
         }
         return msgspec.structs.replace(spec, **changed)
 
@@ -105,7 +106,7 @@ class _Resolver:
         if not _is_agent(given):
             return given
         spec = wire.decode(given)
-        return wire.encode(self.spec(spec, path)) if refers(spec) else given
+        return wire.encode(self.spec(spec, path)) if path or refers(spec) else given
 
 
 def _own(reference: AgentSpec) -> Json:

@@ -68,6 +68,7 @@ class AgentSpec(Struct, frozen=True, rename="camel", omit_defaults=True):
     budget: Budget | None = None
     fail_fast: bool = False
     width: int | None = None
+    deployed: bool = False
 
     def tool(self, name: str) -> ToolSpec | None:
         """The tool of that name, or None."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from agentspan.engine import resolve as module
@@ -24,6 +25,11 @@ def reference(name: str, **more: Any) -> AgentSpec:
     return AgentSpec(name=name, **more)
 
 
+def deployed(spec: AgentSpec) -> AgentSpec:
+    """The definition as a part of another: others serve its functions."""
+    return msgspec.structs.replace(spec, deployed=True, agents=tuple(map(deployed, spec.agents)))
+
+
 def whole(spec: AgentSpec, *deployed: AgentSpec, texts: dict[tuple[str, int | None], str] | None = None) -> AgentSpec:
     agents = {each.name: each for each in deployed}
     return resolve(spec, agents.get, lambda name, version: (texts or {}).get((name, version)))
@@ -31,7 +37,7 @@ def whole(spec: AgentSpec, *deployed: AgentSpec, texts: dict[tuple[str, int | No
 
 def test_a_sub_agent_that_is_only_named_becomes_the_deployed_one() -> None:
     helper = thinker("helper", instructions="Help.", tools=(ToolSpec("add"),))
-    assert whole(team("both", thinker("own"), reference("helper")), helper).agents == (thinker("own"), helper)
+    assert whole(team("both", thinker("own"), reference("helper")), helper).agents == (thinker("own"), deployed(helper))
 
 
 def test_what_the_reference_says_for_itself_wins() -> None:
@@ -42,7 +48,7 @@ def test_what_the_reference_says_for_itself_wins() -> None:
 
 def test_references_within_references_are_followed() -> None:
     inner, outer = thinker("inner"), team("outer", reference("inner"))
-    assert whole(team("top", reference("outer")), inner, outer).at((0, 0)) == inner
+    assert whole(team("top", reference("outer")), inner, outer).at((0, 0)) == deployed(inner)
 
 
 def test_an_agent_behind_a_tool_is_found_by_name() -> None:
@@ -50,14 +56,14 @@ def test_an_agent_behind_a_tool_is_found_by_name() -> None:
     for config in ({"agentConfig": {"name": "helper", "external": True}}, {"workflowName": "helper"}):
         tool = ToolSpec("ask", tool_type="agent_tool", config=config)
         [found] = whole(thinker("a", tools=(tool,)), helper).tools
-        assert wire.decode(found.config["agentConfig"]) == helper
+        assert wire.decode(found.config["agentConfig"]) == deployed(helper)
 
 
 @pytest.mark.parametrize("field", ["router", "planner", "fallback"])
 def test_an_agent_in_a_field_is_found_by_name(field: str) -> None:
     helper = thinker("helper")
     spec = team("t", thinker("a"), **{field: wire.encode(reference("helper"))})
-    assert wire.decode(getattr(whole(spec, helper), field)) == helper
+    assert wire.decode(getattr(whole(spec, helper), field)) == deployed(helper)
 
 
 def test_a_function_is_no_reference() -> None:
