@@ -163,7 +163,8 @@ def _prefill(agent: Agent) -> tuple[Json, ...]:
     )
 
 
-SPEC_FIELDS = tuple(field.name for field in spec_fields(AgentSpec))
+SPEC_FIELDS = tuple(field.name for field in spec_fields(AgentSpec) if field.name != "deployed")
+"""What an Agent says of itself; that it is deployed, the server knows."""
 
 MADE: dict[str, Callable[[Agent], Any]] = {
     "instructions": instructions_of,
