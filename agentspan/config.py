@@ -4,6 +4,7 @@ A value comes from an option of the command line, else from its native variable,
 Conductor-style deployments use for it, else from the default. An empty variable counts as not set.
 """
 
+import base64
 import os
 import re
 import sys
@@ -17,6 +18,7 @@ import msgspec
 from agentspan.errors import ConfigurationProblem
 
 MASK = "***"
+MASTER_KEY_BYTES = 32
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pool_size: int = 8
     auth_key: str | None = None
     auth_secret: str | None = None
+    master_key: bytes | None = None
     allow_insecure_bind: bool = False
     allowed_hosts: tuple[str, ...] = ()
     max_body_bytes: int = 32 * 1024 * 1024
@@ -339,6 +342,13 @@ def _seconds(text: str) -> float:
     return number
 
 
+def _master_key(text: str) -> bytes:
+    key = base64.b64decode(text, validate=True)
+    if len(key) != MASTER_KEY_BYTES:
+        raise ValueError
+    return key
+
+
 def _switch(text: str) -> bool:
     match text.lower():
         case "1" | "true" | "yes" | "on":
@@ -408,6 +418,13 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("auth_key", ("AGENTSPAN_AUTH_KEY",), str, "a key", secret=True),
     Setting("auth_secret", ("AGENTSPAN_AUTH_SECRET",), str, "a secret", secret=True),
+    Setting(
+        "master_key",
+        ("AGENTSPAN_MASTER_KEY",),
+        _master_key,
+        "32 random bytes in base64, such as `openssl rand -base64 32` prints",
+        secret=True,
+    ),
     Setting("allow_insecure_bind", ("AGENTSPAN_ALLOW_INSECURE_BIND",), _switch, "true or false"),
     Setting("allowed_hosts", ("AGENTSPAN_ALLOWED_HOSTS",), _hosts, "host names with commas between them"),
     Setting(

@@ -230,3 +230,29 @@ sessions = Table(
     Column("tree", String(36), nullable=False),
     _ms("updated_at"),
 )
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _word("key_id"),
+    Column("data", LargeBinary, nullable=False),
+    _ms("created_at"),
+    _ms("updated_at"),
+)
+
+secret_bindings = Table(
+    "secret_bindings",
+    metadata,
+    Column("logical_key", Text, primary_key=True),
+    _word("store_name"),
+)
+
+secret_uses = Table(
+    "secret_uses",
+    metadata,
+    Column("tree", String(36), primary_key=True),
+    Column("task", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    _ms("at"),
+)

@@ -12,7 +12,7 @@ class TaskView(Struct, frozen=True, kw_only=True):
 
     `ref` is the task's name within the execution (`call_2_0` is the first call of turn 2) and the same in each attempt.
     `kind` is llm, worker, human or agent; `purpose` think, act, approve or speak. `child_id` is a sub-agent's
-    execution.
+    execution. `credentials` are the names of the secrets that its worker is given.
     """
 
     task_id: str
@@ -46,6 +46,7 @@ class TaskView(Struct, frozen=True, kw_only=True):
     child_id: str = ""
     idempotency_key: str = ""
     state: Json = {}
+    credentials: tuple[str, ...] = ()
 
 
 class ExecutionRow(Struct, frozen=True, kw_only=True):
@@ -275,3 +276,29 @@ class Hook(Struct, frozen=True, omit_defaults=True):
     tolerance_seconds: float = 0
     created_at: int = 0
     updated_at: int = 0
+
+
+class SecretView(Struct, frozen=True):
+    """A secret without its value; `partial` is a piece of a long one to know it by."""
+
+    name: str
+    partial: str
+    created_at: int
+    updated_at: int
+
+
+class SecretUse(Struct, frozen=True):
+    """Which task was first given which secret, and when."""
+
+    task_id: str
+    name: str
+    at: int
+
+
+class Delivery(Struct, frozen=True):
+    """What goes with a task to the worker that takes it, and nowhere else: the values of its secrets, and a token to
+    ask for more; or the problem that kept them back."""
+
+    token: str = ""
+    values: dict[str, str] = {}
+    problem: str = ""

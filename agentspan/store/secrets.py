@@ -1,0 +1,142 @@
+"""Secrets: named values, each encrypted by itself, and the record of which task was given which.
+
+A row is AES-256-GCM under a key that is derived from the master key, with the secret's name as associated data, so that
+no row can be passed off as another. It bears the id of its master key, so that keys can change.
+"""
+
+import hashlib
+import hmac
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy.engine import Connection
+
+from agentspan.errors import ConfigurationProblem
+from agentspan.store import bulk
+from agentspan.store import tables as t
+
+NONCE_BYTES = 12
+_ASSOCIATED = "agentspan secret, version 1: "
+
+
+class Keys:
+    """What is derived from one master key of 32 bytes: its id, the cipher of the values, the key that signs tokens."""
+
+    def __init__(self, master: bytes) -> None:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        self.id = _derived(master, "key id").hex()[:16]
+        self.signing = _derived(master, "execution tokens")
+        self._cipher = AESGCM(_derived(master, "secrets"))
+
+    def seal(self, name: str, value: str) -> bytes:
+        """The value as it is stored: a nonce, the ciphertext and its tag."""
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, value.encode(), _associated(name))
+
+    def open(self, kept: "Sealed") -> str:
+        """The value. ConfigurationProblem if this key did not seal it under this name."""
+        from cryptography.exceptions import InvalidTag
+
+        nonce, sealed = kept.data[:NONCE_BYTES], kept.data[NONCE_BYTES:]
+        try:
+            return self._cipher.decrypt(nonce, sealed, _associated(kept.name)).decode()
+        except InvalidTag as problem:
+            why = "was stored under another master key" if kept.key_id != self.id else "was changed in the database"
+            raise ConfigurationProblem(
+                f"the credential {kept.name!r} {why}: set AGENTSPAN_MASTER_KEY to the key it was stored under,"
+                " or store the credential again"
+            ) from problem
+
+
+class Sealed(Struct, frozen=True):
+    """A secret as it is stored."""
+
+    name: str
+    key_id: str
+    data: bytes
+    created_at: int
+    updated_at: int
+
+
+def save(connection: Connection, kept: Sealed) -> None:
+    """Store a secret, or replace the one of that name."""
+    insert: Any = bulk.insert_of(t.secrets, connection.dialect.name)
+    new = insert.excluded
+    upsert = insert.on_conflict_do_update(
+        index_elements=["name"], set_={"key_id": new.key_id, "data": new.data, "updated_at": new.updated_at}
+    )
+    row = {"name": kept.name, "key_id": kept.key_id, "data": kept.data}
+    connection.execute(upsert, {**row, "created_at": kept.created_at, "updated_at": kept.updated_at})
+
+
+def find(connection: Connection, names: Iterable[str]) -> dict[str, Sealed]:
+    """The secrets behind these names, through their bindings; only those that there are."""
+    wanted = list(names)
+    bound = connection.execute(BINDINGS_OF, {"names": wanted})
+    stored = {name: name for name in wanted} | {row.logical_key: row.store_name for row in bound}
+    rows = connection.execute(SECRETS_OF, {"names": list(set(stored.values()))})
+    found = {row.name: Sealed(*row) for row in rows}
+    return {name: found[store] for name, store in stored.items() if store in found}
+
+
+def one(connection: Connection, name: str) -> Sealed | None:
+    """The secret that is stored under this very name."""
+    row = connection.execute(SECRETS_OF, {"names": [name]}).first()
+    return Sealed(*row) if row else None
+
+
+def all_secrets(connection: Connection) -> Sequence[Sealed]:
+    return [Sealed(*row) for row in connection.execute(sa.select(t.secrets).order_by(t.secrets.c.name))]
+
+
+def delete(connection: Connection, name: str) -> None:
+    connection.execute(sa.delete(t.secrets).where(t.secrets.c.name == name))
+
+
+def bind(connection: Connection, logical_key: str, store_name: str) -> None:
+    """Let a name stand for the secret of another."""
+    insert: Any = bulk.insert_of(t.secret_bindings, connection.dialect.name)
+    upsert = insert.on_conflict_do_update(
+        index_elements=["logical_key"], set_={"store_name": insert.excluded.store_name}
+    )
+    connection.execute(upsert, {"logical_key": logical_key, "store_name": store_name})
+
+
+def bindings(connection: Connection) -> dict[str, str]:
+    rows = connection.execute(sa.select(t.secret_bindings).order_by(t.secret_bindings.c.logical_key))
+    return {row.logical_key: row.store_name for row in rows}
+
+
+def unbind(connection: Connection, logical_key: str) -> None:
+    connection.execute(sa.delete(t.secret_bindings).where(t.secret_bindings.c.logical_key == logical_key))
+
+
+def note(connection: Connection, uses: Iterable[tuple[str, int, str]], at: int) -> None:
+    """Remember which task of which tree was given which secret; the first time counts."""
+    rows = [{"tree": tree, "task": task, "name": name, "at": at} for tree, task, name in uses]
+    bulk.insert(connection, t.secret_uses, rows, ignore=True)
+
+
+def uses(connection: Connection, tree: str) -> list[tuple[int, str, int]]:
+    """Task, name and time of every secret that a tree was given, in that order."""
+    statement = sa.select(t.secret_uses).where(t.secret_uses.c.tree == tree)
+    rows = connection.execute(statement.order_by(t.secret_uses.c.task, t.secret_uses.c.name))
+    return [(row.task, row.name, row.at) for row in rows]
+
+
+def _derived(master: bytes, purpose: str) -> bytes:
+    """A key of its own for each purpose: what one of them gives away says nothing of the others."""
+    return hmac.new(master, f"agentspan {purpose}, version 1".encode(), hashlib.sha256).digest()
+
+
+def _associated(name: str) -> bytes:
+    return (_ASSOCIATED + name).encode()
+
+
+_names: Any = sa.bindparam("names", expanding=True)
+SECRETS_OF = sa.select(t.secrets).where(t.secrets.c.name.in_(_names))
+BINDINGS_OF = sa.select(t.secret_bindings).where(t.secret_bindings.c.logical_key.in_(_names))
