@@ -8,6 +8,7 @@ AgentspanError (500)
 ├── NotFound (404)              no such execution, task or definition
 ├── Conflict (409)              the state does not allow it: already answered, already ended, not paused
 ├── TooLarge (413)              a body over the limit
+├── TooMany (429)               asked too often; wait and try again
 ├── NotImplementedHere (501)    a documented feature that this version does not have yet (a NotImplementedError too)
 ├── Unavailable (503)           the database is away or the server is draining; try again
 ├── ConfigurationProblem (500)  a setting that stops the start
@@ -68,6 +69,13 @@ class TooLarge(AgentspanError):
     """The body is larger than this server accepts."""
 
     status = 413
+
+
+class TooMany(AgentspanError):
+    """This was asked too often."""
+
+    status = 429
+    retryable = True
 
 
 class NotImplementedHere(AgentspanError, NotImplementedError):

@@ -73,7 +73,7 @@ class Run(Struct, frozen=True, omit_defaults=True):
     `marks` are the events that settled the slots of this turn and of the whole run, `verdicts` what checks said of
     them, `retries` how often each check has asked again, and `extra` the turns that it took. `fixed` is the event whose
     text stands for the result, `asked` the one whose prompt stands for the given. A team has `spoken` so often, `last`
-    was its last speaker, `choice` is the next.
+    was its last speaker, `choice` is the next. `credentials` are the names that a root was started with.
     """
 
     id: int = 0
@@ -123,6 +123,7 @@ class Run(Struct, frozen=True, omit_defaults=True):
     signal: int = 0
     state: dict[str, Any] = {}
     inherited: tuple[str, ...] = ()
+    credentials: tuple[str, ...] = ()
     usage: Usage = Usage()
     budget: Budget | None = None
     spent: Spent = Spent()
@@ -235,6 +236,7 @@ def _started(run: Run, at: int, fact: e.ExecutionStarted) -> Run:
         state=dict(given.get("context") or {}),
         inherited=tuple(given.get("context") or ()) if fact.path else (),
         budget=budget,
+        credentials=tuple(given.get("credentials") or ()),
     )
 
 

@@ -25,6 +25,7 @@ from agentspan.engine.pollers import Poller, Pollers
 from agentspan.engine.resolve import refers, resolve
 from agentspan.engine.scheduler import Scheduler
 from agentspan.engine.spending import Spending
+from agentspan.engine.secrets import Secrets
 from agentspan.engine.sweeper import Sweeper
 from agentspan.engine.transcripts import Transcripts
 from agentspan.engine.workers.llm import QUEUE as LLM_QUEUE
@@ -35,6 +36,7 @@ from agentspan.spec import wire
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.check import below, check, check_schemas
 from agentspan.spec.media import check as check_media
+from agentspan.spec.credentials import names_problem
 from agentspan.spec.plan import problems as plan_problems
 from agentspan.spec.policy import Budget, budget
 from agentspan.store import definitions, queue, templates
@@ -80,6 +82,7 @@ class Engine:
         self.scheduler = Scheduler(self.reads, self.writer, self._deployed)
         self.sweeper = Sweeper(self.reads, self.writer, self.pollers, self._match, self.scheduler.run)
         self.life = Life(self.reads, self.writer, self.sweeper.due, self.start, self._deployed)
+        self.secrets = Secrets(self.reads, self.writer, settings)
         self.llm = LlmWorker(
             self.replica, settings, self.pollers, self.transcripts, self._report_one, self._token, self._look
         )
@@ -187,6 +190,8 @@ class Engine:
             budget(input["budget"])
         if (plan := input.get("plan")) is not None:
             _check_plan(spec, plan)
+        if problem := names_problem(input.get("credentials") or ()):
+            raise BadInput(problem)
         meta = Meta(
             new_id(), wire.digest(spec), _clean(session_id), _clean(correlation_id or idempotency_key), _clean(run_id),
             priority, version,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from agentspan.core.states import Kind
+from agentspan.core.advance import ROOT
 from agentspan.engine.desk import Desk
 from agentspan.engine.pollers import Poller
 from agentspan.store import queue, showing
@@ -38,5 +38,6 @@ def _hand(transaction: Transaction, desk: Desk, poller: Poller, rows: Sequence[A
     for (row, held), run, order in zip(shown, runs, orders, strict=True):
         known = {seq: fact for (tree, seq), fact in facts.items() if tree == row.tree and seq == order.source}
         given = transaction.material(row.tree, known).given(run, order)
-        view = showing.scheduled(held.meta, held.spec.at(run.path), run, row.number, order, given, row.scheduled_at)
+        spec, of_run = held.spec.at(run.path), held.tree.runs[ROOT].credentials
+        view = showing.scheduled(held.meta, spec, run, row.number, order, given, row.scheduled_at, of_run)
         desk.hand(poller, showing.taken(view, lease, transaction.at, row.polls), row.attempt_ms)

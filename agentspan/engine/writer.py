@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from agentspan.core import events as e
+from agentspan.core.advance import ROOT
 from agentspan.core.states import Kind
 from agentspan.engine.desk import Desk
 from agentspan.engine.matching import match
@@ -169,7 +170,8 @@ class Writer:
         lease = Lease(poller.worker, poller.lease_ms(want.name))
         transaction.leases[(held.meta.tree, event.seq)] = lease
         given = transaction.material(held.meta.tree).given(run, order)
-        view = showing.scheduled(held.meta, held.spec.at(run.path), run, event.seq, order, given, transaction.at)
+        spec, of_run = held.spec.at(run.path), held.tree.runs[ROOT].credentials
+        view = showing.scheduled(held.meta, spec, run, event.seq, order, given, transaction.at, of_run)
         self.desk.hand(poller, showing.taken(view, lease, transaction.at), order.limits.attempt_ms)
 
     def _notice(self, transaction: Transaction) -> str | None:

@@ -174,8 +174,6 @@ def with_timeout(spec: AgentSpec, timeout_seconds: float | None) -> AgentSpec:
 
 def run_input(request: StartRequest) -> Json:
     """The input of a run; BadInput if there is nothing to run on."""
-    if request.credentials:
-        raise NotImplementedHere("credentials are not kept by this version; set them in the environment of the worker")
     media = [each for each in request.media or () if each.strip()]
     if not (request.prompt or "").strip() and not media and not request.context:
         raise BadInput("there is nothing to run on: send a prompt, media or a context")
@@ -188,6 +186,8 @@ def run_input(request: StartRequest) -> Json:
         given["session_id"] = request.session_id
     if request.budget is not None:
         given["budget"] = request.budget
+    if request.credentials:
+        given["credentials"] = request.credentials
     if request.plan is not None:
         given["plan"] = request.plan
     return given

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from agentspan.errors import BadInput
-from agentspan.store.views import ExecutionRow, ExecutionView, PollView, QueueView, Report, TaskView
+from agentspan.store.views import Delivery, ExecutionRow, ExecutionView, PollView, QueueView, Report, TaskView
 
 Json = dict[str, Any]
 
@@ -124,6 +124,23 @@ def task(view: TaskView) -> Json:
             }
         ),
     }
+
+
+def polled(view: TaskView, delivery: Delivery | None) -> Json:
+    """A task as it is handed to the worker that has taken it, and to nobody else: with its credentials, if it has any.
+
+    Newer workers read the values from `runtimeMetadata`; older ones ask for them with the token in the input.
+    """
+    shown = task(view)
+    given = {key: value for key, value in shown["inputData"].items() if key != EXECUTION}
+    if delivery is None:
+        return {**shown, "inputData": given}
+    told = {"execution_token": delivery.token, "credentials": list(view.credentials), "problem": delivery.problem}
+    return {**shown, "inputData": {**given, EXECUTION: _known(told)}, "runtimeMetadata": delivery.values}
+
+
+EXECUTION = "__agentspan_ctx__"
+"""The key of a task's input that is the server's own: what a model says under it is not passed on."""
 
 
 def plain(name: str) -> str:

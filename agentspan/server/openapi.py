@@ -13,7 +13,19 @@ import msgspec
 from tornado.web import RequestHandler
 
 import agentspan
-from agentspan.server import agents, conductor, control, embeddings, hooks, messages, routes, schedules, tasks, tokens
+from agentspan.server import (
+    agents,
+    conductor,
+    control,
+    credentials,
+    embeddings,
+    hooks,
+    messages,
+    routes,
+    schedules,
+    tasks,
+    tokens,
+)
 from agentspan.server.handler import Handler, Route
 from agentspan.server.unbuilt import unbuilt
 
@@ -145,6 +157,7 @@ WORDS: dict[str, Json] = {
     "sizes": {"type": "object", "additionalProperties": {"type": "integer"}},
     "started": {
         "type": "object",
+    "values": {"type": "object", "additionalProperties": {"type": "string"}},
         "properties": {
             "executionId": {"type": "string"},
             "agentName": {"type": "string"},
@@ -310,6 +323,16 @@ OPERATIONS: dict[str, Operation] = {
     "GET /health": Operation("object"),
     "GET /livez": Operation("object"),
     "GET /readyz": Operation("object"),
+    "GET /api/credentials": Operation("objects"),
+    "POST /api/credentials": Operation("nothing", credentials.PostCredential),
+    "GET /api/credentials/{name}": Operation("object"),
+    "PUT /api/credentials/{name}": Operation("nothing", credentials.PutCredential),
+    "DELETE /api/credentials/{name}": Operation("nothing"),
+    "GET /api/credentials/bindings": Operation("objects"),
+    "PUT /api/credentials/bindings/{key}": Operation("nothing", credentials.PutBinding),
+    "DELETE /api/credentials/bindings/{key}": Operation("nothing"),
+    "POST /api/credentials/resolve": Operation("values", credentials.ResolveRequest),
+    "GET /api/agent/executions/{execution_id}/credentials": Operation("objects"),
     "GET /actuator/health": Operation("object"),
     "GET /actuator/info": Operation("object"),
     "GET /actuator/prometheus": Operation("text"),

@@ -11,7 +11,7 @@ from agentspan.errors import BadInput, NotFound
 from agentspan.server import conductor
 from agentspan.server.conductor import TaskResult
 from agentspan.server.handler import MAX_WAIT_MS, Handler, Route
-from agentspan.store.views import PollView, QueueView, Receipt, TaskView, Want
+from agentspan.store.views import PollView, QueueView, Receipt, Want
 
 Json = dict[str, Any]
 
@@ -52,7 +52,7 @@ class ExtendRequest(msgspec.Struct, rename="camel"):
 class TaskHandler(Handler):
     """What polling and reporting share."""
 
-    async def poll(self, request: PollRequest, **how: Any) -> list[TaskView]:
+    async def poll(self, request: PollRequest, **how: Any) -> list[Json]:
         if not 0 <= request.timeout_ms <= MAX_WAIT_MS:
             raise BadInput(f"timeoutMs must be from 0 to {MAX_WAIT_MS}, not {request.timeout_ms}")
         if not 1 <= request.count <= MAX_COUNT:
@@ -66,14 +66,16 @@ class TaskHandler(Handler):
             **how,
         )
 
-    async def lease(self, wants: Sequence[Want], worker: str, **how: Any) -> list[TaskView]:
+    async def lease(self, wants: Sequence[Want], worker: str, **how: Any) -> list[Json]:
+        """Tasks of these queues as their worker gets them."""
         for want in wants:
             if want.name.startswith(OWN):
                 raise BadInput(f"the queue {want.name!r} is the server's own; workers poll the names of tools")
         tasks = await self.while_open(self.engine.poll(wants, worker, **how))
         for task in tasks:
             _served.remember(task.task_id, Want(task.name, task.domain))
-        return tasks
+        deliveries = await self.engine.secrets.deliver(tasks)
+        return [conductor.polled(task, deliveries.get(task.task_id)) for task in tasks]
 
     async def report(self, results: Sequence[TaskResult]) -> list[Receipt]:
         """Pass on final reports together; heartbeats and postponements one by one."""
@@ -106,8 +108,7 @@ class TaskHandler(Handler):
 class Poll(TaskHandler):
     async def post(self) -> None:
         """Lease tasks of several queues; answers as soon as one is ready, or empty after timeoutMs."""
-        tasks = await self.poll(self.body(PollRequest))
-        self.answer({"tasks": [conductor.task(task) for task in tasks]})
+        self.answer({"tasks": await self.poll(self.body(PollRequest))})
 
 
 class ReportMany(TaskHandler):
@@ -117,9 +118,7 @@ class ReportMany(TaskHandler):
         reporting = asyncio.ensure_future(self.report(request.results))
         tasks = await self.poll(request.poll, first=asyncio.shield(reporting)) if request.poll else []
         receipts = await reporting
-        self.answer(
-            {"receipts": [receipt_json(each) for each in receipts], "tasks": [conductor.task(task) for task in tasks]}
-        )
+        self.answer({"receipts": [receipt_json(each) for each in receipts], "tasks": tasks})
 
 
 class Extend(TaskHandler):
@@ -144,7 +143,7 @@ class PollBatch(TaskHandler):
             count=self.number("count", 1, 1, MAX_COUNT),
             wait_ms=self.number("timeout", 100, 0, MAX_CONDUCTOR_WAIT_MS),
         )
-        self.answer([conductor.task(task) for task in tasks])
+        self.answer(tasks)
 
 
 class PollOne(TaskHandler):
@@ -153,7 +152,7 @@ class PollOne(TaskHandler):
         tasks = await self.lease(
             [Want(name, self.param("domain"))], self.param("workerid"), count=1, wait_ms=SINGLE_POLL_WAIT_MS
         )
-        self.answer(conductor.task(tasks[0])) if tasks else self.answer_nothing(204)
+        self.answer(tasks[0]) if tasks else self.answer_nothing(204)
 
 
 class Update(TaskHandler):
@@ -171,7 +170,7 @@ class UpdateAndPoll(TaskHandler):
         await self.report([result])
         want = _served.want(result.task_id) or await self._want(result.task_id)
         tasks = await self.lease([want], result.worker_id or "", count=1)
-        self.answer(conductor.task(tasks[0])) if tasks else self.answer_nothing(204)
+        self.answer(tasks[0]) if tasks else self.answer_nothing(204)
 
     async def _want(self, task_id: str) -> Want:
         task = await self.reads.task(task_id)

@@ -1,6 +1,5 @@
 """What the protocol documents and this server does not do: each route with the sentence that its 501 answers."""
 
-_CREDENTIALS = "Credentials are not kept by this version; set them in the environment of the server or the worker."
 _FRAMEWORK = "Runs of other frameworks are not shown yet; only agents that are sent as agentConfig run here."
 _RESTART = "A run's history is never deleted; use rerun, which starts a new run with the same input."
 _REMOVE = "Removing a run's history is not built yet."
@@ -27,15 +26,6 @@ UNBUILT: dict[str, str] = {
     "POST /api/agent/execution": _FRAMEWORK,
     "POST /api/agent/{execution_id}/tasks": _FRAMEWORK,
     "POST /api/agent/execution/{execution_id}/complete": _FRAMEWORK,
-    "GET /api/credentials": _CREDENTIALS,
-    "POST /api/credentials": _CREDENTIALS,
-    "GET /api/credentials/{name}": _CREDENTIALS,
-    "PUT /api/credentials/{name}": _CREDENTIALS,
-    "DELETE /api/credentials/{name}": _CREDENTIALS,
-    "GET /api/credentials/bindings": _CREDENTIALS,
-    "PUT /api/credentials/bindings/{key}": _CREDENTIALS,
-    "DELETE /api/credentials/bindings/{key}": _CREDENTIALS,
-    "POST /api/credentials/resolve": _CREDENTIALS,
     "POST /api/tasks/queue/requeue/{name}": _REQUEUE,
     "GET /api/tasks/search": _TASK_SEARCH,
     "GET /api/tasks/search-v2": _TASK_SEARCH,

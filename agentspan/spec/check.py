@@ -11,6 +11,7 @@ import msgspec
 
 from agentspan.errors import InvalidSpec, NotImplementedHere
 from agentspan.spec.agent import AgentSpec
+from agentspan.spec.credentials import names_problem
 from agentspan.spec.rules import TERMINATIONS, pattern_problem
 from agentspan.spec.tool import BACK_OFFS
 
@@ -103,6 +104,8 @@ def problems(spec: AgentSpec) -> Iterator[str]:
         yield f"requiredTools names no tool of its own: {', '.join(sorted(missing))}"
     if spec.termination and (odd := next(_odd_rules(spec.termination), None)):
         yield f"unknown termination {odd!r}"
+    for names in (spec.credentials, *(tool.config.get("credentials") or () for tool in spec.tools)):
+        yield from filter(None, [names_problem(names)])
     if spec.width is not None and spec.width < 1:
         yield f"width must be 1 or more, got {spec.width}"
     if spec.budget and min(each or 0 for each in msgspec.structs.astuple(spec.budget)) < 0:
@@ -202,7 +205,6 @@ UNBUILT: dict[str, Callable[[AgentSpec], Any]] = {
     "tools that are no functions": lambda s: [t for t in s.tools if t.tool_type not in BUILT_TOOL_TYPES],
     "code execution": lambda s: (s.code_execution or {}).get("enabled"),
     "command-line tools": lambda s: (s.cli_config or {}).get("enabled"),
-    "credentials": lambda s: s.credentials or [t for t in s.tools if t.config.get("credentials")],
     "claude-code models": lambda s: s.model.startswith("claude-code"),
 }
 """Features that the contract documents and that this version does not run: each a sentence, never a silent no-op."""

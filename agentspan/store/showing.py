@@ -16,14 +16,22 @@ from agentspan.core.run import TIME_OUTS, Run
 from agentspan.core.states import Kind, Purpose
 from agentspan.spec import mask
 from agentspan.spec.agent import AgentSpec
-from agentspan.store.ledger import Lease, Meta
+from agentspan.spec.credentials import given_to
+from agentspan.store.ledger import Lease, Meta, domain_of
 from agentspan.store.views import ExecutionView, RequestView, TaskView
 
 
 def scheduled(
-    meta: Meta, spec: AgentSpec, run: Run, number: int, order: e.TaskScheduled, given: dict[str, Any], at: int
+    meta: Meta,
+    spec: AgentSpec,
+    run: Run,
+    number: int,
+    order: e.TaskScheduled,
+    given: dict[str, Any],
+    at: int,
+    of_run: tuple[str, ...] = (),
 ) -> TaskView:
-    """An open attempt. `spec` is its own agent's, `given` its arguments."""
+    """An open attempt. `spec` is its own agent's, `given` its arguments, `of_run` the credentials of the whole run."""
     human = order.kind is Kind.HUMAN
     return TaskView(
         task_id=task_id(meta.tree, number),
@@ -49,7 +57,14 @@ def scheduled(
         child_id=execution_id(meta.tree, number) if order.kind is Kind.AGENT else "",
         idempotency_key=f"{execution_id(meta.tree, run.id)}:{order.turn}:{order.index}",
         state=run.state if order.purpose is Purpose.ACT else {},
+        credentials=_credentials(spec, order, of_run),
     )
+
+
+def _credentials(spec: AgentSpec, order: e.TaskScheduled, of_run: tuple[str, ...]) -> tuple[str, ...]:
+    if order.kind is not Kind.WORKER:
+        return ()
+    return given_to(spec, order.name if order.purpose is Purpose.ACT else None, of_run)
 
 
 def taken(view: TaskView, lease: Lease, at: int, polls: int = 1) -> TaskView:

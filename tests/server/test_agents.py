@@ -55,8 +55,7 @@ async def test_a_definition_that_cannot_run_is_refused_before_anything_is_stored
 async def test_what_is_not_built_answers_501(server):
     for body in (
         {"framework": "langgraph", "rawConfig": {"name": "g"}},
-        {"agentConfig": agent(), "credentials": ["KEY"]},
-        {"agentConfig": agent(stopWhen={"taskName": "x"})},
+        {"agentConfig": agent("plain", {"name": "find", "toolType": "rag_search"})},
     ):
         answer = await server.http.post("/api/agent/start", json={"prompt": "Hi", **body})
         assert answer.status_code == 501, answer.text

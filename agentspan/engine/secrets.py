@@ -1,0 +1,266 @@
+"""The doors to secrets: kept encrypted, given to the tasks that declare them, never a part of history.
+
+Where the master key comes from: the setting, or on a server that only this machine reaches, with a database file of its
+own, a key file in the data folder. Other servers refuse to keep or to hand out secrets until they have the setting.
+"""
+
+import asyncio
+import ipaddress
+import os
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agentspan.clock import now_ms
+from agentspan.config import MASTER_KEY_BYTES, Settings
+from agentspan.core.ids import split_execution, split_task, task_id
+from agentspan.engine.commands import Write
+from agentspan.engine.writer import Writer
+from agentspan.errors import AgentspanError, BadInput, ConfigurationProblem, NotFound, TooMany, Unauthorized
+from agentspan.spec.agent import AgentSpec
+from agentspan.spec.check import below
+from agentspan.spec.credentials import name_problem, names_problem, of_tool
+from agentspan.store import secrets
+from agentspan.store.ledger import Transaction
+from agentspan.store.reads import Reads
+from agentspan.store.secrets import Keys, Sealed
+from agentspan.store.views import Delivery, SecretUse, SecretView, TaskView
+
+T = TypeVar("T")
+
+KEY_FILE = "master.key"
+VALUE_CHARS = 64 * 1024
+TELLING_CHARS = 16
+"""The shortest value of which a piece may be shown."""
+PER_MINUTE = 120
+"""How often one token may ask."""
+TOKENS_KEPT = 10_000
+MINUTE_MS = 60_000
+_ISSUER = "agentspan execution"
+
+
+class Secrets:
+    """Made by the engine. `per_minute` bounds how often one token may ask."""
+
+    def __init__(self, reads: Reads, writer: Writer, settings: Settings, per_minute: int = PER_MINUTE) -> None:
+        self.reads, self.writer, self.settings, self.per_minute = reads, writer, settings, per_minute
+        self._keys: Keys | None = None
+        self._asked: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    @property
+    def keys(self) -> Keys:
+        """ConfigurationProblem where a master key must be set and is not."""
+        if self._keys is None:
+            self._keys = Keys(master_key(self.settings))
+        return self._keys
+
+    # What is kept
+
+    async def save(self, name: str, value: str) -> None:
+        """Keep a value under a name, or replace the one that is there. BadInput, ConfigurationProblem."""
+        if problem := name_problem(name) or _value_problem(value):
+            raise BadInput(problem)
+        keys = self.keys
+        sealed = keys.seal(name, value)
+        await self._write(lambda txn: secrets.save(txn.connection, Sealed(name, keys.id, sealed, txn.at, txn.at)))
+
+    async def all(self) -> list[SecretView]:
+        """All names, without the values."""
+        return [self._shown(each) for each in await self.reads.query(secrets.all_secrets)]
+
+    async def one(self, name: str) -> SecretView:
+        found = await self.reads.query(partial(secrets.one, name=name))
+        if found is None:
+            raise NotFound(f"there is no credential {name!r}")
+        return self._shown(found)
+
+    async def delete(self, name: str) -> None:
+        """No error if there is none."""
+        await self._write(lambda txn: secrets.delete(txn.connection, name))
+
+    # Other names
+
+    async def bindings(self) -> dict[str, str]:
+        """Which names stand for the secret of which other."""
+        return await self.reads.query(secrets.bindings)
+
+    async def bind(self, logical_key: str, store_name: str) -> None:
+        """From now on `logical_key` stands for the secret `store_name`, which may be stored later. BadInput."""
+        if problem := name_problem(logical_key) or name_problem(store_name):
+            raise BadInput(problem)
+        await self._write(lambda txn: secrets.bind(txn.connection, logical_key, store_name))
+
+    async def unbind(self, logical_key: str) -> None:
+        """No error if it stands for none."""
+        await self._write(lambda txn: secrets.unbind(txn.connection, logical_key))
+
+    # What tasks are given
+
+    async def deliver(self, views: Sequence[TaskView]) -> dict[str, Delivery]:
+        """What goes with tasks to the workers that have just taken them, by task id; most tasks declare nothing."""
+        wanted = [view for view in views if view.credentials]
+        given = await asyncio.gather(*(self._delivery(view) for view in wanted))
+        return {view.task_id: each for view, each in zip(wanted, given, strict=True)}
+
+    async def _delivery(self, view: TaskView) -> Delivery:
+        try:
+            return Delivery(self._token(view.task_id), await self.values(view.task_id, view.credentials))
+        except AgentspanError as problem:
+            # The task is leased already: it fails in its worker, which says why.
+            return Delivery(problem=problem.message)
+
+    async def values(self, task: str, names: Iterable[str]) -> dict[str, str]:
+        """The values that a task may be given, by name; what is not stored is left out. That it was given them is
+        noted before it is."""
+        found = await self.reads.query(partial(secrets.find, names=names))
+        given = {name: self.keys.open(kept) for name, kept in found.items()}
+        if given:
+            tree, number = split_task(task)
+            uses = [(tree, number, name) for name in given]
+            await self._write(lambda txn: secrets.note(txn.connection, uses, txn.at))
+        return given
+
+    async def resolve(self, token: str, names: Sequence[str]) -> dict[str, str]:
+        """The values for who shows the token of a task, as long as its run lives: those of the names that the run
+        declares and that are stored. Unauthorized, TooMany."""
+        if problem := names_problem(names):
+            raise BadInput(problem)
+        task = self._task_of(token)
+        self._count(task)
+        allowed = await self._allowed(task)
+        return await self.values(task, [name for name in names if name in allowed])
+
+    async def uses(self, execution: str) -> list[SecretUse]:
+        """Which secrets a run was given, its sub-agents' too. NotFound."""
+        await self.reads.row(execution)
+        tree, _ = split_execution(execution)
+        found = await self.reads.query(partial(secrets.uses, tree=tree))
+        return [SecretUse(task_id(tree, number), name, at) for number, name, at in found]
+
+    # Tokens
+
+    def _token(self, task: str) -> str:
+        """Good for the run of this task as long as it lives; of no use for anything else."""
+        import jwt
+
+        tree, _ = split_task(task)
+        claims = {"iss": _ISSUER, "sub": tree, "jti": task, "iat": now_ms() // 1000}
+        return jwt.encode(claims, self.keys.signing, algorithm="HS256", headers={"kid": self.keys.id})
+
+    def _task_of(self, token: str) -> str:
+        import jwt
+
+        options: Any = {"require": ["sub", "jti"], "verify_iat": False}
+        try:
+            claims = jwt.decode(token, self.keys.signing, algorithms=["HS256"], issuer=_ISSUER, options=options)
+        except jwt.PyJWTError as problem:
+            raise Unauthorized("this is no execution token of this server") from problem
+        return str(claims["jti"])
+
+    async def _allowed(self, task: str) -> frozenset[str]:
+        """The names that the task's run may ask for. Unauthorized when it is over."""
+        tree, _ = split_task(task)
+        try:
+            scene = await self.reads.query(lambda connection: self.reads.scene(connection, tree))
+        except NotFound as problem:
+            raise Unauthorized("the run of this execution token is gone") from problem
+        if scene.run.ended:
+            raise Unauthorized(f"the run of this execution token is {scene.run.status}")
+        return declared(scene.root) | frozenset(scene.run.credentials)
+
+    def _count(self, task: str) -> None:
+        """TooMany if the token of this task has asked too often in this minute."""
+        minute = now_ms() // MINUTE_MS
+        began, asked = self._asked.pop(task, (minute, 0))
+        asked = asked + 1 if began == minute else 1
+        self._asked[task] = (minute, asked)
+        if len(self._asked) > TOKENS_KEPT:
+            self._asked.popitem(last=False)
+        if asked > self.per_minute:
+            raise TooMany(f"this execution token has asked {self.per_minute} times in this minute; wait for the next")
+
+    # Parts
+
+    def _shown(self, kept: Sealed) -> SecretView:
+        try:
+            partial_ = piece(self.keys.open(kept))
+        except ConfigurationProblem:
+            partial_ = ""
+        return SecretView(kept.name, partial_, kept.created_at, kept.updated_at)
+
+    async def _write(self, work: Callable[[Transaction], T]) -> T:
+        answer: T = await self.writer.do(Write(work=work))
+        return answer
+
+
+def declared(spec: AgentSpec) -> frozenset[str]:
+    """All names that an agent and all below it declare."""
+    own = {*spec.credentials, *(name for tool in spec.tools for name in of_tool(tool))}
+    return frozenset(own.union(*map(declared, below(spec))))
+
+
+def piece(value: str) -> str:
+    """A piece of a long value to know it by; of a short one, nothing."""
+    return f"{value[:4]}...{value[-4:]}" if len(value) >= TELLING_CHARS else "****"
+
+
+def master_key(settings: Settings) -> bytes:
+    """The key that everything is derived from."""
+    if settings.master_key:
+        return settings.master_key
+    if not settings.database_url.startswith("sqlite") or not _is_loopback(settings.host):
+        raise ConfigurationProblem(
+            "credentials need a master key here, the same for every server of this database: "
+            "set AGENTSPAN_MASTER_KEY to what `openssl rand -base64 32` prints, and keep it safe"
+        )
+    return key_file(settings.data_dir / KEY_FILE)
+
+
+def key_file(path: Path) -> bytes:
+    """The key of a file that only its owner may read; a new one if there is none."""
+    if not path.exists():
+        _make(path)
+    key = path.read_bytes()
+    if len(key) != MASTER_KEY_BYTES:
+        raise ConfigurationProblem(f"{path} is no master key: it must hold {MASTER_KEY_BYTES} bytes")
+    return key
+
+
+def _make(path: Path) -> None:
+    """Write a key so that nobody ever sees half of it, and that the first of two writers wins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".key-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(os.urandom(MASTER_KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(name, path)
+    except FileExistsError:
+        return
+    except OSError as problem:
+        raise ConfigurationProblem(
+            f"{path} cannot be written: {problem.strerror}; set AGENTSPAN_MASTER_KEY"
+        ) from problem
+    finally:
+        os.unlink(name)
+
+
+def _value_problem(value: str) -> str | None:
+    if not value:
+        return "a credential needs a value"
+    if "\x00" in value:
+        return "a NUL character is not allowed in credentials"
+    return f"a credential has at most {VALUE_CHARS} characters" if len(value) > VALUE_CHARS else None
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
