@@ -6,6 +6,7 @@ import msgspec
 
 from agentspan.errors import BadInput, NotImplementedHere
 from agentspan.server import plan
+from agentspan.server.graph import graph
 from agentspan.server.handler import Handler, Route
 from agentspan.spec import check, wire
 from agentspan.spec.agent import AgentSpec
@@ -84,13 +85,14 @@ class Deploy(Handler):
 
 class Compile(Handler):
     async def post(self) -> None:
-        """What a start would run, in Conductor's words. Nothing is stored."""
+        """What a start would run, in Conductor's words and as a graph. Nothing is stored."""
         request = self.body(StartRequest)
         if request.agent_config is not None:
             request.agent_config.setdefault("name", "agent_plan")
         spec = definition(request)
         check.check(spec)
-        self.answer({"workflowDef": plan.workflow_def(spec), "requiredWorkers": plan.required_workers(spec)})
+        workers = plan.required_workers(spec)
+        self.answer({"workflowDef": plan.workflow_def(spec), "requiredWorkers": workers, "graph": graph(spec)})
 
 
 class List(Handler):

@@ -81,7 +81,7 @@ def task(view: TaskView) -> Json:
     return {
         "taskType": task_type(view),
         "status": view.status,
-        "inputData": {**view.input, "_agent_state": view.state} if view.kind == "worker" else view.input,
+        "inputData": {**view.input, "_agent_state": view.state} if is_tool(view) else view.input,
         "referenceTaskName": view.ref,
         "retryCount": view.attempt,
         "seq": view.seq,
@@ -100,7 +100,7 @@ def task(view: TaskView) -> Json:
         "workflowType": view.agent_name,
         "taskId": view.task_id,
         "callbackAfterSeconds": 0,
-        "outputData": view.output or {},
+        "outputData": output(view),
         "workflowTask": {"name": view.name, "taskReferenceName": view.ref, "type": step_type(view)},
         "rateLimitPerFrequency": 0,
         "rateLimitFrequencyInSeconds": 0,
@@ -148,15 +148,44 @@ def plain(name: str) -> str:
     return "".join(letter if letter.isascii() and (letter.isalnum() or letter == "_") else "_" for letter in name)
 
 
+def is_tool(view: TaskView) -> bool:
+    """Is it a call of a user's tool, which may change the shared state? Checks and callbacks are not."""
+    return view.kind == "worker" and view.purpose == "act"
+
+
+def output(view: TaskView) -> Json:
+    """What a task gave; a model's answer in Conductor's words too."""
+    given = view.output or {}
+    usage = given.get("usage")
+    if view.kind != "llm" or not isinstance(usage, dict):
+        return given
+    prompt, completion = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
+    return {
+        **given,
+        "result": given.get("content", ""),
+        "toolCalls": given.get("tool_calls") or [],
+        "finishReason": given.get("finish_reason"),
+        "promptTokens": prompt,
+        "completionTokens": completion,
+        "tokenUsed": prompt + completion,
+    }
+
+
 def task_type(view: TaskView) -> str:
-    return TASK_TYPES.get(view.kind, view.name)
+    return _type(view, view.name)
 
 
 def step_type(view: TaskView) -> str:
-    return TASK_TYPES.get(view.kind, "SIMPLE")
+    return _type(view, "SIMPLE")
+
+
+def _type(view: TaskView, other: str) -> str:
+    return PURPOSES.get(view.purpose) or TASK_TYPES.get(view.kind, other)
 
 
 TASK_TYPES = {"llm": "LLM_CHAT_COMPLETE", "human": "HUMAN", "agent": "SUB_WORKFLOW"}
+PURPOSES = {"wait": "PULL_WORKFLOW_MESSAGES"}
+"""Purposes that have a type of their own, whoever performs them."""
 
 
 def task_log(task_id: str, at: int, text: str) -> Json:

@@ -258,7 +258,7 @@ def agent_run(view: ExecutionView, tasks: Sequence[TaskView]) -> Json:
                 "taskType": conductor.task_type(task),
                 "referenceTaskName": task.ref,
                 "status": task.status,
-                "outputData": task.output or {},
+                "outputData": conductor.output(task),
                 **({"subWorkflowId": task.child_id} if task.child_id else {}),
             }
             for task in tasks
@@ -287,7 +287,7 @@ def detail(view: ExecutionView, tasks: Sequence[TaskView]) -> Json:
             "taskType": conductor.task_type(task),
             "status": task.status,
             "inputData": task.input,
-            "outputData": task.output or {},
+            "outputData": conductor.output(task),
         }
     return body
 

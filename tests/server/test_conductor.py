@@ -42,7 +42,21 @@ def change(view, **changes):
 
 def test_a_workers_input_is_the_arguments_and_the_state():
     assert conductor.task(TASK)["inputData"] == {"a": 1, "_agent_state": {"seen": 1}}
-    assert conductor.task(change(TASK, kind="llm"))["inputData"] == {"a": 1}
+    for other in ({"kind": "llm"}, {"purpose": "judge"}, {"purpose": "hook"}):
+        assert conductor.task(change(TASK, **other))["inputData"] == {"a": 1}
+
+
+def test_a_models_answer_is_told_in_conductors_words_too():
+    usage = {"prompt_tokens": 3, "completion_tokens": 4}
+    answer = {"content": "Hi", "tool_calls": [], "finish_reason": "stop", "usage": usage}
+    told = conductor.task(change(TASK, kind="llm", purpose="think", output=answer))["outputData"]
+    assert answer.items() <= told.items()
+    assert (told["result"], told["finishReason"], told["tokenUsed"]) == ("Hi", "stop", 7)
+
+
+def test_a_tool_that_waits_for_messages_has_a_type_of_its_own():
+    task = conductor.task(change(TASK, kind="human", purpose="wait"))
+    assert (task["taskType"], task["workflowTask"]["type"]) == ("PULL_WORKFLOW_MESSAGES",) * 2
 
 
 @pytest.mark.parametrize(
