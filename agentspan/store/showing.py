@@ -17,7 +17,7 @@ from agentspan.core.states import Kind, Purpose
 from agentspan.spec import mask
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.credentials import given_to
-from agentspan.store.ledger import Lease, Meta, domain_of
+from agentspan.store.ledger import Lease, Meta
 from agentspan.store.views import ExecutionView, RequestView, TaskView
 
 
