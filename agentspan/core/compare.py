@@ -4,6 +4,7 @@ A step is a task with all its attempts, a start, an end, or a decision that took
 place (which agent, which turn, which call), so branches that ran in another order are no difference.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from agentspan.core.reports import unfit
 from agentspan.core.run import TIME_OUTS, Run
 from agentspan.core.states import Kind, Purpose, Status
 from agentspan.core.steps import ASKED, answered, brief, log_of
-from agentspan.spec import wire
+from agentspan.spec import mask, wire
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.diff import diff
 
@@ -125,15 +126,16 @@ class Comparison(Struct, frozen=True, rename="camel"):
 def compare(a: Side, b: Side, shared: int = 0) -> Comparison:
     """The comparison of two runs; the first `shared` events of both have the same numbers."""
     left, right = deeds(a), deeds(b)
-    rows = [_row(left.get(key), right.get(key), shared) for key in _order(left, right)]
+    hidden = mask.names(a.spec) | mask.names(b.spec)
+    rows = [_row(left.get(key), right.get(key), shared, hidden) for key in _order(left, right)]
     at = next((place for place, row in enumerate(rows) if not row.same), None)
     return Comparison(
         same=at is None,
-        a=_total(a, left.values()),
-        b=_total(b, right.values()),
+        a=_total(a, left.values(), hidden),
+        b=_total(b, right.values(), hidden),
         shared=shared,
         definition=diff(wire.encode(a.spec), wire.encode(b.spec)),
-        first_difference=None if at is None else _difference(at, rows[at], a, b),
+        first_difference=None if at is None else _difference(at, rows[at], a, b, hidden),
         rows=rows,
     )
 
@@ -286,10 +288,10 @@ def _order(left: dict[Key, Deed], right: dict[Key, Deed]) -> list[Key]:
     return [*alone.get(None, ()), *(each for key in left for each in (key, *alone.get(key, ())))]
 
 
-def _row(a: Deed | None, b: Deed | None, shared: int) -> Row:
+def _row(a: Deed | None, b: Deed | None, shared: int, hidden: mask.Names) -> Row:
     one = a or b
     assert one is not None
-    changes = diff(_compared(a), _compared(b)) if a and b else []
+    changes = _shown(diff(_compared(a), _compared(b)), hidden) if a and b else []
     return Row(
         kind=one.kind,
         agent=one.agent,
@@ -298,10 +300,21 @@ def _row(a: Deed | None, b: Deed | None, shared: int) -> Row:
         same=bool(a and b and not changes),
         shared=bool(a and b and max(a.last, b.last) <= shared and not changes),
         changes=changes,
-        a=_told(a),
-        b=_told(b),
+        a=mask.masked(_told(a), hidden),
+        b=mask.masked(_told(b), hidden),
         **{f"{side}_{each}": getattr(deed, each, None) for side, deed in (("a", a), ("b", b)) for each in NUMBERS},
     )
+
+
+def _shown(changes: list[Json], hidden: mask.Names) -> list[Json]:
+    """Changes without the values of masked fields."""
+    if not hidden:
+        return changes
+    secret = [hidden & set(re.split(r"[.\[\]]", str(change["path"]).lower())) for change in changes]
+    return [
+        {**change, **dict.fromkeys(SIDES, mask.MASK)} if found else mask.masked(change, hidden)
+        for change, found in zip(changes, secret, strict=True)
+    ]
 
 
 def _compared(deed: Deed) -> Json:
@@ -330,10 +343,10 @@ def _outcome(deed: Deed) -> str:
     return brief(word, TOLD_CHARS)
 
 
-def _difference(at: int, row: Row, a: Side, b: Side) -> Difference:
+def _difference(at: int, row: Row, a: Side, b: Side, hidden: mask.Names) -> Difference:
     messages = []
     if row.kind == DEEDS[Purpose.THINK] and row.a_seq and row.b_seq:
-        messages = _messages_diff(shown(a, row.a_seq), shown(b, row.b_seq))
+        messages = _shown(_messages_diff(shown(a, row.a_seq), shown(b, row.b_seq)), hidden)
     return Difference(at, row.kind, row.agent, row.name, row.turn, row.a_seq, row.b_seq, row.changes, messages)
 
 
@@ -358,14 +371,15 @@ def _messages_diff(a: list[Json], b: list[Json]) -> list[Json]:
     ]
 
 
-def _total(side: Side, found: Iterable[Deed]) -> Total:
+def _total(side: Side, found: Iterable[Deed], hidden: mask.Names) -> Total:
     runs = list(fold(side.id, side.events).runs.values())
     root, found = runs[0], list(found)
     usage = [run.usage for run in runs]
     prompt, completion = sum(u.prompt_tokens for u in usage), sum(u.completion_tokens for u in usage)
     return Total(
         execution_id=side.id, agent_name=side.spec.name, status=str(root.status), finish_reason=root.finish_reason,
-        result=log_of(side.events).text(root.result), steps=len(found), model_calls=sum(u.calls for u in usage),
+        result=mask.masked(log_of(side.events).text(root.result), hidden), steps=len(found),
+        model_calls=sum(u.calls for u in usage),
         tool_calls=sum(deed.kind == DEEDS[Purpose.ACT] for deed in found), prompt_tokens=prompt,
         completion_tokens=completion, total_tokens=prompt + completion, cost=sum(u.cost for u in usage),
         cost_unknown=any(u.unpriced for u in usage), ms=_duration(side.events),
@@ -385,6 +399,7 @@ IDLE = (e.ExecutionForked, e.ExecutionRetried)
 """Before these facts nobody was at work."""
 
 TOLD_CHARS = 160
+SIDES = ("before", "after")
 NUMBERS = ("seq", "tokens", "cost", "ms")
 """What a row holds of each of the two steps."""
 

@@ -14,6 +14,7 @@ from agentspan.core.edits import calls_in, editable, is_answer, order_of
 from agentspan.core.log import Log
 from agentspan.core.run import TIME_OUTS, Run, evolve
 from agentspan.core.states import Kind, Purpose
+from agentspan.spec import mask
 from agentspan.spec.agent import AgentSpec
 
 SUMMARY_CHARS = 120
@@ -55,15 +56,16 @@ def brief(value: Any, most: int = SUMMARY_CHARS) -> str:
 
 
 def _steps(spec: AgentSpec, events: Sequence[e.Event]) -> Iterator[Step]:
-    log = log_of(events)
+    log, hidden = log_of(events), mask.names(spec)
     runs: dict[int, Run] = {}
     for event in events:
         runs[event.execution] = run = evolve(runs.get(event.execution) or Run(id=event.execution), event)
         order = _order(events, event.fact)
         names = [spec.at(run.path[: depth + 1]).name for depth in range(len(run.path))]
+        words = brief(_summary(event, order, log))
         yield Step(
             seq=event.seq, kind=kind(event.fact, order), agent=names[-1] if names else spec.name, path=names,
-            turn=order.turn if order else run.turn, at=event.at, summary=brief(_summary(event, order, log)),
+            turn=order.turn if order else run.turn, at=event.at, summary=str(mask.masked(words, hidden)),
             forkable=not runs[ROOT].ended, edits=list(editable(events, event)) if not runs[ROOT].ended else [],
         )  # fmt: skip
 

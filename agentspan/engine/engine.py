@@ -19,13 +19,14 @@ from agentspan.core.run import Run
 from agentspan.core.turn import fallbacks
 from agentspan.engine import commands, providers
 from agentspan.engine.desk import Desk
+from agentspan.engine.history import History
 from agentspan.engine.hub import Hub
 from agentspan.engine.life import Life
 from agentspan.engine.pollers import Poller, Pollers
 from agentspan.engine.resolve import refers, resolve
 from agentspan.engine.scheduler import Scheduler
-from agentspan.engine.spending import Spending
 from agentspan.engine.secrets import Secrets
+from agentspan.engine.spending import Spending
 from agentspan.engine.sweeper import Sweeper
 from agentspan.engine.transcripts import Transcripts
 from agentspan.engine.workers.llm import QUEUE as LLM_QUEUE
@@ -35,8 +36,8 @@ from agentspan.errors import BadInput, Conflict, NotFound, Unavailable
 from agentspan.spec import wire
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.check import below, check, check_schemas
-from agentspan.spec.media import check as check_media
 from agentspan.spec.credentials import names_problem
+from agentspan.spec.media import check as check_media
 from agentspan.spec.plan import problems as plan_problems
 from agentspan.spec.policy import Budget, budget
 from agentspan.store import definitions, queue, templates
@@ -81,8 +82,9 @@ class Engine:
         )
         self.scheduler = Scheduler(self.reads, self.writer, self._deployed)
         self.sweeper = Sweeper(self.reads, self.writer, self.pollers, self._match, self.scheduler.run)
-        self.life = Life(self.reads, self.writer, self.sweeper.due, self.start, self._deployed)
         self.secrets = Secrets(self.reads, self.writer, settings)
+        self.life = Life(self.reads, self.writer, self.sweeper.due, self.start, self._deployed)
+        self.history = History(self.reads, self.writer, self._check)
         self.llm = LlmWorker(
             self.replica, settings, self.pollers, self.transcripts, self._report_one, self._token, self._look
         )
@@ -188,10 +190,10 @@ class Engine:
             raise BadInput("the context of an execution is a JSON object")
         if input.get("budget") is not None:
             budget(input["budget"])
-        if (plan := input.get("plan")) is not None:
-            _check_plan(spec, plan)
         if problem := names_problem(input.get("credentials") or ()):
             raise BadInput(problem)
+        if (plan := input.get("plan")) is not None:
+            _check_plan(spec, plan)
         meta = Meta(
             new_id(), wire.digest(spec), _clean(session_id), _clean(correlation_id or idempotency_key), _clean(run_id),
             priority, version,
@@ -329,16 +331,7 @@ class Engine:
 
     async def fork(self, execution: str, at: int, edits: dict[str, Any] | None = None) -> str:
         """A new execution that shares the first `at` events, with edits; gives its id."""
-        tree, number = split_execution(execution)
-        if number:
-            raise BadInput(f"fork the root execution {tree}; the events of {execution} are in its log")
-        events = await self.reads.log_of(tree)
-        if not events:
-            raise NotFound(f"there is no execution {execution!r}")
-        if (edits or {}).get("model"):
-            providers.check_model(str((edits or {})["model"]), os.environ)
-        command = commands.Fork(trees=(tree,), source=tree, name=new_id(), events=events, at=at, edits=edits or {})
-        return await self.writer.do(command)
+        return await self.history.fork(execution, at, edits or {})
 
     async def rerun(self, execution: str, task: str = "", input: dict[str, Any] | None = None) -> str:
         """A fork from just before a task was scheduled, or from the start; gives its id."""
@@ -523,7 +516,8 @@ class Engine:
         for held, events in news.events:
             self.transcripts.follow(held, events, news.before.get(held.meta.tree))
             self.hub.publish(held.meta.tree, events)
-            self.spending.add(events)
+            # What a fork shares, or a file brings, was paid for before.
+            self.spending.add([event for event in events if event.at == news.at])
             for event in events:
                 if isinstance(event.fact, GIVEN_UP):
                     self.llm.cancel(task_id(held.meta.tree, event.fact.task))

@@ -38,7 +38,7 @@ class Transcripts:
                 self._read_now[key].append(event)
             if isinstance(event.fact, e.ExecutionStarted) and event.execution == ROOT and held.spec.thinks:
                 given: dict[str, Any] = event.fact.input or {}
-                if not given.get("_session_after"):
+                if not (given.get("_session_after") or given.get("_history")):
                     media, context = given.get("media") or (), given.get("context") or {}
                     self._keep(key, held.spec, Transcript(str(given.get("prompt", "")), context, media))
         for number in {event.execution for event in events}:

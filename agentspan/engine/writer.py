@@ -45,6 +45,7 @@ class Committed:
         self.events: list[tuple[Held, list[e.Event]]] = [
             (transaction.held[name], events) for name, events in transaction.events.items()
         ]
+        self.at = transaction.at
         self.before = transaction.before
         self.deliveries = desk.deliveries
         self.put = desk.put

@@ -88,6 +88,8 @@ def operation(route: Route, verb: str, method: Any) -> Json:
     content = {"application/json": {"schema": WORDS[known.gives]}} if known.gives in WORDS else {}
     if known.gives == "text":
         content = {"text/plain": {"schema": {"type": "string"}}}
+    if known.gives == "lines":
+        content = {"application/x-ndjson": {"schema": {"type": "string"}}}
     if known.gives == "events":
         content = {"text/event-stream": {"schema": {"type": "string"}}}
     body: Json = {
@@ -210,6 +212,11 @@ OPERATIONS: dict[str, Operation] = {
     "GET /api/agent/{execution_id}/status": Operation("object", query="waitMs"),
     "GET /api/agent/{execution_id}/result": Operation("object", query="waitMs"),
     "GET /api/agent/{execution_id}/events": Operation("object", query="after limit"),
+    "GET /api/agent/{execution_id}/steps": Operation("object"),
+    "GET /api/agent/{execution_id}/forks": Operation("objects"),
+    "GET /api/agent/{execution_id}/export": Operation("lines"),
+    "GET /api/agent/compare": Operation("object", query="a b"),
+    "POST /api/agent/import": Operation("object", "text", query="resume"),
     "GET /api/agent/stream/{execution_id}": Operation("events", query="lastEventId"),
     "GET /api/agent/execution/{execution_id}": Operation("object"),
     "GET /api/agent/executions": Operation(

@@ -4,6 +4,7 @@ import re
 
 from agentspan.server import (
     agents,
+    bundles,
     control,
     embeddings,
     credentials,
@@ -60,6 +61,7 @@ ROUTES = collect(
     tasks.ROUTES,
     agents.ROUTES,
     executions.ROUTES,
+    bundles.ROUTES,
     control.ROUTES,
     stream.ROUTES,
     inbox.ROUTES,

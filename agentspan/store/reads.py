@@ -134,6 +134,15 @@ class Reads:
 
         return await self.query(work)
 
+    async def forks(self, tree: str) -> list[tuple[ExecutionRow, int]]:
+        """The executions that were forked from this one, newest first, each with the event at which."""
+        found = await self.query(lambda c: c.execute(FORKS, {"tree": tree}).all())
+        return [(line(row), row.forked_at) for row in found]
+
+    def written(self, connection: Connection, tree: str) -> list[tuple[int, int, str]]:
+        """What all tasks of a tree wrote: task, time, text."""
+        return [(row.task, row.at, row.text) for row in connection.execute(WRITTEN, {"tree": tree})]
+
     async def messages(self, name: str) -> list[dict[str, Any]]:
         """The transcript of this execution: {role, content, tool_calls?, tool_call_id?} each."""
 
@@ -342,6 +351,7 @@ class Reads:
             parent_task_id=task_id(scene.meta.tree, scene.run.id) if scene.run.id else "",
             forked_from=scene.meta.forked_from,
             forked_at=scene.meta.forked_at,
+            imported_from=str((outputs.get(FIRST) or {}).get("_imported_from") or ""),
             seq=scene.seq,
             **showing.budget(scene.run),
         )
@@ -377,7 +387,7 @@ class Reads:
     def history(self, connection: Connection, given: dict[str, Any]) -> list[dict[str, Any]]:
         """What was said in the executions of the same session before this one, oldest first."""
         said: list[list[dict[str, Any]]] = []
-        before = given.get("_session_after")
+        before, earlier = given.get("_session_after"), given.get("_history") or []
         while before and len(said) < SESSION_RUNS:
             scene = self.scene(connection, execution_id(str(before), ROOT))
             log = self.log(connection, scene.meta.tree)
@@ -387,8 +397,8 @@ class Reads:
             prompt = str((log.get(scene.run.asked) or started).get("prompt") or "")
             if words:
                 said.append([{"role": "user", "content": prompt}, {"role": "assistant", "content": words}])
-            before = started.get("_session_after")
-        return [message for pair in reversed(said) for message in pair]
+            before, earlier = started.get("_session_after"), started.get("_history") or []
+        return [*earlier, *(message for pair in reversed(said) for message in pair)]
 
     def _given(self, connection: Connection, scene: Scene) -> dict[str, Any]:
         """The input of an execution; a sub-agent's prompt is made of the root's and of what its team said before it."""
@@ -598,6 +608,17 @@ OPEN_REQUESTS = (
     .where(HUMAN, _place > sa.tuple_(sa.bindparam("at"), sa.bindparam("tree"), sa.bindparam("number")))
     .order_by(t.tasks.c.scheduled_at, t.tasks.c.tree, t.tasks.c.number)
     .limit(sa.bindparam("count"))
+)
+FORKS = (
+    sa.select(*ROW, t.trees.c.forked_at)
+    .select_from(t.executions.join(t.trees, t.trees.c.tree == _x.tree))
+    .where(t.trees.c.forked_from == sa.bindparam("tree"), _x.number == ROOT)
+    .order_by(_x.tree.desc())
+)
+WRITTEN = (
+    sa.select(t.logs.c.task, t.logs.c.at, t.logs.c.text)
+    .where(t.logs.c.tree == sa.bindparam("tree"))
+    .order_by(t.logs.c.task, t.logs.c.line)
 )
 SPEC = sa.select(t.specs.c.data).where(t.specs.c.digest == sa.bindparam("digest"))
 _log = sa.select(

@@ -92,6 +92,7 @@ class ExecutionView(Struct, frozen=True, kw_only=True):
     parent_task_id: str = ""
     forked_from: str = ""
     forked_at: int = 0
+    imported_from: str = ""
     seq: int = 0
     budget: Json | None = None
     spent: Json | None = None

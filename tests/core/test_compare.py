@@ -141,6 +141,23 @@ def test_the_shared_part_of_a_fork_is_marked_and_the_time_before_the_fork_is_not
     assert [row.shared for row in compared(first, edited, 5).rows][:3] == [True, True, False]
 
 
+def test_masked_fields_are_masked_on_both_sides() -> None:
+    def run(pin: str) -> Story:
+        story = Story(lone(masked_fields=("pin",)))
+        asked = {"content": "", "tool_calls": [{"name": "look", "arguments": {"pin": pin}}], "finish_reason": "stop"}
+        story.when(e.TaskCompleted(story.task("think"), asked))
+        story.act(0, {"pin": pin})
+        return story
+
+    comparison = compared(run("1234"), run("5678"))
+    assert not comparison.same
+    assert comparison.first_difference is not None
+    assert [change["after"] for change in comparison.first_difference.changes] == ["***"]
+    said = str(comparison) + str(steps(run("1234").spec, run("1234").log))
+    assert "1234" not in said
+    assert "5678" not in said
+
+
 @few
 @given(tapes)
 def test_every_run_is_the_same_as_itself_and_each_model_call_has_its_messages(tape: bytes) -> None:
