@@ -1,6 +1,6 @@
 """One tool call of a turn: checked, perhaps approved, made, checked again. Each call goes its way alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from agentspan.core import guards, retry, transcript
@@ -76,9 +76,8 @@ def _first(spec: AgentSpec, run: Run, log: Log, index: int, each: Call, seed: st
         return [refusal]
     assert tool is not None
     if tool.tool_type == "transfer":
-        target = run.transfer or _target(spec, run.calls[:index])
-        if target:
-            return [CallRefused(run.turn, index, "handed_over", f"the conversation goes to {target}")]
+        if run.transfer:
+            return [CallRefused(run.turn, index, "handed_over", f"the conversation goes to {run.transfer}")]
         return [CallRefused(run.turn, index, "transfer", str(tool.config["target"]))]
     checked = _checked(spec, run, log, index, each, tool, seed, "tool_in")
     if checked is not None:
@@ -89,12 +88,6 @@ def _first(spec: AgentSpec, run: Run, log: Log, index: int, each: Call, seed: st
     if isinstance(asked, list):
         return asked
     return [_request(tool, run, index, each)] if asked else _act(spec, run, log, index, each, seed)
-
-
-def _target(spec: AgentSpec, calls: Sequence[Call]) -> str:
-    """To whom the first of these calls that can hand over does."""
-    tools = (spec.tool(each.name) for each in calls if each.valid and each.state is CallState.NEW)
-    return next((str(tool.config["target"]) for tool in tools if tool and tool.tool_type == "transfer"), "")
 
 
 def _refusal(spec: AgentSpec, run: Run, index: int, each: Call, tool: ToolSpec | None) -> Fact | None:
@@ -174,6 +167,16 @@ def _act(spec: AgentSpec, run: Run, log: Log, index: int, each: Call, seed: str)
             limits=limits, to=to,
         )
     ]  # fmt: skip
+
+
+def one_each(facts: Iterable[Fact]) -> list[Fact]:
+    """Of what only one call can have, the first has it: a message, the hand-over. The others are asked again after."""
+    kept: list[Fact] = []
+    for fact in facts:
+        alone = isinstance(fact, MessagesTaken) or (isinstance(fact, CallRefused) and fact.cause == "transfer")
+        if not alone or not any(type(each) is type(fact) for each in kept):
+            kept.append(fact)
+    return kept
 
 
 def room(spec: AgentSpec, run: Run, facts: list[Fact]) -> list[Fact]:

@@ -42,7 +42,7 @@ def turn(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
         return wrapped
     steps = [call.step(spec, run, log, index, seed) for index in range(len(run.calls))]
     if any(step is not None for step in steps):
-        return call.room(spec, run, [fact for step in steps for fact in step or ()])
+        return call.room(spec, run, call.one_each(fact for step in steps for fact in step or ()))
     return _next(spec, run, log, seed)
 
 
