@@ -1,5 +1,7 @@
 """Teams: who speaks when, who is heard by whom, and how it ends. Swarms have a file of their own."""
 
+from typing import Any
+
 import pytest
 
 from agentspan.core import events as e
@@ -340,14 +342,14 @@ def test_chance_is_drawn_from_the_name_of_the_run_and_so_replays() -> None:
 
 
 @pytest.mark.parametrize("answer", [{"selected": "two"}, {"selected": 1}, {"selected": "1"}, {"agent": "Two"}])
-def test_a_person_chooses_by_name_or_by_place(answer: dict[str, object]) -> None:
+def test_a_person_chooses_by_name_or_by_place(answer: dict[str, Any]) -> None:
     story = Story(team("manual", "one", "two"))
     story.settle("choose.0", **answer)
     assert story.speakers == ["two"]
 
 
 @pytest.mark.parametrize("answer", [{"selected": "DONE"}, {"done": True}, {"selected": "done"}])
-def test_a_person_can_end_it(answer: dict[str, object]) -> None:
+def test_a_person_can_end_it(answer: dict[str, Any]) -> None:
     story = Story(team("manual", "one", "two"))
     story.settle("choose.0", selected="one")
     story.think("the answer", execution=story.child("one"))
