@@ -137,7 +137,7 @@ def _model(given: Any, name: str) -> Callable[[Asked], Any]:
 
 def _next(left: list[Any], count: int, asked: Asked) -> Any:
     if not left:
-        raise ModelFailure(f"the {count} answers given are used up, and {asked.agent} asks its model for another one")
+        raise ModelFailure(f"the answers given ({count}) are used up, and {asked.agent} asks its model for another one")
     first = left[0]
     if isinstance(first, Answer) and first.times == "forever":
         return first

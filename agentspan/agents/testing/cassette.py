@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from agentspan.agents.agent import resolve_agent
 from agentspan.agents.encode import plain_of
 from agentspan.agents.result import AgentResult
 from agentspan.agents.testing import secrets as keys
 from agentspan.agents.testing.answers import NOT_GIVEN, Asked, Recorded, ToolCall
-from agentspan.agents.testing.engine import LocalEngine, LocalResult, LocalRun, question
+from agentspan.agents.testing.engine import HISTORY, LocalEngine, LocalResult, LocalRun, history, question
 from agentspan.core import events as e
-from agentspan.core.advance import ROOT
 from agentspan.core.log import Log
 from agentspan.core.material import Material
 from agentspan.core.people import KINDS
@@ -29,6 +30,7 @@ from agentspan.core.run import TIME_OUTS, Run, evolve
 from agentspan.core.states import Kind, Purpose
 from agentspan.errors import ModelFailure
 from agentspan.spec.agent import AgentSpec
+from agentspan.spec.wire import decode
 
 Json = dict[str, Any]
 
@@ -66,8 +68,13 @@ class Cassette:
     @classmethod
     def from_run(cls, runtime: Any, execution_id: str) -> "Cassette":
         """The cassette of a run that a server keeps."""
-        spec, events = runtime.portal.call(_log_of(runtime, execution_id))
-        return cls.from_log(spec, events, execution_id)
+        return cls.from_export(runtime.portal.call(_exported(runtime, execution_id)))
+
+    @classmethod
+    def from_export(cls, data: bytes) -> "Cassette":
+        """The cassette of an exported run: the content of its file."""
+        name, spec, events = _read(data)
+        return cls.from_log(spec, events, name)
 
     @classmethod
     def from_log(cls, spec: AgentSpec, events: Sequence[e.Event], execution_id: str = "") -> "Cassette":
@@ -75,7 +82,7 @@ class Cassette:
         started = events[0].fact if events else None
         given = dict(started.input or {}) if isinstance(started, e.ExecutionStarted) else {}
         prompt = str(given.pop("prompt", ""))
-        kept = {key: value for key, value in given.items() if key in ("context", "media", "budget") and value}
+        kept = {key: value for key, value in given.items() if key in GIVEN and value}
         return cls([*_exchanges(spec, events)], spec.name, prompt, kept, execution_id)
 
     @classmethod
@@ -270,7 +277,9 @@ def _asked(
     spec: AgentSpec, log: Log, runs: dict[int, Run], so_far: Sequence[e.Event], event: e.Event, order: e.TaskScheduled
 ) -> tuple[str, Json] | None:
     run = runs[event.execution]
-    material = Material(spec, log, lambda n: runs[n], lambda n: [each for each in so_far if each.execution == n])
+    material = Material(
+        spec, log, lambda n: runs[n], lambda n: [each for each in so_far if each.execution == n], history
+    )
     if order.kind is Kind.LLM:
         return "model", _of_model(question(material, run, event.seq, order))
     if order.kind is Kind.HUMAN:
@@ -318,8 +327,22 @@ def _diff(recorded: str, made: str) -> str:
     return "\n".join([*lines[:DIFF_LINES], *more])
 
 
-async def _log_of(runtime: Any, execution_id: str) -> tuple[AgentSpec, list[e.Event]]:
-    raise NotImplementedError(ROOT)
+async def _exported(runtime: Any, execution_id: str) -> bytes:
+    data: bytes = await (await runtime.client()).export(execution_id)
+    return data
 
+
+def _read(data: bytes) -> tuple[str, AgentSpec, list[e.Event]]:
+    """Id, spec and events of the file of an exported run."""
+    lines = [msgspec.json.decode(line) for line in data.splitlines() if line.strip()]
+    if not lines or lines[0].get("format") != "agentspan.run":
+        raise ValueError("this is no exported run: `agentspan export ID FILE` writes one")
+    specs = [decode(each["spec"]) for each in lines if each.get("line") == "spec"]
+    events = [msgspec.convert(each["event"], e.Event) for each in lines if each.get("line") == "event"]
+    return str(lines[0]["executionId"]), specs[0], events
+
+
+GIVEN = ("context", "media", "budget", HISTORY)
+"""What of a run's input it needs to be played."""
 
 MODES = ("auto", "record", "replay")

@@ -41,6 +41,8 @@ from agentspan.spec.wire import decode, encode
 Json = dict[str, Any]
 
 BEGINNING_MS = 1_000_000_000_000
+HISTORY = "_history"
+"""Where the input of an exported run holds what was said in its session before."""
 WORKER, PERSON = "local", "a person"
 
 
@@ -106,11 +108,11 @@ class LocalEngine:
         return run
 
     def _begun(self, prompt: str, given: Json) -> "LocalRun":
-        if unknown := set(given) - {"context", "media", "budget", "session_id"}:
+        if unknown := set(given) - {"context", "media", "budget", HISTORY}:
             raise TypeError(f"unknown options {', '.join(sorted(unknown))}: a run takes context, media, budget")
         limits: Any = given.get("budget")
         budget = limits.to_config() if isinstance(limits, Budget) else limits or msgspec.to_builtins(self.spec.budget)
-        wanted = {"context": given.get("context"), "media": given.get("media"), "budget": budget}
+        wanted = {**given, "budget": budget}
         return LocalRun(self, {"prompt": prompt, **{key: value for key, value in wanted.items() if value}})
 
 
@@ -218,7 +220,11 @@ class LocalRun:
     def material(self) -> Material:
         """What the tasks are about."""
         return Material(
-            self.spec, self.facts(), lambda n: self.tree.runs[n], lambda n: [x for x in self.log if x.execution == n]
+            self.spec,
+            self.facts(),
+            lambda number: self.tree.runs[number],
+            lambda number: [each for each in self.log if each.execution == number],
+            history,
         )
 
     def open(self) -> list[tuple[Run, int, e.TaskScheduled]]:
@@ -358,6 +364,11 @@ class LocalRun:
             "responseSchema": people.schema(spec, run, order),
             "to": list(order.to),
         }
+
+
+def history(given: Json) -> list[Json]:
+    """What was said in the session before, where the input holds it."""
+    return list(given.get(HISTORY) or ())
 
 
 def question(material: Material, run: Run, number: int, order: e.TaskScheduled) -> Asked:

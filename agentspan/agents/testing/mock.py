@@ -19,6 +19,7 @@ from agentspan.agents.serialize import tree
 from agentspan.agents.testing.answers import NOT_GIVEN, Asked, Given, ToolCall
 from agentspan.agents.testing.engine import LocalEngine, LocalResult, spec_of
 from agentspan.agents.testing.strategies import StrategyViolation
+from agentspan.core import events as e
 from agentspan.core.ids import split_execution
 from agentspan.core.retry import chance
 from agentspan.errors import ModelFailure
@@ -91,6 +92,8 @@ class Script:
         self._results: dict[str, deque[AgentEvent]] = {}
         self._targets = [str(each.target) for each in events if each.type == EventType.HANDOFF and self._knows(each)]
         self._finals = [_text(each.output) for each in events if each.type == EventType.DONE]
+        teams = [each for each in self._specs.values() if each.strategy == "parallel"]
+        self._beside = {each.name for team in teams for each in team.agents}
         self._parts = self._read(events)
         self._claimed: dict[int, Part] = {}
         self._last: dict[int, str] = {}
@@ -105,6 +108,8 @@ class Script:
             case "think":
                 return self._turn(asked)
             case "choose":
+                if asked.agent != self._root:
+                    self._part(asked.execution, asked.agent)
                 return self._next_of(self._specs[asked.agent]) or "DONE"
             case "judge":
                 return self._judgement(asked)
@@ -182,7 +187,8 @@ class Script:
                 case EventType.TOOL_RESULT:
                     self._results.setdefault(str(event.tool_name), deque()).append(event)
                 case EventType.DONE:
-                    part.steps.append(Step(_text(event.output)))
+                    aside = event.output is None or part.agent in self._beside
+                    part.steps.append(Step(words[-1] if words and aside else _text(event.output)))
                     words = []
                 case EventType.ERROR:
                     self._read_error(event, part, is_last=not rest)
@@ -206,7 +212,9 @@ class Script:
         part = self._part(asked.execution, asked.agent)
         if part is None and asked.called_as:
             said = self._result(asked.called_as)
-            return said if isinstance(said, Exception) else "" if said is NOT_GIVEN else _text(said)
+            if isinstance(said, e.TaskFailed):
+                return ModelFailure(said.error)
+            return "" if said is NOT_GIVEN else _text(said)
         return self._said(part, asked)
 
     def _said(self, part: Part | None, asked: Asked) -> Any:
@@ -233,19 +241,24 @@ class Script:
             found = next((each for each in self._parts if each.agent == agent and not each.taken), None)
             if found is None:
                 return None
-            found.taken = True
             self._claimed[execution] = found
+            for each in self._parts[: self._parts.index(found)]:
+                each.taken = each.taken or not self._specs[each.agent].thinks
+            found.taken = True
         return self._claimed[execution]
 
-    def _following(self) -> str | None:
+    def _following(self) -> Part | None:
         """Who is next by the script."""
-        return next((each.agent for each in self._parts if not each.taken and not each.is_first), None)
+        return next((each for each in self._parts if not each.taken and not each.is_first), None)
 
     def _next_of(self, team: AgentSpec) -> str | None:
         """The member of a team who is next by the script: handed off to, or owner of the tool that is called."""
         names = [each.name for each in team.agents]
-        if (target := self._following()) is not None:
-            return target if target in names else None
+        if (following := self._following()) is not None:
+            if following.agent not in names:
+                return None
+            following.taken = not self._specs[following.agent].thinks
+            return following.agent
         first = self._parts[0]
         if first.taken or not first.steps or team.name != self._root or not first.steps[0].calls:
             return None
@@ -256,7 +269,8 @@ class Script:
 
     def _way(self, asked: Asked) -> str | None:
         """The tool by which the agent hands over to who is next."""
-        target = self._following()
+        following = self._following()
+        target = following.agent if following else ""
         tools = [str(each["name"]) for each in asked.tools]
         way = next((each for each in tools if target and each.endswith(f"_transfer_to_{target}")), None)
         conditions = [each for team in self._specs.values() for each in team.handoffs if each.get("target") == target]
@@ -287,7 +301,7 @@ class Script:
         if not left:
             return NOT_GIVEN
         event = left.popleft()
-        return RuntimeError(str(event.content)) if event.type == EventType.ERROR else event.result
+        return e.TaskFailed(0, str(event.content), terminal=True) if event.type == EventType.ERROR else event.result
 
     def _final(self) -> str:
         return self._finals[-1] if self._finals else ""
