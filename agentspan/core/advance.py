@@ -70,7 +70,7 @@ def spend(runs: dict[int, Run], before: Run, event: e.Event) -> bool:
     if root is None or root.budget is None:
         return False
     runs[ROOT] = budget.spend(root, before, event)
-    return isinstance(event.fact, e.SETTLEMENTS)
+    return isinstance(event.fact, (*e.SETTLEMENTS, e.BudgetChanged))
 
 
 def resumed(spec: AgentSpec, tree: Tree, fact: e.AnyFact) -> list[tuple[int, e.AnyFact]]:
