@@ -11,6 +11,7 @@ import pytest
 
 import agentspan
 from agentspan.agents import Agent, AgentResult, AgentRuntime, shutdown
+from agentspan.core.states import Kind, Purpose
 from tests.acceptance.provider import Asked, Reply, providing
 from tests.agents.serving import ServerProcess
 
@@ -79,6 +80,13 @@ def test_the_version_is_the_newest_of_the_changelog():
 def test_what_is_derived_from_the_code_is_up_to_date():
     done = subprocess.run([sys.executable, ROOT / "docs" / "draw.py", "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_table_of_kinds_and_purposes_has_them_all():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    part = page.split("## Kind and purpose")[1].partition("\n## ")[0]
+    head, _, *rows = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("|")]
+    assert (head[1:], [row[0] for row in rows]) == (list(Kind), list(Purpose))
 
 
 def examples(page: Path) -> Iterator[tuple[int, str]]:
