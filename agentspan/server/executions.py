@@ -124,7 +124,8 @@ class List(ReadHandler):
             correlation_id=self.param("correlationId"),
         )
         payloads = await self.reads.inputs([row.execution_id for row in rows])
-        results = [listed(row, *payloads.get(row.execution_id, ({}, None))) for row in rows]
+        whole = await self.reads.whole(rows)
+        results = [listed(row, *payloads.get(row.execution_id, ({}, None))) for row in whole]
         self.answer({"totalHits": total, "results": results})
 
 
@@ -298,6 +299,8 @@ def _lineage(view: ExecutionView) -> Json:
         lineage["parentExecutionId"] = view.row.parent_id
     if view.forked_from:
         lineage["forkedFrom"] = {"executionId": view.forked_from, "at": view.forked_at}
+    if view.imported_from:
+        lineage["importedFrom"] = view.imported_from
     return lineage
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.engine import Connection
@@ -254,6 +255,13 @@ class Reads:
             return {view.row.execution_id: (view.input, view.output) for view in views}
 
         return await self.query(work)
+
+    async def whole(self, rows: Sequence[ExecutionRow]) -> list[ExecutionRow]:
+        """The same rows; those of roots count the tokens and the cost of all their executions."""
+        trees = [row.root_id for row in rows if row.execution_id == row.root_id]
+        found = await self.query(lambda c: c.execute(TOTALS, {"trees": trees}).all()) if trees else ()
+        sums = {each.tree: {name: getattr(each, name) for name in SUMS} for each in found}
+        return [msgspec.structs.replace(row, **sums.get(row.execution_id, {})) for row in rows]
 
     async def counts(self) -> dict[str, int]:
         """How many executions have which status."""
@@ -600,6 +608,12 @@ LINE = (
     sa.select(*ROW)
     .select_from(t.executions.join(t.trees, t.trees.c.tree == _x.tree))
     .where(_x.tree == sa.bindparam("tree"), _x.number == sa.bindparam("number"))
+)
+SUMS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "cost", "unpriced")
+TOTALS = (
+    sa.select(_x.tree, *(sa.cast(sa.func.sum(_x[name]), _x[name].type).label(name) for name in SUMS))
+    .where(_x.tree.in_(sa.bindparam("trees", expanding=True)))
+    .group_by(_x.tree)
 )
 HUMAN = sa.and_(t.tasks.c.queue == "@human", t.tasks.c.status == "IN_PROGRESS", t.tasks.c.owner == "")
 _place = sa.tuple_(t.tasks.c.scheduled_at, t.tasks.c.tree, t.tasks.c.number)

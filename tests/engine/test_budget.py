@@ -118,6 +118,9 @@ async def test_a_crowd_that_ran_out_goes_on_where_it_was_with_more(engine: Engin
         view = await ended(engine, execution)
     assert view.row.status == "COMPLETED"
     assert set((view.output or {})["subResults"].values()) == {"done"}
+    (whole,) = await engine.reads.whole([view.row])
+    assert whole.prompt_tokens + whole.completion_tokens == (view.spent or {})["tokens"] == 18 * 100
+    assert whole.cost == pytest.approx(18 * 0.25)
 
 
 async def test_a_budget_belongs_to_the_whole_run_also_when_a_sub_agent_asks(engine: Engine) -> None:

@@ -66,6 +66,15 @@ async def test_a_result_tells_the_whole_tree(server):
     assert (result["requests"], result["waitingFor"]) == ([], [])
 
 
+async def test_a_list_counts_the_tokens_of_a_whole_run(server):
+    execution_id = await server.start(TEAM)
+    await finish(server, execution_id)
+    result = await server.get(f"/api/agent/{execution_id}/result")
+    [listed] = (await server.get("/api/agent/executions"))["results"]
+    assert listed["tokenUsage"].items() <= result["tokenUsage"].items()
+    assert listed["tokenUsage"]["totalTokens"] > 0
+
+
 async def test_the_messages_of_a_result_are_the_transcript(server):
     execution_id = await server.start(agent("adder", ADD), "2+3?")
     await finish(server, execution_id)
