@@ -29,6 +29,7 @@ from agentspan.core.people import KINDS
 from agentspan.core.run import TIME_OUTS, Run, evolve
 from agentspan.core.states import Kind, Purpose
 from agentspan.errors import ModelFailure
+from agentspan.spec import mask
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.wire import decode
 
@@ -64,6 +65,7 @@ class Cassette:
     prompt: str = ""
     given: Json = field(default_factory=dict)
     execution_id: str = ""
+    masked: list[str] = field(default_factory=list)
 
     @classmethod
     def from_run(cls, runtime: Any, execution_id: str) -> "Cassette":
@@ -83,7 +85,12 @@ class Cassette:
         given = dict(started.input or {}) if isinstance(started, e.ExecutionStarted) else {}
         prompt = str(given.pop("prompt", ""))
         kept = {key: value for key, value in given.items() if key in GIVEN and value}
-        return cls([*_exchanges(spec, events)], spec.name, prompt, kept, execution_id)
+        hidden = mask.names(spec)
+        shown = [
+            Exchange(each.kind, mask.masked(each.request, hidden), mask.masked(each.answer, hidden))
+            for each in _exchanges(spec, events)
+        ]
+        return cls(shown, spec.name, prompt, kept, execution_id, sorted(hidden))
 
     @classmethod
     def from_result(cls, run: LocalRun) -> "Cassette":
@@ -97,7 +104,7 @@ class Cassette:
         if body.get("format") != FORMAT:
             raise ValueError(f"{path} is no cassette: its format is {body.get('format')!r}, not {FORMAT!r}")
         exchanges = [Exchange(each["kind"], each["request"], each["answer"], each["key"]) for each in body["exchanges"]]
-        names = ("agent", "prompt", "given", "execution_id")
+        names = ("agent", "prompt", "given", "execution_id", "masked")
         return cls(exchanges, **{name: body[name] for name in names if name in body})
 
     def save(self, path: Any, *, secrets: Iterable[str] = ()) -> Path:
@@ -117,7 +124,8 @@ class Cassette:
     def _body(self) -> Json:
         exchanges = [{"kind": x.kind, "key": x.key, "request": x.request, "answer": x.answer} for x in self.exchanges]
         body = {"format": FORMAT, "agent": self.agent, "prompt": self.prompt, "given": self.given}
-        whole: Json = plain_of({**body, "execution_id": self.execution_id, "exchanges": exchanges}, "the cassette")
+        more = {"execution_id": self.execution_id, "masked": self.masked, "exchanges": exchanges}
+        whole: Json = plain_of({**body, **more}, "the cassette")
         return whole
 
 
@@ -158,7 +166,7 @@ class Player:
 
     def _find(self, kind: str, request: Json, *, may_miss: bool = False) -> Exchange | None:
         """The next exchange with this request: one that was made twice is played twice."""
-        request = keys.scrubbed(request, self._secrets)
+        request = keys.scrubbed(mask.masked(request, frozenset(self._tape.masked)), self._secrets)
         key = key_of(kind, request)
         known = [each for each in self._tape.exchanges if each.key == key]
         played = self._played[key]
@@ -277,9 +285,11 @@ def _asked(
     spec: AgentSpec, log: Log, runs: dict[int, Run], so_far: Sequence[e.Event], event: e.Event, order: e.TaskScheduled
 ) -> tuple[str, Json] | None:
     run = runs[event.execution]
-    material = Material(
-        spec, log, lambda n: runs[n], lambda n: [each for each in so_far if each.execution == n], history
-    )
+
+    def own(number: int) -> list[e.Event]:
+        return [each for each in so_far if each.execution == number]
+
+    material = Material(spec, log, lambda number: runs[number], own, history)
     if order.kind is Kind.LLM:
         return "model", _of_model(question(material, run, event.seq, order))
     if order.kind is Kind.HUMAN:
@@ -328,8 +338,8 @@ def _diff(recorded: str, made: str) -> str:
 
 
 async def _exported(runtime: Any, execution_id: str) -> bytes:
-    data: bytes = await (await runtime.client()).export(execution_id)
-    return data
+    text: str = await (await runtime.client()).export(execution_id)
+    return text.encode()
 
 
 def _read(data: bytes) -> tuple[str, AgentSpec, list[e.Event]]:

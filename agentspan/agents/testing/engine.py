@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from agentspan.agents.agent import resolve_agent
 from agentspan.agents.budget import Budget
+from agentspan.agents.credentials import names_of
 from agentspan.agents.encode import output_of
 from agentspan.agents.pool import Pool
 from agentspan.agents.registry import Registry
@@ -43,6 +44,8 @@ Json = dict[str, Any]
 BEGINNING_MS = 1_000_000_000_000
 HISTORY = "_history"
 """Where the input of an exported run holds what was said in its session before."""
+EXECUTION = "__agentspan_ctx__"
+"""Where a task's input says which credentials its agent has."""
 WORKER, PERSON = "local", "a person"
 
 
@@ -70,8 +73,9 @@ class LocalResult(AgentResult):
 class LocalEngine:
     """Runs an Agent in this process. What is not given is done for real (functions) or fails (models, services).
 
-    `model`, `tools`, `people`: the answers, see `Given`; or `answering`, one object for all. With `deadlines`, nobody
-    comes any more: the deadlines of requests that nobody answers pass.
+    `model`, `tools`, `people`: the answers, see `Given`; or `answering`, one object for all. `credentials`: values by
+    name, for tools that declare them. With `deadlines`, nobody comes any more: the deadlines of requests that nobody
+    answers pass.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class LocalEngine:
         model: Any = None,
         tools: dict[str, Any] | None = None,
         people: Any = None,
+        credentials: dict[str, str] | None = None,
         answering: Answering | None = None,
         deadlines: bool = False,
         id: str = "local",
@@ -89,6 +94,7 @@ class LocalEngine:
         self.agent = resolve_agent(agent)
         self.spec = spec or spec_of(self.agent)
         self.answering = answering or Given(model, tools, people)
+        self.credentials = dict(credentials or {})
         self.deadlines, self.id = deadlines, id
 
     def run(self, prompt: str, **given: Any) -> LocalResult:
@@ -303,6 +309,7 @@ class LocalRun:
         if entry is None:
             problem = f"no function of this process serves {order.name!r}: give its result with tools={{...}}"
             return e.TaskFailed(number, problem, terminal=True)
+        state = {"_agent_state": _as_json(run.state)} if order.purpose is Purpose.ACT else {}
         task = {
             "taskId": task_id(self.engine.id, number),
             "workflowInstanceId": execution_id(self.engine.id, run.id),
@@ -310,7 +317,8 @@ class LocalRun:
             "agentName": spec.name,
             "retryCount": order.attempt + order.lost,
             "idempotencyKey": f"{execution_id(self.engine.id, run.id)}:{order.turn}:{order.index}",
-            "inputData": {**given, **({"_agent_state": _as_json(run.state)} if order.purpose is Purpose.ACT else {})},
+            "inputData": {**given, EXECUTION: {"credentials": names_of(entry.agent.credentials)}, **state},
+            "runtimeMetadata": self.engine.credentials,
         }
         done = await Call(task, entry, call_context(task, entry), self._pool).perform(WORKER)
         if done["status"] == "COMPLETED":
