@@ -78,7 +78,7 @@ class Transcript:
     def resolve(self, outputs: Mapping[int, e.Json]) -> "Transcript":
         """Put in the texts of sub-agents' results."""
         for _, message, result in self._refs:
-            message["content"] = text(result, outputs) or NO_TEXT
+            message["content"] = text(result, outputs)
         self._refs = []
         return self
 
@@ -101,7 +101,7 @@ class Transcript:
         system += [ask(spec.output_type) if spec.output_type else "", PLAN if plans(spec) else "", signal]
         context = f"Context: {json.dumps(self.state, ensure_ascii=False)}" if self.state else ""
         user = "\n\n".join(part for part in (context, self.prompt) if part)
-        content: Any = [{"type": "text", "text": user or NO_TEXT}, *parts(self.media)] if self.media else user or NO_TEXT
+        content: Any = [{"type": "text", "text": user or NO_TEXT}, *parts(self.media)] if self.media else user
         text_ = "\n\n".join(part for part in system if part)
         return [
             *([{"role": "system", "content": text_}] if text_ else []),
@@ -274,14 +274,14 @@ class Transcript:
 
     def _answer(self, call: str, text: str) -> None:
         if call in self._open:
-            self._open[call]["content"] = text or NO_TEXT
+            self._open[call]["content"] = text
             self._refs = [each for each in self._refs if each[0] != call]
 
 
 def legal(messages: list[Message]) -> list[Message]:
-    """The same words as every provider takes them: a user speaks first, and nobody twice in a row."""
+    """The same words as every provider takes them: a user speaks first, nobody twice in a row or without a word."""
     shaped: list[Message] = []
-    for message in messages:
+    for message in map(_worded, messages):
         last = shaped[-1] if shaped else None
         if message["role"] == "assistant" and (last is None or last["role"] == "system"):
             shaped.append({"role": "user", "content": "(The conversation began before.)"})
@@ -290,6 +290,12 @@ def legal(messages: list[Message]) -> list[Message]:
         else:
             shaped.append(message)
     return shaped
+
+
+def _worded(message: Message) -> Message:
+    content = message["content"]
+    blank = isinstance(content, str) and not content.strip()
+    return {**message, "content": "" if _calls(message) else NO_TEXT} if blank else message
 
 
 def _calls(message: Message) -> bool:
