@@ -421,7 +421,7 @@ def coordination(events: Iterable[e.Event], upto: int, words: Callable[[e.Result
         match event.fact:
             case e.TaskScheduled(purpose=Purpose.CHOOSE | Purpose.SPEAK) as order:
                 slots[event.seq] = order
-                if order.purpose is Purpose.CHOOSE:
+                if order.purpose is Purpose.CHOOSE and not order.attempt + order.lost:
                     talk.append({"role": "user", "content": AGAIN if order.slot.endswith(".again") else NEXT})
             case e.TaskCompleted(task=task, output=output, result=result) if task in slots:
                 if slots[task].purpose is Purpose.CHOOSE:
