@@ -21,6 +21,7 @@ from agentspan.agents.code import (
     LocalCodeExecutor,
     ServerlessCodeExecutor,
 )
+from agentspan.agents.compare import Comparison, compare, compare_async
 from agentspan.agents.context import ToolContext
 from agentspan.agents.credentials import CredentialFile, get_credential, get_secret, resolve_credentials
 from agentspan.agents.default import (
@@ -177,6 +178,7 @@ __all__ = [
     "CodeExecutionConfig",
     "CodeExecutor",
     "CommandValidator",
+    "Comparison",
     "ConfigurationError",
     "Context",
     "ConversationMemory",
@@ -253,6 +255,8 @@ __all__ = [
     "audio_tool",
     "clear_discovery_cache",
     "coerce_plan",
+    "compare",
+    "compare_async",
     "configure",
     "deploy",
     "deploy_async",

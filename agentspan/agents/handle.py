@@ -17,11 +17,13 @@ from agentspan.agents.result import (
     AgentResult,
     AgentStatus,
     MessageStatus,
+    RunStep,
     answer_text,
     event_of,
     message_status_of,
     result_of,
     status_of,
+    step_of,
 )
 from agentspan.agents.stream import AgentStream, AsyncAgentStream, tell
 
@@ -172,11 +174,12 @@ class AgentHandle:
         arguments: Json = UNCHANGED,
         budget: Budget | Json = UNCHANGED,
     ) -> "AgentHandle":
-        """A new run whose history is this one's up to event `at`; nothing of it runs again.
+        """A new run whose history is this one's up to event `at` (see `steps`); nothing of it runs again.
 
         What is given is changed in the new run: the `prompt`; the `model` or the `instructions` of the agent at the
-        event, or of the one that `agent` names; a model's `answer`, a `tool_result` or any `output` of the event; the
-        `arguments` of the call at the event; the `budget`.
+        event, or of the one that `agent` names; a model's `answer`, a `tool_result` or any `output` of the event, by
+        which a failure becomes a success; the `arguments` of a call where it is made or asked for (where several are
+        asked for, by their place or tool: `{"search": {...}}`); the `budget`, in which the shared part counts.
         """
         edits = {
             "prompt": prompt,
@@ -193,6 +196,16 @@ class AgentHandle:
         changed = {key: value for key, value in edits.items() if value is not UNCHANGED}
         told = await (await self.runtime.client()).fork(self.execution_id, at, changed)
         return AgentHandle(told["executionId"], self.runtime, None, self.run_id, output_type=self.output_type)
+
+    async def retry_async(self) -> "AgentHandle":
+        """Let the run, which has failed, go on from where it failed. AgentAPIError (409) if nothing failed."""
+        await self._take_up()
+        await (await self.runtime.client()).retry(self.execution_id)
+        return self
+
+    async def steps_async(self) -> list[RunStep]:
+        """Every event of the run as a line, with what a fork at it can change."""
+        return [step_of(each) for each in await (await self.runtime.client()).steps(self.execution_id)]
 
     async def events_async(self, after: int = 0) -> list[AgentEvent]:
         """What has happened so far, from the event after the number `after` on."""
@@ -306,6 +319,14 @@ class AgentHandle:
                 budget=budget,
             )
         )
+
+    def retry(self) -> "AgentHandle":
+        """See `retry_async`."""
+        return self.runtime.portal.call(self.retry_async())
+
+    def steps(self) -> list[RunStep]:
+        """See `steps_async`."""
+        return self.runtime.portal.call(self.steps_async())
 
     def events(self, after: int = 0) -> list[AgentEvent]:
         """See `events_async`."""

@@ -204,6 +204,39 @@ class MessageStatus:
     turn: int | None = None
 
 
+@dataclass(frozen=True)
+class RunStep:
+    """One event of a run, `seq` its number: whether it can be forked there, and what a fork can change of the event.
+
+    `path` names the agents from the run's own down to the one that it is about.
+    """
+
+    seq: int
+    kind: str
+    agent: str
+    summary: str
+    forkable: bool
+    edits: list[str] = field(default_factory=list)
+    path: list[str] = field(default_factory=list)
+    turn: int = 0
+    timestamp: int = 0
+
+
+def step_of(body: Json) -> RunStep:
+    """The RunStep of the server's answer."""
+    return RunStep(
+        seq=body["seq"],
+        kind=body["kind"],
+        agent=body["agent"],
+        summary=body.get("summary") or "",
+        forkable=bool(body.get("forkable")),
+        edits=list(body.get("edits") or ()),
+        path=list(body.get("path") or ()),
+        turn=body.get("turn") or 0,
+        timestamp=body.get("at") or 0,
+    )
+
+
 def result_of(
     body: Json,
     *,

@@ -5,7 +5,7 @@ import sys
 import typer
 
 import agentspan
-from agentspan.cli import db, doctor, model, server
+from agentspan.cli import db, doctor, model, runs, server
 from agentspan.errors import AgentspanError
 
 app = typer.Typer(
@@ -34,6 +34,9 @@ app.add_typer(server.app, name="server")
 app.add_typer(db.app, name="db")
 app.add_typer(model.app, name="model")
 app.command("doctor")(doctor.doctor)
+app.command("export")(runs.export)
+app.command("import")(runs.take_in)
+app.command("compare")(runs.compare)
 
 
 def main() -> None:

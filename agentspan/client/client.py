@@ -7,6 +7,8 @@ Failures are the errors of `client.errors`.
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from agentspan.client.portal import Portal, portal
 from agentspan.client.sse import follow
 from agentspan.client.transport import SLACK_SECONDS, Transport, path_of
@@ -14,6 +16,8 @@ from agentspan.client.transport import SLACK_SECONDS, Transport, path_of
 Json = dict[str, Any]
 
 EMBED_SECONDS = 600.0
+RESOLVE_SECONDS = 10.0
+FILE_SECONDS = 600.0
 
 
 class Client:
@@ -278,6 +282,29 @@ class Client:
         """A new run whose history is this one's up to event `at`, with edits; `{executionId}`."""
         path = path_of("agent", "executions", execution_id, "fork")
         return await self._json("POST", path, json={"at": at, "edits": edits or {}})
+
+    async def steps(self, execution_id: str) -> list[Json]:
+        """Every event of the run as a line: `{seq, kind, agent, summary, forkable, edits, ...}`."""
+        answer = await self._json("GET", path_of("agent", execution_id, "steps"))
+        return list(answer.get("steps") or ())
+
+    async def forks(self, execution_id: str) -> list[Json]:
+        """The runs that were forked from this one: `{executionId, agentName, status, startTime, at}`."""
+        return await self._list("GET", path_of("agent", execution_id, "forks"))
+
+    async def compare(self, a: str, b: str) -> Json:
+        """Two runs step by step: `{same, a, b, firstDifference, rows, ...}`."""
+        return await self._json("GET", "/agent/compare", params={"a": a, "b": b})
+
+    async def export(self, execution_id: str) -> str:
+        """The run as the text of a file."""
+        return str(await self.transport.send("GET", path_of("agent", execution_id, "export"), seconds=FILE_SECONDS))
+
+    async def import_run(self, data: bytes, *, resume: bool = False) -> Json:
+        """Take in a run out of a file; `{executionId, importedFrom}`."""
+        params = {"resume": "true" if resume else None}
+        body = msgspec.Raw(data)
+        return await self._json("POST", "/agent/import", json=body, params=params, seconds=FILE_SECONDS)
 
     async def change_budget(self, execution_id: str, budget: Json) -> Json:
         """Raise the limits of a run; one that was ended for them goes on."""

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -381,9 +382,26 @@ class AgentRuntime:
         return await self.attach(execution_id).fork_async(at, **edits)
 
     async def retry_async(self, execution_id: str) -> AgentHandle:
-        """Let a failed run go on from where it failed."""
-        await (await self.client()).retry(execution_id)
-        return AgentHandle(execution_id, self)
+        """See AgentHandle.retry_async."""
+        return await self.attach(execution_id).retry_async()
+
+    async def export_async(self, execution_id: str, path: str | Path) -> Path:
+        """Write a run into a file (in a folder: one named after it); gives its path. `import_run` takes it in."""
+        text = await (await self.client()).export(execution_id)
+        target = Path(path)
+        if target.is_dir():
+            target /= f"{execution_id}.jsonl"
+        await asyncio.to_thread(target.write_text, text, encoding="utf-8", newline="\n")
+        return target
+
+    async def import_run_async(self, path: str | Path, *, resume: bool = False) -> AgentHandle:
+        """Take in a run out of a file, under a new id, to be read, forked and compared; it needs no keys.
+
+        A run that had not ended is ended (TERMINATED, "imported"), unless it is to `resume` here.
+        """
+        data = await asyncio.to_thread(Path(path).read_bytes)
+        taken = await (await self.client()).import_run(data, resume=resume)
+        return AgentHandle(taken["executionId"], self)
 
     # The runtime itself
 
@@ -656,6 +674,14 @@ class AgentRuntime:
         return self.portal.call(self.retry_async(execution_id))
 
     def shutdown(self) -> None:
+    def export(self, execution_id: str, path: str | Path) -> Path:
+        """See `export_async`."""
+        return self.portal.call(self.export_async(execution_id, path))
+
+    def import_run(self, path: str | Path, *, resume: bool = False) -> AgentHandle:
+        """See `import_run_async`."""
+        return self.portal.call(self.import_run_async(path, resume=resume))
+
         """See `shutdown_async`. It can be called twice."""
         self.portal.call(self.shutdown_async())
 
