@@ -15,6 +15,7 @@ from agentspan.agents import (
     Position,
     Status,
     ToolContext,
+    get_credential,
     guardrail,
     tool,
     wait_for_message_tool,
@@ -226,3 +227,15 @@ def test_two_runs_of_one_engine_are_alike(tmp_path: Path) -> None:
     told = [[event.target for event in result.events if event.type == "handoff"] for result in (first, second)]
     assert told[0] == told[1]
     assert len(told[0]) == 6
+
+
+def test_credentials_are_what_the_test_gives() -> None:
+    @tool(credentials=["WEATHER_KEY"])
+    def forecast() -> str:
+        """The weather."""
+        return f"sunny, by {get_credential('WEATHER_KEY')[:2]}..."
+
+    model = [call("forecast"), "{result}"]
+    given = LocalEngine(agent(tools=[forecast]), model=model, credentials={"WEATHER_KEY": "k1-secret"})
+    assert given.run("x").output["result"] == "sunny, by k1..."
+    assert "WEATHER_KEY" in LocalEngine(agent(tools=[forecast]), model=model).run("x").tool_calls[0]["error"]
