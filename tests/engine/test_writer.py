@@ -163,7 +163,7 @@ async def test_a_nul_character_in_a_name_is_refused(engine: Engine, where: str) 
 async def test_a_result_that_cannot_be_folded_is_told_to_the_model(engine: Engine, output: dict[str, Any]) -> None:
     execution = await start(engine, agent(script(calls("a"), "{result}"), "a"))
     assert (await complete(engine, await take(engine, "a"), output)).landed
-    assert (await result(engine, execution)).startswith("Error: the worker's _state_")
+    assert (await result(engine, execution)).startswith("Error: the output's _state_")
 
 
 async def test_model_calls_that_found_no_room_are_made_when_there_is_some(engine: Engine) -> None:
