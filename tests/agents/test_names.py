@@ -184,6 +184,9 @@ OWN = [
     "Step",
     "Validation",
     "coerce_plan",
+    "compare",
+    "compare_async",
+    "Comparison",
     "plan_execute",
 ]
 
@@ -352,9 +355,10 @@ def test_a_handoff_condition_of_one_s_own_must_say_when() -> None:
 TWINS = {
     AgentRuntime: """run start stream resume plan deploy
         versions rollback diff save_prompt serve prepare get_status respond approve reject inbox
-        send_message message_status pause unpause cancel stop signal continue_run fork retry shutdown""",
+        send_message message_status pause unpause cancel stop signal continue_run fork retry export import_run
+        shutdown""",
     agents.AgentHandle: """get_status respond approve reject select finish requests send send_message message_status
-        pause resume cancel stop signal continue_with fork events join""",
+        pause resume cancel stop signal continue_with fork retry steps events join""",
     agents.Request: "answer approve reject edit select",
 }
 
@@ -381,7 +385,7 @@ def test_streams_have_the_same_methods() -> None:
 
 
 def test_functions_of_the_module_have_twins() -> None:
-    for name in ["run", "start", "stream", "resume", "plan", "deploy", "serve", "inbox", "shutdown"]:
+    for name in ["run", "start", "stream", "resume", "plan", "deploy", "serve", "inbox", "compare", "shutdown"]:
         sync, twin = getattr(agents, name), getattr(agents, f"{name}_async")
         assert inspect.signature(sync).parameters == inspect.signature(twin).parameters, name
         assert asyncio.iscoroutinefunction(twin)
