@@ -20,7 +20,18 @@ OF_A_MACHINE = re.compile(r"(?<![\w.])/\w+/\w|[A-Z]:\\|\b127\.0\.0\.1|\blocalhos
 
 
 def test_the_tutorial_is_complete() -> None:
-    assert [each.stem for each in NOTEBOOKS][:2] == ["01_first_agent", "02_crash_and_resume"]
+    assert [each.stem for each in NOTEBOOKS] == [
+        "01_first_agent",
+        "02_crash_and_resume",
+        "03_strategies",
+        "04_guardrails",
+        "05_approvals",
+        "06_structured_output",
+        "07_budgets",
+        "08_sessions_and_memory",
+        "09_testing",
+        "10_fork_and_compare",
+    ]
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
