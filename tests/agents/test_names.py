@@ -28,7 +28,6 @@ from agentspan.agents import (
     mcp_tool,
     pdf_tool,
     search_tool,
-    testing,
     tracing,
     video_tool,
 )
@@ -205,6 +204,7 @@ ELSEWHERE = {
     "agentspan.agents.testing": [
         "mock_run", "MockEvent", "expect", "AgentResultExpectation", "record", "replay", "validate_strategy",
         "StrategyViolation", "CorrectnessEval", "EvalCase", "EvalCaseResult", "EvalSuiteResult",
+        "assert_output_satisfies", "cassette", "replay_run", "LocalEngine", "stored",
     ],
     "agentspan.agents.runner": ["Runner", "RunResult", "function_tool"],
     "agentspan.agents.schedules": ["list", "get", "pause", "resume", "delete", "run_now", "preview_next", "save"],
@@ -276,12 +276,6 @@ UNBUILT: dict[str, Callable[[], Any]] = {
         "agentspan.agents.credentials"
     ).WorkerCredentialFetcher(),
     "SubprocessIsolator": lambda: importlib.import_module("agentspan.agents.credentials").SubprocessIsolator(),
-    "mock_run": lambda: testing.mock_run(Agent("a", "m/x"), "hi", []),
-    "expect": lambda: testing.expect(agents.AgentResult()),
-    "record": lambda: testing.record(agents.AgentResult(), "x.json"),
-    "replay": lambda: testing.replay("x.json"),
-    "validate_strategy": lambda: testing.validate_strategy(Agent("a", "m/x"), agents.AgentResult()),
-    "CorrectnessEval": lambda: testing.CorrectnessEval(None),
     "trace_agent_run": lambda: tracing.trace_agent_run(),
     "trace_compile": lambda: tracing.trace_compile(),
     "trace_llm_call": lambda: tracing.trace_llm_call(),
