@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from agentspan.clock import now_ms
 from agentspan.errors import NotFound
 from agentspan.server import conductor, search
 from agentspan.server.handler import MAX_WAIT_MS, Handler, Route
@@ -356,7 +355,7 @@ def request(view: RequestView) -> Json:
         "responseSchema": view.response_schema,
         "kind": view.kind,
         "content": content(view),
-        "age": max(0, now_ms() - view.since),
+        "age": view.age,
         "deadline": view.deadline or None,
         "to": view.to,
         "rootAgentName": view.root_agent,

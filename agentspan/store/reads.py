@@ -484,7 +484,7 @@ class Reads:
             return None
         material = self.material(connection, scene)
         view = requests.request(row.tree, scene.root, scene.run, row.number, order, material, row.scheduled_at)
-        return showing.hidden(view, scene.hidden)
+        return showing.hidden(requests.aged(view, now_ms()), scene.hidden)
 
     def _all_requests(self, connection: Connection, name: str) -> list[RequestView]:
         """Every request of an execution and below it, ever."""
@@ -492,7 +492,8 @@ class Reads:
         scene = self.scene(connection, name)
         below = {name, *(row.execution_id for row in self._children(connection, name))}
         found = requests.asked(tree, scene.root, self.events(connection, tree))
-        return [showing.hidden(each.view, scene.hidden) for each in found if each.view.execution_id in below]
+        views = [requests.aged(each.view, now_ms()) for each in found if each.view.execution_id in below]
+        return [showing.hidden(view, scene.hidden) for view in views]
 
     def _inbox(
         self, connection: Connection, cursor: str, limit: int, wanted: dict[str, str]
@@ -626,7 +627,7 @@ OPEN_REQUESTS = (
 FORKS = (
     sa.select(*ROW, t.trees.c.forked_at)
     .select_from(t.executions.join(t.trees, t.trees.c.tree == _x.tree))
-    .where(t.trees.c.forked_from == sa.bindparam("tree"), _x.number == ROOT)
+    .where(t.trees.c.forked_from == sa.bindparam("tree"), t.trees.c.forked_from != "", _x.number == ROOT)
     .order_by(_x.tree.desc())
 )
 WRITTEN = (

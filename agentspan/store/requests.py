@@ -70,6 +70,11 @@ def names(spec: AgentSpec, path: Path) -> tuple[str, ...]:
     return tuple(spec.at(path[: depth + 1]).name for depth in range(len(path)))
 
 
+def aged(view: RequestView, now: int) -> RequestView:
+    """With how long it has waited, or did."""
+    return replace(view, age=max(0, (view.decided_at or now) - view.since))
+
+
 def chosen(
     views: Iterable[RequestView], *, status: str = "", agent: str = "", kind: str = "", to: str = ""
 ) -> list[RequestView]:

@@ -103,7 +103,8 @@ class RequestView(Struct, frozen=True, kw_only=True):
     turn; `arguments` are those of the call, or what else the person is shown. `deadline` is 0 for none, `to` whom it is
     addressed to. `root_agent` is the agent of the whole run.
 
-    `status` is open, answered, expired or canceled; then it says what was answered, by whom and when.
+    `status` is open, answered, expired or canceled; then it says what was answered, by whom and when. `age`: how long
+    it has waited, or did, in ms.
     """
 
     request_id: str
@@ -124,6 +125,7 @@ class RequestView(Struct, frozen=True, kw_only=True):
     answer: Json | None = None
     decided_by: str = ""
     decided_at: int = 0
+    age: int = 0
 
 
 class WaitingView(Struct, frozen=True, kw_only=True):
