@@ -536,7 +536,7 @@ def _reopen(run: Run) -> Run:
     if not run.may_become(Status.RUNNING):
         return run
     broken = {**run.canceled, **{fault.task: fault.order for fault in run.faults.values()}}
-    again = {order.index: AGAIN[order.purpose] for order in broken.values() if order.purpose in AGAIN}
+    again = {order.index: _anew(order) for order in broken.values() if order.purpose in AGAIN}
     calls = tuple(replace(call, state=again.get(i, call.state)) for i, call in enumerate(run.calls))
     teams = {task: order for task, order in broken.items() if order.kind is Kind.AGENT}
     raised = [slot for slot, word in run.verdicts.items() if word is Verdict.RAISE]
@@ -560,6 +560,11 @@ def _reopen(run: Run) -> Run:
         result=e.Result(),
     )
     return _again(run) if refused else run
+
+
+def _anew(order: e.TaskScheduled) -> CallState:
+    """The state of a call that is to be made again. An agent that was called goes on where it was."""
+    return CallState.RUNNING if order.kind is Kind.AGENT else AGAIN[order.purpose]
 
 
 def without(table: dict[str, Any], slot: str) -> dict[str, Any]:

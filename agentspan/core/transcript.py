@@ -11,7 +11,7 @@ from typing import Any
 from agentspan.core import events as e
 from agentspan.core.reports import unfit
 from agentspan.core.run import TIME_OUTS
-from agentspan.core.states import Purpose, Verdict
+from agentspan.core.states import Kind, Purpose, Verdict
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.media import parts
 from agentspan.spec.shape import ask
@@ -125,11 +125,11 @@ class Transcript:
                 else:
                     self._completed(order, output or {}, fact.result)
             case e.TaskFailed(task=task, error=error):
-                self._failed(self._slots.pop(task, None), error)
+                self._failed(self._over(task), error)
             case e.TaskTimedOut(task=task, limit=limit):
-                self._failed(self._slots.pop(task, None), TIME_OUTS[limit])
+                self._failed(self._over(task), TIME_OUTS[limit])
             case e.TaskCanceled(task=task, reason=reason):
-                self._failed(self._slots.pop(task, None), f"canceled: {reason}")
+                self._failed(self._over(task), f"canceled: {reason}")
             case e.CallRefused(turn=turn, index=index, cause="transfer", detail=target):
                 self._answer(call_id(turn, index), f"Handed over to {target}.")
             case e.CallRefused(turn=turn, index=index, cause=cause, detail=detail):
@@ -266,6 +266,11 @@ class Transcript:
         while cut < len(self._said) and self._said[cut]["role"] == "tool":
             cut += 1
         return cut
+
+    def _over(self, task: int) -> e.TaskScheduled | None:
+        """The order of an attempt that has ended badly. An agent goes on with the same one when it is retried."""
+        order = self._slots.get(task)
+        return order if order is None or order.kind is Kind.AGENT else self._slots.pop(task)
 
     def _failed(self, order: e.TaskScheduled | None, error: str) -> None:
         if order and order.purpose in (Purpose.ACT, Purpose.WAIT, Purpose.APPROVE):

@@ -146,3 +146,13 @@ def test_a_guardrail_of_the_tool_checks_its_answer() -> None:
     ask(story, "a")
     assert slots(story.think("the secret", execution=story.child("helper"))) == ["think"]
     assert "the secret" not in str(story.messages())
+
+
+def test_a_retry_lets_it_go_on_where_it_was_and_asks_no_second_one() -> None:
+    story = asking()
+    ask(story, "a")
+    helper = story.child("helper")
+    story.when(e.ExecutionTerminated("enough"))
+    assert slots(story.when(e.ExecutionRetried())) == ["think"]
+    story.think("A", execution=helper)
+    assert story.messages()[-1]["content"] == "A"

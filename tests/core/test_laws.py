@@ -42,6 +42,8 @@ def assert_alive(tree: Tree) -> None:
         waits = run.status is Status.PAUSED or run.tasks or (tree.runs[ROOT].budget and asking)
         assert run.ended or waits, "running with nothing to wait for"
         assert not (run.ended and run.tasks), "ended with something open"
+        slots = [order.slot for order in run.tasks.values()]
+        assert len(set(slots)) == len(slots), "something is done twice"
         children = [task for task, order in run.tasks.items() if order.kind is Kind.AGENT]
         assert all(task in tree.runs and not tree.runs[task].ended for task in children), "waiting for nobody"
 
