@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agentspan.core import transcript
 from agentspan.core.events import TaskScheduled
@@ -32,7 +33,8 @@ class Question(Struct, frozen=True):
 
 def question(material: Material, spec: AgentSpec, run: Run, order: TaskScheduled) -> Question:
     """The question of a task of kind llm that is no turn of an agent."""
-    return QUESTIONS[order.purpose](material, spec, run, order)
+    asked = QUESTIONS[order.purpose](material, spec, run, order)
+    return replace(asked, messages=transcript.legal(asked.messages))
 
 
 def _choice(material: Material, spec: AgentSpec, run: Run, order: TaskScheduled) -> Question:
@@ -89,7 +91,7 @@ def guardrail(spec: AgentSpec, run: Run, slot: str) -> Json:
 def _summary(material: Material, spec: AgentSpec, run: Run, order: TaskScheduled) -> Question:
     old = material.transcript(run).old(kept(run))
     text = "\n\n".join(f"[{message['role']}]: {_whole(message)}" for message in old)
-    return Question(_messages(SUMMARISE, text[-SUMMARY_CHARS:] or transcript.NO_TEXT), 0, SUMMARY_TOKENS)
+    return Question(_messages(SUMMARISE, text[-SUMMARY_CHARS:]), 0, SUMMARY_TOKENS)
 
 
 def _whole(message: Message) -> str:

@@ -29,10 +29,7 @@ def test_a_sub_agent_hears_results_in_the_order_of_the_calls_however_they_came()
         for index in order:
             story.act(index, f"result {index}")
         assert "agent.0" in slots(story.think("", "lone_transfer_to_member"))
-        material = Material(
-            story.spec, story.facts(), story.run, lambda n, log=story.log: [each for each in log if each.execution == n]
-        )
-        heard.append(material.prompt(story.run(story.child("member"))))
+        heard.append(story.material().prompt(story.run(story.child("member"))))
     assert heard[0] == heard[1]
     assert heard[0].index("result 0") < heard[0].index("result 1")
 
