@@ -52,6 +52,13 @@ trees = Table(
     _count("forked_at"),
 )
 
+Index(
+    "ix_trees_forked_from",
+    trees.c.forked_from,
+    sqlite_where=trees.c.forked_from != "",
+    postgresql_where=trees.c.forked_from != "",
+)
+
 starts = Table(
     "starts",
     metadata,

@@ -14,6 +14,7 @@ from agentspan.engine import bundle, providers
 from agentspan.engine.engine import Engine
 from agentspan.errors import BadInput, NotFound
 from agentspan.spec.tool import ToolSpec
+from agentspan.store import reads
 from agentspan.store.ledger import Meta
 from agentspan.store.views import Want
 from tests.engine.house import (
@@ -32,6 +33,7 @@ from tests.engine.house import (
     tool,
     working,
 )
+from tests.store.test_queue import explain
 
 NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 WRONG_KEY = {"errors": [{"status": 401, "message": "wrong key"}]}
@@ -127,6 +129,11 @@ async def test_forks_are_listed_where_they_came_from(engine: Engine) -> None:
     ]
     with pytest.raises(NotFound):
         await engine.history.forks("01890000-0000-7000-8000-000000000000")
+
+
+async def test_forks_are_found_by_their_index(engine: Engine) -> None:
+    plan = await explain(engine, reads.FORKS, {"tree": "x"})
+    assert "ix_trees_forked_from" in plan, plan
 
 
 async def test_a_fork_of_a_budget_that_was_used_up_goes_on_with_more(engine: Engine) -> None:
