@@ -186,10 +186,10 @@ def run_input(request: StartRequest) -> Json:
         given["context"] = request.context
     if request.session_id:
         given["session_id"] = request.session_id
-    if request.budget is not None:
-        given["budget"] = request.budget
     if request.credentials:
         given["credentials"] = request.credentials
+    if request.budget is not None:
+        given["budget"] = request.budget
     if request.plan is not None:
         given["plan"] = request.plan
     return given
