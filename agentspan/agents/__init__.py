@@ -23,7 +23,7 @@ from agentspan.agents.code import (
 )
 from agentspan.agents.compare import Comparison, compare, compare_async
 from agentspan.agents.context import ToolContext
-from agentspan.agents.credentials import CredentialFile, get_credential, get_secret, resolve_credentials
+from agentspan.agents.credentials import CredentialFile, get_credential, get_secret
 from agentspan.agents.default import (
     attach,
     configure,
@@ -108,6 +108,7 @@ from agentspan.agents.result import (
     TokenUsage,
 )
 from agentspan.agents.runtime import AgentConfig, AgentRuntime
+from agentspan.agents.runtime.credentials import resolve_credentials
 from agentspan.agents.schedules import Schedule, ScheduleInfo
 from agentspan.agents.settings import RunSettings
 from agentspan.agents.skill import format_prompt_with_params as format_prompt_with_params

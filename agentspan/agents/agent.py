@@ -13,6 +13,7 @@ from agentspan.agents.callback import CallbackHandler
 from agentspan.agents.check import check_agent
 from agentspan.agents.claude_code import ClaudeCode
 from agentspan.agents.code import CliConfig, CodeExecutionConfig, code_tool, command_tool
+from agentspan.agents.credentials import checked
 from agentspan.agents.guardrail import as_guardrail
 from agentspan.agents.memory import ConversationMemory, SemanticMemory
 from agentspan.agents.termination import TerminationCondition
@@ -64,6 +65,7 @@ class Agent:
     `max_tokens`: of one answer. `timeout_seconds`: of the whole run, 0 for none. `dependencies`: objects that tools
     get in `ToolContext`. `budget`: what a whole run may use. `fail_fast`: one failed branch or part fails the whole.
     `width`: at most so many branches or agent tools run at once. `fallback`: models to go on with when the model fails.
+    `credentials`: the names of secrets for those of its functions that declare none themselves.
 
     Raises ValueError for a value that cannot be, TypeError for a wrong type.
     """
@@ -179,7 +181,7 @@ class Agent:
         self.required_tools = list(required_tools or ())
         self.gate = gate
         self.base_url = base_url
-        self.credentials = list(credentials or ())
+        self.credentials = checked(credentials)
         self.stateful = stateful
         self.description = description
         self.reasoning_effort = reasoning_effort

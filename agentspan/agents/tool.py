@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, overload, runtime_checkable
 
 from agentspan.agents.approval import ApprovalPolicy, people
+from agentspan.agents.credentials import checked
 from agentspan.agents.exceptions import ConfigurationError
 from agentspan.agents.guardrail import as_guardrail
 from agentspan.agents.schema import Parameters, parameters_of, schema_of
@@ -123,7 +124,8 @@ def tool(
     those for which a function of the arguments says so, or an ApprovalPolicy. `guardrails`: what checks the arguments
     (position "input") or the result ("output"); a Guardrail, or a function of their text. `timeout_seconds`: of one
     attempt. `retry_count` (2), `retry_delay_seconds` (2), `retry_policy` ("linear_backoff"): what happens when it
-    raises. The result still can be called directly.
+    raises. `credentials`: names of secrets that a call may read by `get_secret(name)`, a plain function in its
+    environment too; a CredentialFile is one that it reads as a file. The result still can be called directly.
     """
     if retry_policy is not None and retry_policy not in VALID_RETRY_POLICIES:
         raise ValueError(f"retry_policy must be one of {', '.join(VALID_RETRY_POLICIES)}, got {retry_policy!r}")
@@ -144,7 +146,7 @@ def tool(
             timeout_seconds=timeout_seconds,
             guardrails=list(guardrails or ()),
             isolated=isolated,
-            credentials=list(credentials or ()),
+            credentials=checked(credentials),
             stateful=stateful,
             max_calls=max_calls,
             retry_count=retry_count,
@@ -493,7 +495,7 @@ def _server_tool(
         input_schema=schema,
         tool_type=kind,
         config=config,
-        credentials=list(credentials or ()),
+        credentials=checked(credentials),
     )
 
 

@@ -18,16 +18,28 @@ import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from agentspan.agents.agent import Agent
 from agentspan.agents.capture import Output, captured
 from agentspan.agents.context import ToolContext
 from agentspan.agents.convert import arguments
+from agentspan.agents.credentials import EXECUTION, Given, Resolve, asked, come_with, given_to, known, nobody
 from agentspan.agents.duties import Duty
 from agentspan.agents.encode import output_of
-from agentspan.agents.exceptions import TerminalToolError, ToolArgumentError, ToolSerializationError
+from agentspan.agents.environment import lent
+from agentspan.agents.exceptions import (
+    CredentialAuthError,
+    CredentialNotFoundError,
+    CredentialRateLimitError,
+    CredentialServiceError,
+    TerminalToolError,
+    ToolArgumentError,
+    ToolSerializationError,
+)
 from agentspan.agents.pool import Pool, carried, cause_of
+from agentspan.agents.redact import redacted
 from agentspan.agents.registry import Entry, Lane, Queue, Registry, is_async
 from agentspan.agents.tool import ToolDef
 from agentspan.client.client import Client
@@ -259,7 +271,7 @@ class Worker:
         tasks = [] if poll.cancelled() or poll.exception() is not None else poll.result()
         for task in tasks:
             entry = self.registry.find(task.get("agentName") or task.get("workflowType") or "", _name(task))
-            call = Call(task, entry, call_context(task, entry), self._pool)
+            call = Call(task, entry, call_context(task, entry), self._pool, resolve=partial(asked, self._client))
             self._calls[call.id] = call
             _task(self._perform(call))
         if tasks:
@@ -284,6 +296,8 @@ class Call:
     context: ToolContext
     pool: Pool
     output: Output = field(default_factory=Output)
+    resolve: Resolve = nobody
+    given: Given | None = None
 
     @property
     def id(self) -> str:
@@ -309,7 +323,7 @@ class Call:
         if lines := [line for line in self.output.lines() if line.strip()]:
             stamp = int(time.time() * 1000)
             result["logs"] = [{"log": line, "taskId": self.id, "createdTime": stamp} for line in lines]
-        return result
+        return {**result, **redacted(said(result), self.given.values)} if self.given else result
 
     async def invoke(self, function: Callable[..., Any], /, *places: Any, **names: Any) -> Any:
         """Call a function of the user's where it belongs."""
@@ -330,8 +344,13 @@ class Call:
         if self.entry is None:
             raise LookupError(f"this worker has no function for the task {_name(self.task)!r}")
         given = {key: value for key, value in (self.task.get("inputData") or {}).items() if key not in PRIVATE}
-        work = self.entry.work
-        return await work.perform(given, self) if isinstance(work, Duty) else await self._use(work.newest(), given)
+        work, agent = self.entry.work, self.entry.agent
+        if isinstance(work, Duty):
+            self.given = come_with(work.name, self.task)
+            return await work.perform(given, self)
+        tool = work.newest()
+        self.given = await given_to(tool.name, tool.credentials, agent.credentials, self.task, self.resolve)
+        return await self._use(tool, given)
 
     async def _use(self, tool: ToolDef, given: Json) -> Json:
         state = copy.deepcopy(self.context.state)
@@ -344,7 +363,7 @@ class Call:
         return {**output_of(tool.name, value), **_changes(state, self.context.state)}
 
     def _call(self, function: Callable[..., Any], places: tuple[Any, ...], names: Json) -> Any:
-        with captured(self.output):
+        with captured(self.output), known(self.given), lent(self.given):
             return function(*places, **names)
 
     async def _await(self, function: Callable[..., Awaitable[Any]], places: tuple[Any, ...], names: Json) -> Any:
@@ -352,7 +371,7 @@ class Call:
 
     async def _finish(self, awaited: Awaitable[Any]) -> Any:
         try:
-            with captured(self.output):
+            with captured(self.output), known(self.given):
                 return await awaited
         except BaseException as problem:  # SystemExit would end the loop, a cancellation of its own the worker
             raise carried(problem) from problem
@@ -412,6 +431,11 @@ def _traceback(problem: BaseException) -> list[str]:
     return "".join(lines).rstrip().splitlines()[-TRACEBACK_LINES:]
 
 
+def said(result: Json) -> Json:
+    """What of a result the user's function has said."""
+    return {key: result[key] for key in ("outputData", "reasonForIncompletion", "logs") if key in result}
+
+
 def _name(task: Json) -> str:
     return str(task.get("taskDefName") or task.get("taskType") or "")
 
@@ -427,8 +451,17 @@ def _tell(problem: AgentspanError) -> None:
     log.debug("the worker could not reach the server: %s", problem)
 
 
-PRIVATE = ("_agent_state", "__agentspan_ctx__")
-FINAL = (TerminalToolError, ToolArgumentError, ToolSerializationError, NotImplementedError)
+PRIVATE = ("_agent_state", EXECUTION)
+FINAL = (
+    TerminalToolError,
+    ToolArgumentError,
+    ToolSerializationError,
+    NotImplementedError,
+    CredentialAuthError,
+    CredentialNotFoundError,
+    CredentialRateLimitError,
+    CredentialServiceError,
+)
 """What another attempt cannot change; the model gets the message at once."""
 
 _HERE = os.path.dirname(os.path.abspath(__file__))

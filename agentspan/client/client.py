@@ -391,6 +391,48 @@ class Client:
         """Who polled which queue last: `[{queueName, domain, workerId, lastPollTime}]`."""
         return await self._list("GET", "/tasks/queue/polldata/all")
 
+    # Credentials
+
+    async def credentials(self) -> list[Json]:
+        """The stored credentials without their values: `{name, partial, created_at, updated_at}` each."""
+        return await self._list("GET", "/credentials")
+
+    async def credential(self, name: str) -> Json:
+        """One of them."""
+        return await self._json("GET", path_of("credentials", name))
+
+    async def save_credential(self, name: str, value: str) -> None:
+        """Store a credential, or replace the one of that name."""
+        await self.transport.send("PUT", path_of("credentials", name), json={"value": value})
+
+    async def delete_credential(self, name: str) -> None:
+        """Delete a credential; no error if there is none."""
+        await self.transport.send("DELETE", path_of("credentials", name), again=True)
+
+    async def bindings(self) -> list[Json]:
+        """Which names stand for which stored credentials: `{logical_key, store_name}` each."""
+        return await self._list("GET", "/credentials/bindings")
+
+    async def bind_credential(self, logical_key: str, store_name: str) -> None:
+        """Let a name stand for a stored credential."""
+        path = path_of("credentials", "bindings", logical_key)
+        await self.transport.send("PUT", path, json={"store_name": store_name})
+
+    async def unbind_credential(self, logical_key: str) -> None:
+        """Let a name stand for itself again."""
+        await self.transport.send("DELETE", path_of("credentials", "bindings", logical_key), again=True)
+
+    async def resolve_credentials(self, token: str, names: Sequence[str]) -> dict[str, str]:
+        """The values of those names that are stored and that the run of the execution token declares."""
+        body = {"token": token, "names": list(names)}
+        return await self._json(
+            "POST", "/credentials/resolve", json=body, again=True, seconds=RESOLVE_SECONDS, patience=RESOLVE_SECONDS
+        )
+
+    async def used_credentials(self, execution_id: str) -> list[Json]:
+        """Which credentials the tasks of a run were given: `{taskId, name, since}` each."""
+        return await self._list("GET", path_of("agent", "executions", execution_id, "credentials"))
+
     # Models
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:

@@ -260,9 +260,6 @@ UNBUILT: dict[str, Callable[[], Any]] = {
     "load_skills": lambda: agents.load_skills("."),
     "format_skill_params": lambda: agents.format_skill_params({}),
     "format_prompt_with_params": lambda: agents.format_prompt_with_params("", {}),
-    "get_credential": lambda: agents.get_credential("KEY"),
-    "get_secret": lambda: agents.get_secret("KEY"),
-    "resolve_credentials": lambda: agents.resolve_credentials({}, ["KEY"]),
     "LocalCodeExecutor": lambda: agents.LocalCodeExecutor().execute("1"),
     "DockerCodeExecutor": lambda: agents.DockerCodeExecutor().execute("1"),
     "JupyterCodeExecutor": lambda: agents.JupyterCodeExecutor().execute("1"),
@@ -272,9 +269,6 @@ UNBUILT: dict[str, Callable[[], Any]] = {
     "CommandValidator": lambda: agents.CommandValidator(["ls"]).validate("import os"),
     "create_agent": lambda: importlib.import_module("agentspan.agents.langchain").create_agent(),
     "serialize_agent": lambda: importlib.import_module("agentspan.agents.frameworks").serialize_agent(object()),
-    "WorkerCredentialFetcher": lambda: importlib.import_module(
-        "agentspan.agents.credentials"
-    ).WorkerCredentialFetcher(),
     "SubprocessIsolator": lambda: importlib.import_module("agentspan.agents.credentials").SubprocessIsolator(),
     "trace_agent_run": lambda: tracing.trace_agent_run(),
     "trace_compile": lambda: tracing.trace_compile(),
@@ -302,7 +296,6 @@ UNBUILT_AGENTS: dict[str, Callable[[], Any]] = {
     "code_execution": lambda: helper(code_execution=CodeExecutionConfig()),
     "cli": lambda: helper(cli_config=CliConfig()),
     "cli_allowed_commands": lambda: helper(cli_allowed_commands=["ls"]),
-    "credentials": lambda: helper(credentials=["KEY"]),
     "claude code": lambda: Agent("coder", agents.ClaudeCode("opus"), tools=["Read"]),
     "assistant": lambda: GPTAssistantAgent("a"),
     "http_tool": lambda: helper(tools=[http_tool("h", "d", "http://x")]),
@@ -327,12 +320,6 @@ def test_an_agent_with_a_feature_that_is_not_built_is_refused_before_it_runs(nam
         assert str(caught.value).endswith("yet")
     with pytest.raises(NotImplementedError):
         runtime.plan(agent)
-
-
-def test_parameters_of_a_run_that_are_not_built_are_refused() -> None:
-    runtime = AgentRuntime(server_url="http://127.0.0.1:1")
-    with pytest.raises(NotImplementedError, match="credentials"):
-        runtime.run(helper(), "hi", credentials=["KEY"])
 
 
 def test_an_agent_of_another_framework_is_refused_by_name() -> None:

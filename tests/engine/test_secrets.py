@@ -119,9 +119,13 @@ async def test_a_token_may_ask_so_often_in_a_minute(sqlite_url: str, tmp_path: P
         await engine.start(agent(script(calls("a"), "done"), tool("a", **using("KEY"))), {"prompt": "go"})
         task = await take(engine, "a")
         token = (await doors.deliver([task]))[task.task_id].token
-        with pytest.raises(TooMany, match="3 times"):
+
+        async def ask_often() -> None:
             for _ in range(7):  # at most two minutes are touched
                 await doors.resolve(token, ["KEY"])
+
+        with pytest.raises(TooMany, match="3 times"):
+            await ask_often()
 
 
 async def test_the_run_tells_which_secrets_it_was_given(database_url: str, tmp_path: Path) -> None:
@@ -160,7 +164,7 @@ async def test_a_local_server_makes_a_key_file_that_outlives_it(sqlite_url: str,
     assert len(file.read_bytes()) == 32
     if os.name == "posix":
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert [each.name for each in tmp_path.glob(".key-*")] == []
+    assert [name for name in os.listdir(tmp_path) if name.startswith(".key-")] == []
     async with opened(sqlite_url, tmp_path) as engine:
         assert [each.partial for each in await engine.secrets.all()] == ["sk-c...6789", "othe...6789", "****"]
 

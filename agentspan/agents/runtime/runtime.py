@@ -20,6 +20,7 @@ import msgspec
 
 from agentspan.agents.agent import Agent, resolve_agent
 from agentspan.agents.budget import Budget
+from agentspan.agents.credentials import names_for_run
 from agentspan.agents.discovery import discover_agents
 from agentspan.agents.exceptions import AgentConflictError, SessionBusyError, unbuilt
 from agentspan.agents.frameworks import detect_framework
@@ -170,15 +171,15 @@ class AgentRuntime:
         `shutdown`; see `run_async` for the rest.
         """
         _warn_of_unknown(kwargs)
-        if credentials:
-            raise unbuilt("Delivering credentials to tools (credentials=)")
+        names = names_for_run(credentials)
         limits = None if budget is None else Budget.of(budget).to_config()
         words, named = await prompt_text(prompt, self.client), [each for each in media or () if each]
         if not (words.strip() or named or context):
             raise ValueError("a run needs a prompt that is not blank, media or context")
         run = await self._begun(agent, words, version, run_settings)
         correlation_id = uuid.uuid4().hex
-        given = {"context": context, "timeoutSeconds": timeout, "runId": run.domain, "budget": limits}
+        given: Json = {"context": context, "timeoutSeconds": timeout, "runId": run.domain, "budget": limits}
+        given["credentials"] = names
         if plan is not None:
             given["plan"] = coerce_plan(plan).to_config()
         request = {
@@ -673,7 +674,6 @@ class AgentRuntime:
         """See `retry_async`."""
         return self.portal.call(self.retry_async(execution_id))
 
-    def shutdown(self) -> None:
     def export(self, execution_id: str, path: str | Path) -> Path:
         """See `export_async`."""
         return self.portal.call(self.export_async(execution_id, path))
@@ -682,6 +682,7 @@ class AgentRuntime:
         """See `import_run_async`."""
         return self.portal.call(self.import_run_async(path, resume=resume))
 
+    def shutdown(self) -> None:
         """See `shutdown_async`. It can be called twice."""
         self.portal.call(self.shutdown_async())
 

@@ -1,0 +1,54 @@
+"""Values that must not leave this process, taken out of what does: in every form that they are commonly written in."""
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+SHORTEST = 6
+"""Shorter values are words that occur by chance."""
+SHORTEST_LINE = 16
+"""A line of a value of many lines, such as a key, is looked for by itself if it is as long."""
+
+
+def redacted(value: Any, secrets: Mapping[str, str]) -> Any:
+    """A JSON value with `${NAME}` wherever the value of a secret was."""
+    found = {form: name for name, secret in secrets.items() for form in forms(secret)}
+    if not found:
+        return value
+    pattern = re.compile("|".join(map(re.escape, sorted(found, key=len, reverse=True))))
+
+    def replaced(text: str) -> str:
+        return pattern.sub(lambda match: f"${{{found[match[0]]}}}", text)
+
+    def walk(each: Any) -> Any:
+        if isinstance(each, str):
+            return replaced(each)
+        if isinstance(each, dict):
+            return {walk(key): walk(one) for key, one in each.items()}
+        return [walk(one) for one in each] if isinstance(each, (list, tuple)) else each
+
+    return walk(value)
+
+
+def forms(secret: str) -> set[str]:
+    """The texts that give a secret away: as it is, quoted, in hexadecimal, in base64 (also inside of a longer text)."""
+    if len(secret) < SHORTEST:
+        return set()
+    lines = {line for line in secret.splitlines() if len(line) >= SHORTEST_LINE}
+    data = secret.encode()
+    plain = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
+    return {
+        *plain, *lines, quote(secret, safe=""), quote(secret), quote_plus(secret), data.hex(), data.hex().upper(),
+        *_base64(data),
+    }  # fmt: skip
+
+
+def _base64(data: bytes) -> Iterator[str]:
+    """The letters that encode the data wherever it begins in a longer text."""
+    for before, unsure in ((0, 0), (1, 2), (2, 3)):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            text = encode(bytes(before) + data).decode()
+            yield text[unsure : (before + len(data)) * 8 // 6]
