@@ -159,7 +159,7 @@ async def test_a_nul_character_in_a_name_is_refused(engine: Engine, where: str) 
     ]
 
 
-@pytest.mark.parametrize("output", [{"_state_updates": None}, {"_state_updates": "x"}, {"_state_deletions": 7}])
+@pytest.mark.parametrize("output", [{"_state_updates": [1]}, {"_state_updates": "x"}, {"_state_deletions": 7}])
 async def test_a_result_that_cannot_be_folded_is_told_to_the_model(engine: Engine, output: dict[str, Any]) -> None:
     execution = await start(engine, agent(script(calls("a"), "{result}"), "a"))
     assert (await complete(engine, await take(engine, "a"), output)).landed
