@@ -2,7 +2,7 @@
 
 from agentspan.core.budget import within
 from agentspan.core.ending import conclude
-from agentspan.core.events import Fact, Result, TaskCanceled
+from agentspan.core.events import ExecutionTerminated, ExecutionTimedOut, Fact, Result, TaskCanceled
 from agentspan.core.log import Log
 from agentspan.core.opening import opening
 from agentspan.core.run import Run
@@ -36,3 +36,15 @@ def _follow(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
 def partial(spec: AgentSpec, run: Run) -> Result:
     """What an execution that ends now has to show."""
     return last_words(run) if spec.thinks else so_far(spec, run)
+
+
+def overdue(spec: AgentSpec, run: Run, at: int) -> ExecutionTerminated | ExecutionTimedOut | None:
+    """The end of an execution whose time, by its agent or by its budget, is over at this moment; None if it is not."""
+    wall = run.budget.seconds if run.budget else None
+    limit = min(filter(None, (spec.timeout_seconds, wall)), default=0)
+    if run.ended or not limit or run.since + limit * 1000 > at:
+        return None
+    shown = partial(spec, run) if not spec.guardrails else Result()
+    if limit == wall:
+        return ExecutionTerminated(f"budget: its {limit:g} seconds are used", "budget", shown)
+    return ExecutionTimedOut(f"the run took longer than its {limit:g} s", shown)

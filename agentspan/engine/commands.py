@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from agentspan.core import events as e
 from agentspan.core import mail
 from agentspan.core.advance import ROOT
-from agentspan.core.decide import partial
+from agentspan.core.decide import overdue
 from agentspan.core.fork import branch, carried
 from agentspan.core.ids import execution_id, split_execution, split_task, task_id
 from agentspan.core.opening import FIRST
@@ -221,20 +221,11 @@ class ExpireExecution(Ask, kw_only=True):
         tree, number = self.execution
         held = transaction.held.get(tree)
         run = held.tree.runs.get(number) if held else None
-        if held is None or run is None or run.ended:
+        if held is None or run is None:
             return
-        spec = held.spec.at(run.path)
-        wall = run.budget.seconds if run.budget else None
-        limit = min(filter(None, (spec.timeout_seconds, wall)), default=0)
-        if not limit or run.since + limit * 1000 > transaction.at:
-            return
-        so_far = partial(spec, run) if not spec.guardrails else e.Result()
-        if limit == wall:
-            reason = f"budget: its {limit:g} seconds are used"
-            transaction.append(tree, [(number, e.ExecutionTerminated(reason, "budget", so_far))])
-        else:
-            reason = f"the run took longer than its {limit:g} s"
-            transaction.append(tree, [(number, e.ExecutionTimedOut(reason, so_far))])
+        fact = overdue(held.spec.at(run.path), run, transaction.at)
+        if fact is not None:
+            transaction.append(tree, [(number, fact)])
 
 
 class TakeOver(Ask, kw_only=True):

@@ -214,6 +214,13 @@ def test_an_agent_that_cannot_run_is_refused() -> None:
         LocalEngine(agent(), model=["x"]).run("x", colour="blue")
 
 
+def test_time_is_virtual_and_ends_a_run_that_takes_too_long() -> None:
+    slow = [{"content": "late", "delay_ms": 3_600_000}]
+    assert LocalEngine(agent(), model=slow).run("x").output["result"] == "late"
+    assert LocalEngine(agent(timeout_seconds=60), model=slow).run("x").status is Status.TIMED_OUT
+    assert LocalEngine(agent(), model=slow).run("x", budget={"seconds": 60}).finish_reason == "budget"
+
+
 async def test_it_runs_where_a_loop_runs() -> None:
     result = await LocalEngine(agent(tools=[add]), model=[call("add", a=1, b=2), "{result}"]).run_async("x")
     assert result.output["result"] == "3"

@@ -26,6 +26,7 @@ from agentspan.client.portal import portal
 from agentspan.core import asking, people, transcript
 from agentspan.core import events as e
 from agentspan.core.advance import ROOT, Tree, advance
+from agentspan.core.decide import overdue
 from agentspan.core.feed import Feed
 from agentspan.core.ids import execution_id, split_task, task_id
 from agentspan.core.log import Log
@@ -207,8 +208,8 @@ class LocalRun:
             self._plan()
             if self._due:
                 at, number, execution, fact = heapq.heappop(self._due)
+                self._pass_time(at)
                 if number in self.tree.runs[execution].tasks:
-                    self.now = max(self.now, at)
                     await self._step(number, execution, fact)
             elif not (self.engine.deadlines and self._pass_deadline()):
                 return
@@ -241,6 +242,15 @@ class LocalRun:
     def agent_of(self, run: Run) -> AgentSpec:
         """The agent of an execution."""
         return self.spec.at(run.path)
+
+    def _pass_time(self, at: int) -> None:
+        """Let it be later: executions whose time is over by then end."""
+        self.now = max(self.now, at)
+        for number in self._living():
+            run = self.tree.runs[number]
+            fact = overdue(self.agent_of(run), run, self.now)
+            if fact is not None:
+                self.happen((number, fact))
 
     def _plan(self) -> None:
         """Every task that is new is due at its time."""
@@ -339,8 +349,9 @@ class LocalRun:
         if not waits:
             return False
         at, number, execution = min(waits)
-        self.now = max(self.now, at)
-        self.happen((execution, e.TaskTimedOut(number, "deadline")))
+        self._pass_time(at)
+        if number in self.tree.runs[execution].tasks:
+            self.happen((execution, e.TaskTimedOut(number, "deadline")))
         return True
 
     def _onward(self) -> LocalResult:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, overload
 
 from agentspan.agents.encode import plain_of
 from agentspan.agents.result import (
@@ -47,6 +47,10 @@ class Recording:
             _write(self.result, self.path)
 
 
+@overload
+def record(result: AgentResult, path: Any) -> None: ...
+@overload
+def record(result: str | Path) -> Recording: ...
 def record(result: Any, path: Any = None) -> Recording | None:
     """Write a result to a JSON file; with the path alone, a `Recording` for a `with` block."""
     if path is None:
