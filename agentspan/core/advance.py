@@ -4,11 +4,13 @@ from collections import deque
 from collections.abc import Iterable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agentspan.core import budget
 from agentspan.core import events as e
 from agentspan.core.decide import decide, partial
 from agentspan.core.log import Log
+from agentspan.core.reports import trimmed
 from agentspan.core.run import Run, evolve
 from agentspan.core.states import Kind, Status
 from agentspan.core.strategies import beginning
@@ -53,15 +55,23 @@ def advance(
             continue
         execution, fact = queue.popleft()
         seq += 1
+        before = runs.get(execution) or Run(id=execution)
+        fact = _landed(before, fact)
         event = e.Event(seq, execution, at, fact)
         log.add(seq, fact)
-        before = runs.get(execution) or Run(id=execution)
         runs[execution] = after = evolve(before, event)
         spent = spend(runs, before, event)
         appended.append(event)
         restless.update(runs if spent else (execution,))
         queue.extend(_across(spec, runs, before, after, event, log))
     return Tree(tree.id, seq, runs), appended
+
+
+def _landed(run: Run, fact: e.AnyFact) -> e.AnyFact:
+    """A report as the log keeps it."""
+    if isinstance(fact, e.TaskCompleted) and fact.output and fact.task in run.tasks:
+        return replace(fact, output=trimmed(run.tasks[fact.task], fact.output))
+    return fact
 
 
 def spend(runs: dict[int, Run], before: Run, event: e.Event) -> bool:

@@ -1,4 +1,4 @@
-"""What a model is asked beside the turns of an agent: who is next, whether a text is allowed, a synthesis, a summary."""
+"""What a model is asked beside the turns of an agent: who is next, is a text allowed, a synthesis, a summary."""
 
 from collections.abc import Callable
 from typing import Any

@@ -78,7 +78,7 @@ def _over(budget: Budget, spent: Spent, model: bool) -> str:
          (spent.cost, budget.cost, "US dollars"))
         if model else ((spent.tool_calls, budget.tool_calls, "tool calls"),)
     )  # fmt: skip
-    used_up = [f"{used:g} of {most:g} {what} are used" for used, most, what in limits if most is not None and used >= most]
+    used_up = [f"{u:g} of {most:g} {what} are used" for u, most, what in limits if most is not None and u >= most]
     if model and budget.cost is not None and spent.unpriced:
         used_up.append("the price of a model call is not known; give the limit in tokens or calls")
     return used_up[0] if used_up else ""

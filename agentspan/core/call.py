@@ -222,7 +222,8 @@ def _faulty(spec: AgentSpec, run: Run, index: int, each: Call, seed: str) -> lis
 def _after(spec: AgentSpec, run: Run, log: Log, index: int, each: Call, seed: str) -> list[Fact] | None:
     """A call that has a result: the callback, then the checks of it."""
     about = Result((each.settled,))
-    if spec.callbacks and (wrapped := hook(spec, run, "after_tool", seed, f".{index}", 0, each.source, about)) is not None:
+    wrapped = hook(spec, run, "after_tool", seed, f".{index}", 0, each.source, about) if spec.callbacks else None
+    if wrapped is not None:
         return wrapped
     tool = spec.tool(each.name)
     return _checked(spec, run, log, index, each, tool, seed, "tool_out") if tool else None

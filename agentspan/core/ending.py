@@ -48,7 +48,7 @@ def _asked(run: Run, log: Log, seed: str, name: str, slot: str, about: Result) -
 def conclude(
     spec: AgentSpec, run: Run, log: Log, seed: str, finish: str, given: Result, *, may_retry: bool = True
 ) -> list[Fact]:
-    """The end with a result, once required tools, the output's shape, the guardrails and the callback have passed it."""
+    """The end with a result, once the required tools, its shape, the guardrails and the callback let it pass."""
     result = Result((run.fixed,)) if run.fixed else given
     if may_retry:
         for step in (_required(spec, run, given), _shaped(spec, run, log, seed, result)):
@@ -91,13 +91,14 @@ def _required(spec: AgentSpec, run: Run, result: Result) -> list[Fact] | None:
         return None
     names = ", ".join(missing)
     if run.retries.get("required_tools", 0) >= TOOL_ROUNDS:
-        return [ExecutionFailed(f"the required tools {names} were not called in {TOOL_ROUNDS} more turns", result=result)]
+        problem = f"the required tools {names} were not called in {TOOL_ROUNDS} more turns"
+        return [ExecutionFailed(problem, result=result)]
     text = f"Before you answer you must call the tools you have not called yet: {names}."
     return [VerdictGiven("required_tools", "required_tools", "required_tools", Verdict.RETRY, text)]
 
 
 def _shaped(spec: AgentSpec, run: Run, log: Log, seed: str, result: Result) -> list[Fact] | None:
-    """A result without the shape that it must have: the model is asked again. A team's own model is asked to give it."""
+    """A result without the shape that it must have: the model is asked again, or a team's own model for it."""
     if not spec.output_type or not (wrong := shape.problem(spec.output_type, log.text(result))):
         return None
     if not spec.thinks and spec.model and not run.answer:

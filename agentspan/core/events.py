@@ -35,10 +35,10 @@ class Fact(Struct, frozen=True, omit_defaults=True, tag_field="type"):
 
 
 class ExecutionStarted(Fact, frozen=True, tag=True):
-    """`input` of a root: {prompt, media?, context?, session_id?, budget?}. A child has none: its prompt is the root's,
-    the results in `after`, and what its parent's team said up to event `heard` (`reply` last). An agent that is called as a tool has
-    the arguments of call `index` of event `source` instead of the root's prompt. One that is `alone` has the bare
-    prompt.
+    """`input` of a root: {prompt, media?, context?, session_id?, budget?, plan?}. A child has at most a context: its
+    prompt is the root's, the results in `after`, and what its parent's team said up to event `heard` (`reply` last).
+    An agent that is called as a tool has the arguments of call `index` of event `source` instead of the root's prompt.
+    One that is `alone` has the bare prompt.
 
     `signal` is the event of the signal that is in force when a child starts.
     """

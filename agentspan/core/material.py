@@ -190,7 +190,7 @@ class Material:
 
 
 def _of_model(run: Run, order: e.TaskScheduled) -> Json:
-    """What a model call must know beside its transcript: the event with other messages, and that it was made shorter."""
+    """What a model call must know beside its transcript: whose messages replace it, that it was made shorter."""
     source = {"messages_from": order.source} if order.source and order.purpose is Purpose.THINK else {}
     return {**source, **({"compacted": True} if run.compacted and run.compacted == order.turn else {})}
 

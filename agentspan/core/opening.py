@@ -1,4 +1,4 @@
-"""What comes before an agent's first step: its callback, instructions that a function gives, and checks of its input."""
+"""What comes before an agent's first step: its callback, instructions made by a function, checks of its input."""
 
 from agentspan.core import guards, transcript
 from agentspan.core.ending import raised
@@ -58,5 +58,3 @@ def prompt(run: Run, log: Log) -> str:
         return transcript.request(log.call(run.source, run.index))
     given = str((log.get(FIRST) or {}).get("prompt") or "")
     return transcript.prompt(given, [log.text(each) for each in run.after])
-
-

@@ -18,6 +18,15 @@ def unfit(order: TaskScheduled, output: Json) -> str | None:
     return None
 
 
+def trimmed(order: TaskScheduled, output: Json) -> Json:
+    """What of an output counts. A callback may say anything beside, which must not be read as part of its result."""
+    if order.purpose is not Purpose.HOOK:
+        return output
+    position = order.slot.partition(".")[0]
+    keys = REPLACED[position] if "result" in output else CHANGED[position]
+    return {key: value for key, value in output.items() if key in keys}
+
+
 def _expected(order: TaskScheduled) -> Mapping[str, tuple[Test, str]]:
     if order.kind is Kind.LLM or order.purpose is Purpose.THINK:
         return ANSWER
@@ -72,3 +81,20 @@ EXPECTED: dict[Purpose, Mapping[str, tuple[Test, str]]] = {
     Purpose.SPEAK: STATE,
     Purpose.HOOK: {**CALLS, "messages": (_are_messages, "a list of {role, content}")},
 }
+
+CHANGED = {
+    "before_agent": ("prompt",),
+    "after_agent": (),
+    "before_model": ("messages",),
+    "after_model": ("tool_calls",),
+    "before_tool": ("args", "arguments"),
+    "after_tool": (),
+}
+"""What a callback can change, by its position."""
+
+REPLACED = {
+    **dict.fromkeys(CHANGED, ("result",)),
+    "before_model": ("result", "tool_calls"),
+    "after_model": ("result", "tool_calls"),
+}
+"""The same if it gives the result itself."""

@@ -7,7 +7,7 @@ from agentspan.core.states import Kind, Purpose
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.policy import CHECK_RETRY, ONCE
 
-CALLBACKS = ("before_agent", "after_agent", "before_model", "after_model", "before_tool", "after_tool")
+NOTHING = Result()
 
 
 def stage(run: Run, order: TaskScheduled, seed: str) -> list[Fact] | None:
@@ -24,7 +24,7 @@ def stage(run: Run, order: TaskScheduled, seed: str) -> list[Fact] | None:
 
 def hook(
     spec: AgentSpec, run: Run, position: str, seed: str, suffix: str = "", turn: int = 0, source: int = 0,
-    about: Result = Result(),
+    about: Result = NOTHING,
 ) -> list[Fact] | None:  # fmt: skip
     """The callback of a position, if the agent has one. One that fails changes nothing."""
     name = next((str(each["taskName"]) for each in spec.callbacks if each.get("position") == position), None)
@@ -37,7 +37,7 @@ def hook(
     return stage(run, order, seed)
 
 
-def check(run: Run, name: str, slot: str, seed: str, about: Result = Result(), source: int = 0) -> list[Fact] | None:
+def check(run: Run, name: str, slot: str, seed: str, about: Result = NOTHING, source: int = 0) -> list[Fact] | None:
     """A function of the user's that judges: `stop_when`, a termination, a gate, an approval predicate."""
     order = TaskScheduled(
         Kind.WORKER, Purpose.JUDGE, name, slot, turn=run.turn, source=source, about=about, retry=CHECK_RETRY

@@ -140,7 +140,8 @@ def _closing(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
 
 def handoff(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
     """The agent's model says who is next, until it says that the work is done."""
-    order = TaskScheduled(Kind.LLM, Purpose.CHOOSE, spec.model, "", turn=run.spoken + 1, retry=MODEL_RETRY, seen=run.seq)
+    turn = run.spoken + 1
+    order = TaskScheduled(Kind.LLM, Purpose.CHOOSE, spec.model, "", turn=turn, retry=MODEL_RETRY, seen=run.seq)
     return _asked(spec, run, log, seed, order, [*allowed(spec, run), DONE])
 
 
@@ -157,9 +158,7 @@ def router(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
     return _asked(spec, run, log, seed, order, allowed(spec, run))
 
 
-def _asked(
-    spec: AgentSpec, run: Run, log: Log, seed: str, order: TaskScheduled, names: list[str]
-) -> list[Fact]:
+def _asked(spec: AgentSpec, run: Run, log: Log, seed: str, order: TaskScheduled, names: list[str]) -> list[Fact]:
     """Ask who is next; a model whose answer names nobody is asked once more, then its answer ends the run."""
     from msgspec.structs import replace
 
@@ -170,7 +169,8 @@ def _asked(
         if follow is not None:
             return follow
         if fault := run.faults.get(slot):
-            return [ExecutionFailed(f"{spec.name} could not choose who is next: {fault.error}", result=so_far(spec, run))]
+            problem = f"{spec.name} could not choose who is next: {fault.error}"
+            return [ExecutionFailed(problem, result=so_far(spec, run))]
         said = choice_text(log.get(run.marks[slot]) or {})
         if name := chosen(said, names):
             return [SpeakerChosen(NOBODY, by=order.name)] if name == DONE else [_chosen(spec, name, order.name)]
@@ -240,7 +240,8 @@ def selected(spec: AgentSpec, answer: dict[str, object], names: list[str]) -> st
 def swarm(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
     """Its members hand over to each other, the team's own agent first, until one answers and nobody takes over."""
     if not run.spoken:
-        return [SpeakerChosen(SELF, spec.name, "start") if spec.model else SpeakerChosen(0, spec.agents[0].name, "start")]
+        index, name = (SELF, spec.name) if spec.model else (0, spec.agents[0].name)
+        return [SpeakerChosen(index, name, "start")]
     names = _members(spec)
     allowed = _reachable(spec, run)
     if run.transfer in allowed:

@@ -83,7 +83,7 @@ class Transcript:
         return self
 
     def messages(self, spec: AgentSpec) -> list[Message]:
-        """System (instructions, shape of the answer, signal), memory, history, user (context, prompt), what was said."""
+        """System (instructions, form of the answer, signal), memory, history, user (context, prompt), the rest."""
         return legal([*self._opening(spec), *self._said])
 
     def said(self) -> list[Message]:
@@ -411,7 +411,9 @@ def _spoken(
 def dialogue(name: str, said: Iterable[tuple[str, str]]) -> list[Message]:
     """A conversation as its member `name` had it: its own words are answers, those of the others are told to it."""
     heard = [
-        {"role": "assistant", "content": words} if speaker == name else {"role": "user", "content": told([(speaker, words)])}
+        {"role": "assistant", "content": words}
+        if speaker == name
+        else {"role": "user", "content": told([(speaker, words)])}
         for speaker, words in said
         if words
     ]
@@ -471,7 +473,7 @@ def instructions(spec: AgentSpec) -> str:
 
 
 def changed(answer: e.Json, said: e.Json) -> e.Json:
-    """A model's answer after a callback has changed it: other words are whole, other calls take the place of its own."""
+    """A model's answer after a callback has changed it: other words are whole, other calls replace its own."""
     answer = {**answer, "tool_calls": said["tool_calls"]} if "tool_calls" in said else answer
     if "result" not in said:
         return answer
@@ -491,8 +493,11 @@ def text_of(output: e.Json) -> str:
 
 
 def _words(output: e.Json) -> str:
-    """What a person reads of an event that a result names: a model's answer, or a tool's result for want of words."""
-    return str(output["content"]) if "content" in output and "finish_reason" in output else text_of(output)
+    """What a person reads of an event that a result names: a model's answer, that of a callback in its place, or a
+    tool's result for want of words."""
+    if "content" in output and "finish_reason" in output:
+        return str(output["content"])
+    return text_of({"result": output["result"]} if output.keys() == {"result", "tool_calls"} else output)
 
 
 def text(result: e.Result, outputs: Mapping[int, e.Json]) -> str:
@@ -523,7 +528,7 @@ def prompt(given: str, before: Iterable[str], heard: str = "") -> str:
     return "\n\n".join([given, *(f"Result of the step before:\n{each}" for each in before), *told_])
 
 
-PLAN = "Before you act, write a short plan of the steps you will take; then follow it, and change it when you learn more."
+PLAN = "Before you act, write a short plan of your steps; then follow it, and change it when you learn more."
 NEXT = "Who is next?"
 AGAIN = "That names nobody. Answer with exactly one of the names, and nothing else."
 YOUR_TURN = "It is your turn again."

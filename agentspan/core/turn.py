@@ -90,7 +90,8 @@ def fallbacks(spec: AgentSpec) -> list[tuple[str, list[str]]]:
     """The fallback models in their order, each with the causes that it is for ([]: any)."""
     given: Any = spec.fallback if isinstance(spec.fallback, list | tuple) else [spec.fallback] if spec.fallback else []
     named = [{"model": each} if isinstance(each, str) else each for each in given]
-    return [(str(each["model"]), list(each.get("on") or ())) for each in named if each.get("model") and not each.get("name")]
+    models = [each for each in named if each.get("model") and not each.get("name")]
+    return [(str(each["model"]), list(each.get("on") or ())) for each in models]
 
 
 def model_of(spec: AgentSpec, run: Run) -> str:

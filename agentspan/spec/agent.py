@@ -96,7 +96,8 @@ class AgentSpec(Struct, frozen=True, rename="camel", omit_defaults=True):
 
     def _alone(self) -> "AgentSpec":
         """This agent as a member of its own swarm: what belongs to the whole swarm is left to it."""
-        callbacks = tuple(each for each in self.callbacks if each.get("position") not in ("before_agent", "after_agent"))
+        whole = ("before_agent", "after_agent")
+        callbacks = tuple(each for each in self.callbacks if each.get("position") not in whole)
         rails = tuple(each for each in self.guardrails if str(each.get("position")).startswith("tool"))
         return replace(
             self, agents=(), strategy="handoff", router=None, guardrails=rails, callbacks=callbacks, gate=None,
@@ -106,10 +107,7 @@ class AgentSpec(Struct, frozen=True, rename="camel", omit_defaults=True):
     def _other(self, role: str) -> Any:
         """The planner or the fallback, which may be this agent itself with another task."""
         given = self.planner if role == "planner" else self.fallback
-        if isinstance(given, dict):
-            config = given
-        else:
-            config = {"name": f"{self.name}_{role}", "model": self.model}
+        config = given if isinstance(given, dict) else {"name": f"{self.name}_{role}", "model": self.model}
         if role == "fallback":
             return {**config, **({"maxTurns": self.fallback_max_turns} if self.fallback_max_turns else {})}
         tools = [{"name": t.name, "description": t.description, "args": t.input_schema} for t in self.own_tools]

@@ -16,6 +16,7 @@ from agentspan.spec.rules import TERMINATIONS, pattern_problem
 from agentspan.spec.tool import BACK_OFFS
 
 STRATEGIES = ("handoff", "sequential", "parallel", "router", "round_robin", "random", "swarm", "manual", "plan_execute")
+CALLBACKS = ("before_agent", "after_agent", "before_model", "after_model", "before_tool", "after_tool")
 BUILT_TOOL_TYPES = ("worker", "human", "agent_tool", "pull_workflow_messages")
 
 
@@ -106,6 +107,10 @@ def problems(spec: AgentSpec) -> Iterator[str]:
         yield f"unknown termination {odd!r}"
     for names in (spec.credentials, *(tool.config.get("credentials") or () for tool in spec.tools)):
         yield from filter(None, [names_problem(names)])
+    if odd_ones := [each.get("position") for each in spec.callbacks if each.get("position") not in CALLBACKS]:
+        yield f"a callback's position must be one of {', '.join(CALLBACKS)}, got {odd_ones[0]!r}"
+    if nameless := [each["position"] for each in spec.callbacks if not each.get("taskName")]:
+        yield f"the callback {nameless[0]} has no taskName"
     if spec.width is not None and spec.width < 1:
         yield f"width must be 1 or more, got {spec.width}"
     if spec.budget and min(each or 0 for each in msgspec.structs.astuple(spec.budget)) < 0:
@@ -126,7 +131,7 @@ def _team_problems(spec: AgentSpec) -> Iterator[str]:
     allowed = spec.allowed_transitions or {}
     named = {*allowed, *(name for names in allowed.values() for name in names)}
     if lost := sorted(named - members - {spec.name}):
-        yield f"allowedTransitions name {', '.join(lost)}, who is no member; the members are {', '.join(sorted(members))}"
+        yield f"allowedTransitions name {', '.join(lost)}, no member; the members are {', '.join(sorted(members))}"
 
 
 def _guardrail_problems(rail: dict[str, Any]) -> Iterator[str]:

@@ -158,7 +158,8 @@ def _said(answer: str) -> str:
         value = json.loads(text)
     except ValueError:
         return text
-    return str(next((value[key] for key in ("agent", "selected_agent", "selected", "name", "next") if key in value), text))
+    keys = ("agent", "selected_agent", "selected", "name", "next")
+    return str(next((value[key] for key in keys if key in value), text))
 
 
 def _plain(text: str) -> str:

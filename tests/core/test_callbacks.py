@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from agentspan.core import events as e
-from agentspan.core.stage import CALLBACKS
 from agentspan.core.states import Status
 from tests.core import legal
+from tests.core.agents import POSITIONS
 from tests.core.story import Story, lone, slots, team
 
 
@@ -16,7 +16,7 @@ def calling(*positions: str, **changes: Any) -> Story:
 
 
 def test_all_six_are_called_in_their_order_around_a_run() -> None:
-    story = calling(*CALLBACKS)
+    story = calling(*POSITIONS)
     story.settle("before_agent")
     story.settle("before_model.1")
     story.think("", "look")
@@ -31,7 +31,7 @@ def test_all_six_are_called_in_their_order_around_a_run() -> None:
     assert story.end == (Status.COMPLETED, "stop", "done")
 
 
-@pytest.mark.parametrize("position", CALLBACKS)
+@pytest.mark.parametrize("position", POSITIONS)
 def test_a_callback_that_fails_changes_nothing_and_is_not_called_again(position: str) -> None:
     story = calling(position)
     for _ in range(4):
@@ -169,3 +169,17 @@ def test_a_callback_whose_worker_died_is_handed_on() -> None:
     story = calling("after_agent")
     story.think("done")
     assert slots(story.when(e.TaskTimedOut(story.task("after_agent"), "lease"))) == ["after_agent"]
+
+
+def test_what_a_callback_says_beside_is_no_part_of_its_result() -> None:
+    story = calling("after_tool", "after_model", "after_agent")
+    story.think("", "look")
+    story.settle("after_model")
+    story.act()
+    story.settle("after_tool.0", result="blue", took_ms=7)
+    assert story.messages()[-1]["content"] == "blue"
+    story.think("done", "look")
+    story.settle("after_model", result="really done", tool_calls=[])
+    assert story.given("after_agent")["result"] == "really done"
+    story.settle("after_agent", result="the end", took_ms=7)
+    assert story.end == (Status.COMPLETED, "stop", "the end")

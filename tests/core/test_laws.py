@@ -12,10 +12,11 @@ from msgspec.structs import replace
 from agentspan.core import events as e
 from agentspan.core import run as runs
 from agentspan.core.advance import ROOT, Tree, resumed
+from agentspan.core.call import result_text
 from agentspan.core.fork import fold, fork
 from agentspan.core.run import Run, evolve
 from agentspan.core.states import ENDED, STEPS, CallState, Kind, Purpose, Status
-from agentspan.core.transcript import NO_ANSWER
+from agentspan.core.transcript import NO_ANSWER, NO_TEXT, call_id
 from agentspan.errors import BadInput
 from tests.core import legal
 from tests.core.programs import Program
@@ -110,13 +111,18 @@ def test_whoever_is_asked_gets_what_the_task_is_about_and_models_what_their_prov
 
 @some
 @given(tapes, st.integers(0, 10_000))
-def test_the_conversation_is_legal_at_every_moment(tape: bytes, place: int) -> None:
+def test_the_conversation_is_legal_at_every_moment_and_has_the_results_of_the_calls(tape: bytes, place: int) -> None:
     program = Program(tape).run()
     upto = 1 + place % len(program.log)
     material = program.material(upto)
     for number in {event.execution for event in program.log[:upto]}:
         run = material.run_of(number)
-        legal.check(material.transcript(run).messages(program.spec.at(run.path)))
+        messages = material.transcript(run).messages(program.spec.at(run.path))
+        legal.check(messages)
+        read = {message["tool_call_id"]: message["content"] for message in messages if message["role"] == "tool"}
+        for index, call in enumerate(run.calls):
+            if call.state is CallState.DONE:
+                assert read[call_id(run.turn, index)] == (result_text(call, program.facts()) or NO_TEXT)
 
 
 @some
