@@ -138,7 +138,8 @@ class Transcript:
                 self.signal = message
             case e.MessageReceived(message=message):
                 self._mail[self.seq] = message
-            case e.MessagesTaken(turn=turn, index=index, messages=seqs):
+            case e.MessagesTaken(turn=turn, index=index, messages=seqs, task=task):
+                self._slots.pop(task, None)
                 mail = taken([(seq, self._mail.pop(seq, {})) for seq in seqs])
                 self._answer(call_id(turn, index), text_of(mail))
             case e.VerdictGiven():
