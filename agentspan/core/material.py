@@ -147,7 +147,10 @@ class Material:
     def discussion(self, run: Run) -> list[Message]:
         """What was said in a team, as messages with the names of their speakers."""
         said = self.conversation(run, run.seq)
-        spoken = [{"role": "assistant", "name": name, "content": words} for name, words in said]
+        spoken = [
+            {"role": "assistant", "name": name, "content": words if words.strip() else transcript.NO_TEXT}
+            for name, words in said
+        ]
         return [{"role": "user", "content": self.prompt(run)}, *spoken]
 
     def _gate(self, spec: AgentSpec, run: Run, order: e.TaskScheduled) -> Json:
