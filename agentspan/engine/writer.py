@@ -16,7 +16,7 @@ from agentspan.engine.desk import Desk
 from agentspan.engine.matching import match
 from agentspan.errors import AgentspanError, Unavailable
 from agentspan.store import showing
-from agentspan.store.ledger import QUEUES, Held, Lease, Ledger, Transaction
+from agentspan.store.ledger import QUEUES, Held, Lease, Ledger, Transaction, domain_of
 from agentspan.store.views import Want
 
 MOST_PER_COMMIT = 512
@@ -156,7 +156,7 @@ class Writer:
         run = held.tree.runs[event.execution]
         if event.seq not in run.tasks or order.kind not in (Kind.LLM, Kind.WORKER):
             return
-        domain = held.meta.run_id if order.kind is Kind.WORKER else ""
+        domain = domain_of(held.meta, held.spec.at(run.path), order)
         want = Want(QUEUES.get(order.kind, order.name), domain)
         available = transaction.at + order.delay_ms
         self.desk.due(available + order.limits.start_ms if order.limits.start_ms else 0)

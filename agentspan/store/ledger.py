@@ -340,7 +340,7 @@ class Transaction:
             self.soonest = min(self.soonest or start_by, start_by)
         row = {
             "tree": held.meta.tree, "number": task, "execution": run.id, "queue": QUEUES.get(order.kind, order.name),
-            "domain": held.meta.run_id if order.kind is Kind.WORKER else "", "priority": held.meta.priority,
+            "domain": domain_of(held.meta, held.spec.at(run.path), order), "priority": held.meta.priority,
             "status": "SCHEDULED", "scheduled_at": self.at, "available_at": available, "start_by": start_by,
             "attempt_ms": order.limits.attempt_ms, "finish_by": 0, "lease_until": 0, "due_at": start_by,
             "leased_at": 0, "owner": "", "polls": 0,
@@ -355,6 +355,11 @@ def notify(transaction: Transaction, payload: dict[str, Any]) -> None:
     """A notification that no event comes with."""
     text = msgspec.json.encode(payload).decode()
     transaction.connection.execute(NOTIFY, {"channel": CHANNEL, "payload": text})
+
+
+def domain_of(meta: Meta, spec: AgentSpec, order: e.TaskScheduled) -> str:
+    """Where a task waits: in the run's own domain if it has one, unless its agent was deployed by somebody else."""
+    return meta.run_id if order.kind is Kind.WORKER and not spec.deployed else ""
 
 
 def leased(lease: Lease, at: int, attempt_ms: int) -> dict[str, Any]:

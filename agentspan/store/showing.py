@@ -17,7 +17,7 @@ from agentspan.core.states import Kind, Purpose
 from agentspan.spec import mask
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.credentials import given_to
-from agentspan.store.ledger import Lease, Meta
+from agentspan.store.ledger import Lease, Meta, domain_of
 from agentspan.store.views import ExecutionView, RequestView, TaskView
 
 
@@ -48,7 +48,7 @@ def scheduled(
         turn=order.turn,
         seq=number,
         retried_task_id="",
-        domain=meta.run_id if order.kind is Kind.WORKER else "",
+        domain=domain_of(meta, spec, order),
         scheduled_at=at,
         available_at=at + order.delay_ms,
         priority=meta.priority,

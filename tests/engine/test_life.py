@@ -12,7 +12,7 @@ from agentspan.engine.signing import Call, payload_of, verify
 from agentspan.errors import BadInput, InvalidSpec, NotFound, Unauthorized
 from agentspan.spec.agent import AgentSpec
 from agentspan.store.views import Hook
-from tests.engine.house import agent, complete, ended, result, script, start, take, team
+from tests.engine.house import agent, calls, complete, ended, result, script, start, take, team
 
 SECRET = "it is a secret, and long"
 
@@ -243,3 +243,18 @@ def test_a_payload_is_json_where_it_can_be(body: bytes, payload: Any) -> None:
 def test_a_signature_in_capital_letters_is_the_same() -> None:
     call = signed(b"{}")
     assert verify(hook(), Call(b"{}", call.signature.upper().replace("SHA256", "sha256")), 0) == call.signature
+
+
+async def test_the_functions_of_a_deployed_agent_are_served_by_who_deployed_it_in_a_stateful_run_too(
+    engine: Engine,
+) -> None:
+    once = (calls("theirs"), "their answer")
+    await engine.deploy(agent(script(*once), "theirs", name="deployed"))
+    own = agent(script(calls("ours"), "our answer"), "ours", name="own")
+    execution = await start(engine, team("both", "sequential", own, named("deployed")), run_id="mine")
+    ours = await take(engine, "ours", domain="mine")
+    await complete(engine, ours)
+    theirs = await take(engine, "theirs")
+    assert (ours.domain, theirs.domain) == ("mine", "")
+    await complete(engine, theirs)
+    assert await result(engine, execution) == "their answer"
