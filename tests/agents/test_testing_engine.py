@@ -109,6 +109,14 @@ def test_a_fallback_model_goes_on() -> None:
     expect(result).completed().output_contains("from the second").events_contain("model_switched")
 
 
+def test_a_fallback_is_chosen_by_the_kind_of_the_failure() -> None:
+    def answer(asked: Asked) -> Any:
+        return "here" if asked.model == "b/b" else {"errors": [{"status": 429, "retryable": False}]}
+
+    patient = agent(fallback=[{"model": "a/a", "on": ["timeout"]}, {"model": "b/b", "on": ["rate_limit"]}])
+    assert LocalEngine(patient, model=answer).run("x").output["result"] == "here"
+
+
 def test_results_may_stand_for_tools() -> None:
     engine = LocalEngine(agent(tools=[add]), model=[call("add", a=1, b=2), "{result}"], tools={"add": 42})
     assert engine.run("x").output["result"] == "42"

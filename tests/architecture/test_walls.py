@@ -44,6 +44,7 @@ def test_every_room_has_its_wall():
         ("core/a.py", "from agentspan.clock import now_ms", "clock: "),
         ("spec/a.py", "import agentspan.config", "config: "),
         ("agents/a.py", "from agentspan.core import run", "core: "),
+        ("agents/a.py", "import agentspan.agents.testing", "testing: "),
         ("server/a.py", "from agentspan.core import decide", "core: "),
         ("server/a.py", "from agentspan.store import ledger", "store: "),
         ("agents/a.py", "import agentspan.engine", "engine: "),
