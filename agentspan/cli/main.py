@@ -5,7 +5,7 @@ import sys
 import typer
 
 import agentspan
-from agentspan.cli import db, doctor, model, runs, server
+from agentspan.cli import credentials, db, doctor, model, runs, server
 from agentspan.errors import AgentspanError
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ def _options(
 app.add_typer(server.app, name="server")
 app.add_typer(db.app, name="db")
 app.add_typer(model.app, name="model")
+app.add_typer(credentials.app, name="credentials")
 app.command("doctor")(doctor.doctor)
 app.command("export")(runs.export)
 app.command("import")(runs.take_in)
