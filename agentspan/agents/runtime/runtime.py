@@ -125,8 +125,8 @@ class AgentRuntime:
         `agent`: an Agent, an `@agent` function, or the name of a deployed agent (`version` of it). `on_event` is
         called with each AgentEvent as it happens. `timeout` (seconds) bounds the waiting, not the run: TimeoutError
         says how to wait on. `media`: images, audio and documents, by address or as base64. `context`: the first shared
-        state. `plan`: a Plan that the agent carries out. `session_id`: the run goes on with the conversation of the runs before it; SessionBusyError while one of
-        them has not ended. With an `idempotency_key`, the same start twice is one run. `run_settings` and `budget`:
+        state. `plan`: a Plan that the agent carries out. `session_id`: the run goes on with the conversation of the
+        runs before it; SessionBusyError while one of them has not ended. With an `idempotency_key`, the same start twice is one run. `run_settings` and `budget`:
         instead of the agent's own. A prompt that an input guardrail refuses raises ValueError. A run that waits for a
         person is waited for; one that waits for a tool that no live worker serves raises WorkerMissingError.
         Definitions that cannot run raise InvalidSpec, features that this version lacks NotImplementedError.
@@ -389,11 +389,7 @@ class AgentRuntime:
     async def export_async(self, execution_id: str, path: str | Path) -> Path:
         """Write a run into a file (in a folder: one named after it); gives its path. `import_run` takes it in."""
         text = await (await self.client()).export(execution_id)
-        target = Path(path)
-        if target.is_dir():
-            target /= f"{execution_id}.jsonl"
-        await asyncio.to_thread(target.write_text, text, encoding="utf-8", newline="\n")
-        return target
+        return await asyncio.to_thread(_write, Path(path), f"{execution_id}.jsonl", text)
 
     async def import_run_async(self, path: str | Path, *, resume: bool = False) -> AgentHandle:
         """Take in a run out of a file, under a new id, to be read, forked and compared; it needs no keys.
@@ -765,6 +761,13 @@ class AgentRuntime:
                 )
                 self._stopping = asyncio.Event()
                 _close_at_exit(self)
+
+
+def _write(target: Path, name: str, text: str) -> Path:
+    """Write a file, in a folder under this name; gives its path."""
+    target = target / name if target.is_dir() else target
+    target.write_text(text, encoding="utf-8", newline="\n")
+    return target
 
 
 def _launched() -> str:
