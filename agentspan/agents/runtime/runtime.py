@@ -126,9 +126,10 @@ class AgentRuntime:
         called with each AgentEvent as it happens. `timeout` (seconds) bounds the waiting, not the run: TimeoutError
         says how to wait on. `media`: images, audio and documents, by address or as base64. `context`: the first shared
         state. `plan`: a Plan that the agent carries out. `session_id`: the run goes on with the conversation of the
-        runs before it; SessionBusyError while one of them has not ended. With an `idempotency_key`, the same start twice is one run. `run_settings` and `budget`:
-        instead of the agent's own. A prompt that an input guardrail refuses raises ValueError. A run that waits for a
-        person is waited for; one that waits for a tool that no live worker serves raises WorkerMissingError.
+        runs before it; SessionBusyError while one of them has not ended. With an `idempotency_key`, the same start
+        twice is one run. `run_settings` and `budget`: instead of the agent's own. A prompt that an input guardrail
+        refuses raises ValueError. A run that waits for a person is waited for; one that waits for a tool that no live
+        worker serves raises WorkerMissingError.
         Definitions that cannot run raise InvalidSpec, features that this version lacks NotImplementedError.
         """
         handle = await self.start_async(
