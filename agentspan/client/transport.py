@@ -125,7 +125,7 @@ class Transport:
     ) -> Any:
         import httpx
 
-        content = None if json is None else msgspec.json.encode(json)
+        content = None if json is None else body_of(json)
         headers = {} if content is None else {"Content-Type": "application/json"}
         asked = {key: value for key, value in (params or {}).items() if value is not None}
         waits, began = self.waits(), time.monotonic()
@@ -232,6 +232,23 @@ def auth_headers(api_key: str | None, auth_key: str | None, auth_secret: str | N
     if auth_key and auth_secret:
         return {"X-Auth-Key": auth_key, "X-Auth-Secret": auth_secret}
     return {}
+
+
+def body_of(value: Any) -> bytes:
+    """A value as JSON. Half characters, such as the names of files that are no UTF-8 have, are written out: nothing in
+    UTF-8 can hold them."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_whole(value))
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {_whole(key): _whole(each) for key, each in value.items()}
+    return [_whole(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _answer(response: "httpx.Response") -> Any:

@@ -52,6 +52,12 @@ async def test_a_body_is_json_and_no_body_has_no_type() -> None:
         assert (one.path, two.path) == ("/api/agent/run/signal", "/api/agent/run/stop")
 
 
+async def test_half_characters_do_not_keep_the_rest_from_being_sent() -> None:
+    async with stub(lambda request: Reply(body={})) as server, Client(server.url) as client:
+        await client.respond("run", {"files": ["caf\udce9", "ok"], "k\ud800": 1})
+        assert server.requests[0].body == {"files": ["caf\\udce9", "ok"], "k\\ud800": 1}
+
+
 async def test_ids_are_quoted_in_paths() -> None:
     async with stub(lambda request: Reply(body={})) as server, Client(server.url) as client:
         await client.status("a/b?c")
