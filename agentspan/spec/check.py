@@ -62,8 +62,8 @@ def _child(spec: AgentSpec, step: int | str, path: str) -> AgentSpec:
 
 
 def is_reference(spec: AgentSpec) -> bool:
-    """Does it only name an agent that is deployed elsewhere?"""
-    return spec.external or not (spec.model or spec.agents)
+    """Does it only name an agent that is deployed elsewhere? Some clients call a team without a model external too."""
+    return not spec.agents and (spec.external or not spec.model)
 
 
 def problems(spec: AgentSpec) -> Iterator[str]:

@@ -143,3 +143,62 @@ def test_the_script_is_short() -> None:
     text = (PROGRAMS / "plain_worker.py").read_text()
     code = [line for line in text.splitlines() if line.strip() and not line.strip().startswith(("#", '"""'))]
     assert len(code) <= 35
+
+
+FOREVER = {"times": "forever"}
+MODELS: dict[str, list[Any]] = {
+    "adder": [{"tool_calls": [{"name": "add", "arguments": {"a": 1, "b": 2}}]}, "sum {result}"],
+    "rude": ["bad", "good"],
+    "boss": ["bob", "DONE"],
+    "alice": [{"content": "alice here", **FOREVER}],
+    "bob": [{"content": "bob here", **FOREVER}],
+    "swarm": [{"tool_calls": [{"name": "swarm_transfer_to_bob"}]}],
+    "looper": [{"content": "again", "tool_calls": [{"name": "add", "arguments": {"a": 1, "b": 2}}], **FOREVER}],
+    "ender": [{"content": "ENOUGH", "tool_calls": [{"name": "add", "arguments": {"a": 1, "b": 2}}], **FOREVER}],
+    "payer": [{"tool_calls": [{"name": "pay", "arguments": {"amount": 5}}]}, "done: {result}"],
+}
+TOLD = {
+    "tool": "sum 3",
+    "guardrail": "good",
+    "regex": "good",
+    "handoff": "bob here",
+    "router": "bob here",
+    "swarm": "alice here",
+    "sequential": "bob here",
+    "parallel": "[alice]: alice here\n\n[bob]: bob here",
+    "round_robin": "alice here",
+    "stop_when": "again",
+    "termination": "ENOUGH",
+}
+
+
+@pytest.mark.timeout(240)
+def test_a_program_of_the_other_sdk_runs_its_agents_here(foreign_python: Path, tmp_path: Path, sqlite_url: str) -> None:
+    with serving(tmp_path / "data", sqlite_url) as server:
+        models = {name: server.script(name, answers) for name, answers in MODELS.items()}
+        environ = {
+            "PYTHONPATH": "",
+            "CONDUCTOR_SERVER_URL": f"{server.url}/api",
+            "AGENTSPAN_SERVER_URL": f"{server.url}/api",
+            "MODELS": json.dumps(models),
+        }
+        program = Process([str(foreign_python), str(PROGRAMS / "agents_program.py")], tmp_path / "out", environ)
+        program.start()
+        try:
+            assert program.wait(200) == 0, program.said()[-3000:]
+        finally:
+            program.kill_all()
+        told = {line["name"]: line for line in map(_line, program.said().splitlines()) if line}
+        assert {name: told[name]["result"] for name in TOLD} == TOLD
+        assert all(told[name]["status"] == "COMPLETED" for name in TOLD)
+        assert (told["approval"]["asked"], told["approval"]["result"]) == ("pay", "done: paid 5")
+        assert told["stream"]["events"] == ["thinking", "tool_call", "tool_result", "thinking", "message", "done"]
+
+
+def _line(text: str) -> Json | None:
+    """A line of the program's own among those of its SDK."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and "name" in found else None
