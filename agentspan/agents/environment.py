@@ -37,6 +37,9 @@ class Lent:
 def lent(given: Given | None) -> Iterator[None]:
     """While this lasts, the process's environment has what is given. CredentialServiceError if it never gets free."""
     wanted = _wanted(given) if given is not None else {}
+    if not wanted:
+        yield
+        return
     held: list[str] = []
     try:
         with _free:

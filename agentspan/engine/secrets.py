@@ -19,7 +19,15 @@ from agentspan.config import MASTER_KEY_BYTES, Settings
 from agentspan.core.ids import split_execution, split_task, task_id
 from agentspan.engine.commands import Write
 from agentspan.engine.writer import Writer
-from agentspan.errors import AgentspanError, BadInput, ConfigurationProblem, NotFound, TooMany, Unauthorized
+from agentspan.errors import (
+    AgentspanError,
+    BadInput,
+    ConfigurationProblem,
+    NotFound,
+    TooMany,
+    Unauthorized,
+    Unavailable,
+)
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.check import below
 from agentspan.spec.credentials import name_problem, names_problem, of_tool
@@ -106,8 +114,13 @@ class Secrets:
         return {view.task_id: each for view, each in zip(wanted, given, strict=True)}
 
     async def _delivery(self, view: TaskView) -> Delivery:
+        token = ""
         try:
-            return Delivery(self._token(view.task_id), await self.values(view.task_id, view.credentials))
+            token = self._token(view.task_id)
+            return Delivery(token, await self.values(view.task_id, view.credentials))
+        except Unavailable:
+            # The worker asks for them by the token, until the database is there again.
+            return Delivery(token)
         except AgentspanError as problem:
             # The task is leased already: it fails in its worker, which says why.
             return Delivery(problem=problem.message)

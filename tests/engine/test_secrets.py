@@ -12,10 +12,11 @@ import pytest
 
 from agentspan.engine.engine import Engine
 from agentspan.engine.secrets import Secrets, declared, key_file, piece
-from agentspan.errors import BadInput, ConfigurationProblem, NotFound, TooMany, Unauthorized
+from agentspan.errors import BadInput, ConfigurationProblem, NotFound, TooMany, Unauthorized, Unavailable
 from agentspan.spec import wire
 from agentspan.spec.agent import AgentSpec
-from tests.engine.house import agent, calls, complete, opened, result, script, settings, take, team, tool
+from tests.engine.house import agent, calls, complete, opened, result, script, settings, take, team, tool, until
+from tests.postgres import Postgres
 
 MASTER = b"k" * 32
 VALUES = {"KEY": "sk-canary-0123456789", "OTHER": "other-canary-0123456789", "SHARED": "shared-canary"}
@@ -204,6 +205,26 @@ async def test_secrets_of_another_master_key_are_listed_and_not_given(sqlite_url
         ((_, delivery),) = await given(engine, spec, "a")
         assert delivery.values == {}
         assert "another master key" in delivery.problem
+
+
+async def test_while_the_database_is_away_a_task_brings_its_token_alone(own_postgres: Postgres, tmp_path: Path) -> None:
+    async with opened(own_postgres.url, tmp_path, master_key=MASTER) as engine:
+        await filled(engine)
+        await engine.start(agent(script(calls("a"), "done"), tool("a", **using("KEY"))), {"prompt": "go"})
+        task = await take(engine, "a")
+        own_postgres.stop()
+        delivery = (await engine.secrets.deliver([task]))[task.task_id]
+        assert (bool(delivery.token), delivery.values, delivery.problem) == (True, {}, "")
+        own_postgres.start()
+        assert await until(lambda: asked(engine, delivery.token)) == {"KEY": VALUES["KEY"]}
+
+
+async def asked(engine: Engine, token: str) -> dict[str, str]:
+    """What the token gives, once the database is there again."""
+    try:
+        return await engine.secrets.resolve(token, ["KEY"])
+    except Unavailable:
+        return {}
 
 
 async def test_what_cannot_be_kept_says_why(sqlite_url: str, tmp_path: Path) -> None:
