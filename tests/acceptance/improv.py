@@ -157,16 +157,13 @@ class Writer:
         return plan_execute(name, tools, model=self.model(name, tools), planner=planner, fallback=fallback)
 
     def scattered(self, depth: int) -> Agent:
-        part = Agent(self.fresh(), "")
-        name = self.fresh()
-        part = Agent(part.name, self.model(part.name, [look]), tools=[look], max_turns=2)
-        calls = [
-            {"name": part.name, "arguments": {"request": f"part {each}"}} for each in range(self.chance.randint(2, 12))
-        ]
+        name, part = self.fresh(), self.fresh()
+        worker = Agent(part, self.model(part, [look]), tools=[look], max_turns=2)
+        numbers = range(self.chance.randint(2, 12))
+        calls = [{"name": part, "arguments": {"request": f"part {each}"}} for each in numbers]
         self.scripts[name] = [{"tool_calls": calls}, {"content": "Gathered.", "times": "forever"}]
-        return scatter_gather(
-            name, part, model=f"scripted/{name}", width=self.pick((1, 3, None)), fail_fast=self.odds(3)
-        )
+        more: Json = {"width": self.pick((1, 3, None)), "fail_fast": self.odds(3)}
+        return scatter_gather(name, worker, model=f"scripted/{name}", **more)
 
     # What models say
 
