@@ -212,6 +212,9 @@ class Worker:
                 except AgentspanError as problem:
                     _tell(problem)
                     await asyncio.sleep(waits.next())
+                except Exception:  # the edge of the worker: a defect must not keep it busy, nor lose results
+                    log.exception("results could not be sent; they are sent again")
+                    await asyncio.sleep(waits.next())
                 else:
                     results = []
                     self._settle(answer.get("receipts") or ())
