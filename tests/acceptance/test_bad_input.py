@@ -56,6 +56,13 @@ def refused(server: Server, status: int, *words: str, content: bytes | None = No
         ({**PLAIN, "tools": [worker_tool("same"), worker_tool("same")]}, ["same"]),
         ({"name": "team", "strategy": "sideways", "agents": [PLAIN]}, ["sideways"]),
         ([], ["agentConfig"]),
+        ({"name": "helper"}, ["no model", "deployed"]),
+        ({**PLAIN, "guardrails": [{"name": "g", "guardrailType": "regex", "patterns": ["("]}]}, ["regular expression"]),
+        ({**PLAIN, "guardrails": [{"name": "g", "onFail": "shout"}]}, ["onFail"]),
+        ({**PLAIN, "requiredTools": ["nothing"]}, ["nothing"]),
+        ({"name": "team", "model": "scripted/plain", "strategy": "router", "agents": [PLAIN]}, ["router"]),
+        ({"name": "team", "strategy": "swarm", "agents": [PLAIN], "handoffs": [{"target": "nobody"}]}, ["nobody"]),
+        ({**PLAIN, "budget": {"tokens": -1}}, ["budget"]),
     ],
 )
 def test_an_agent_that_cannot_run_is_refused_with_the_reason(server: Server, config: Any, words: list[str]) -> None:
@@ -63,8 +70,9 @@ def test_an_agent_that_cannot_run_is_refused_with_the_reason(server: Server, con
 
 
 def test_what_this_version_does_not_run_is_said_and_not_skipped(server: Server) -> None:
-    refused(server, 501, "no model", agentConfig={"name": "helper"}, prompt="Hi")
-    refused(server, 501, "a router", agentConfig={**PLAIN, "router": {"taskName": "choose"}}, prompt="Hi")
+    refused(server, 501, "code execution", agentConfig={**PLAIN, "codeExecution": {"enabled": True}}, prompt="Hi")
+    web = {"name": "web", "toolType": "http", "config": {"url": "http://127.0.0.1/"}}
+    refused(server, 501, "tools that are no functions", agentConfig={**PLAIN, "tools": [web]}, prompt="Hi")
 
 
 @pytest.mark.parametrize(
@@ -82,9 +90,13 @@ def test_an_unknown_model_prefix_is_refused_with_a_suggestion(
     server: Server, runtime: AgentRuntime, model: str, words: list[str]
 ) -> None:
     sentence = refused(server, 400, *words, agentConfig={"name": "helper", "model": model}, prompt="Hi")
-    with pytest.raises((AgentAPIError, InvalidSpec)) as raised:
-        runtime.run(Agent(name="helper", model=model), "Hi")
-    assert sentence in str(raised.value)
+    if model.partition("/")[2]:
+        with pytest.raises((AgentAPIError, InvalidSpec)) as raised:
+            runtime.run(Agent(name="helper", model=model), "Hi")
+        assert sentence in str(raised.value)
+    else:
+        with pytest.raises(ValueError, match='must be "provider/model"'):
+            Agent(name="helper", model=model)
 
 
 @pytest.mark.parametrize(
