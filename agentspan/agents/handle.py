@@ -173,13 +173,15 @@ class AgentHandle:
         tool_result: Any = UNCHANGED,
         arguments: Json = UNCHANGED,
         budget: Budget | Json = UNCHANGED,
+        version: int | str = UNCHANGED,
     ) -> "AgentHandle":
         """A new run whose history is this one's up to event `at` (see `steps`); nothing of it runs again.
 
         What is given is changed in the new run: the `prompt`; the `model` or the `instructions` of the agent at the
         event, or of the one that `agent` names; a model's `answer`, a `tool_result` or any `output` of the event, by
         which a failure becomes a success; the `arguments` of a call where it is made or asked for (where several are
-        asked for, by their place or tool: `{"search": {...}}`); the `budget`, in which the shared part counts.
+        asked for, by their place or tool: `{"search": {...}}`); the `budget`, in which the shared part counts; the
+        `version` of the deployed agent by which it goes on, a number or "latest".
         """
         edits = {
             "prompt": prompt,
@@ -191,6 +193,7 @@ class AgentHandle:
             "tool_result": tool_result,
             "arguments": arguments,
             "budget": budget if budget is UNCHANGED else Budget.of(budget).to_config(),
+            "version": version,
         }
         await self._take_up()
         changed = {key: value for key, value in edits.items() if value is not UNCHANGED}
@@ -303,6 +306,7 @@ class AgentHandle:
         tool_result: Any = UNCHANGED,
         arguments: Json = UNCHANGED,
         budget: Budget | Json = UNCHANGED,
+        version: int | str = UNCHANGED,
     ) -> "AgentHandle":
         """See `fork_async`."""
         return self.runtime.portal.call(
@@ -317,6 +321,7 @@ class AgentHandle:
                 tool_result=tool_result,
                 arguments=arguments,
                 budget=budget,
+                version=version,
             )
         )
 

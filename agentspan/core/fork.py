@@ -75,6 +75,22 @@ def fork(events: Sequence[e.Event], at: int, edits: dict[str, Any]) -> list[e.Ev
     return edited_events(events, shared, {key: edits[key] for key in AT_EVENT if key in edits})
 
 
+def fits(spec: AgentSpec, shared: Sequence[e.Event]) -> None:
+    """BadInput if a history cannot go on by another definition: an agent that lives in it must be there too."""
+    for run in fold("", shared).runs.values():
+        if not run.ended and not _is_in(spec, run.path):
+            raise BadInput(
+                f"the other version has no agent at {run.path!r}, where this run stands; fork at another event"
+            )
+
+
+def _is_in(spec: AgentSpec, path: Path) -> bool:
+    try:
+        return not spec.at(path).name.startswith("tool:")
+    except (IndexError, KeyError, StopIteration, msgspec.ValidationError):
+        return False
+
+
 def carried(spec: AgentSpec, tree: Tree, events: Sequence[e.Event], fact: e.AnyFact) -> list[tuple[int, e.AnyFact]]:
     """`fact` for all that lives, and what a log lacks that was cut while one fact led to others in its tree."""
     retried = {event.execution: event.seq for event in events if isinstance(event.fact, e.ExecutionRetried)}

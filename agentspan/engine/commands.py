@@ -11,7 +11,7 @@ from agentspan.core import events as e
 from agentspan.core import mail
 from agentspan.core.advance import ROOT
 from agentspan.core.decide import overdue
-from agentspan.core.fork import branch, carried
+from agentspan.core.fork import branch, carried, fits
 from agentspan.core.ids import execution_id, split_execution, split_task, task_id
 from agentspan.core.opening import FIRST
 from agentspan.core.people import answered
@@ -298,9 +298,13 @@ class Fork(Ask, kw_only=True):
     events: Sequence[e.Event]
     at: int
     edits: dict[str, Any]
+    other: tuple[AgentSpec, int] | None = None
 
     def apply(self, transaction: Transaction, desk: Desk) -> str:
         held = transaction.tree(self.source)
+        if self.other:
+            held = Held(replace(held.meta, version=self.other[1]), self.other[0], held.tree, held.stored)
+            fits(self.other[0], self.events[: self.at])
         begun = branch(self.name, held.spec, self.events, self.at, self.edits)
         # A session has one writer, and this is not it: the conversation before it is known by the shared start.
         meta = replace(

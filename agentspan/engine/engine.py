@@ -330,8 +330,15 @@ class Engine:
         await self._control(execution, commands.retrying, whole=True)
 
     async def fork(self, execution: str, at: int, edits: dict[str, Any] | None = None) -> str:
-        """A new execution that shares the first `at` events, with edits; gives its id."""
-        return await self.history.fork(execution, at, edits or {})
+        """A new execution that shares the first `at` events, with edits; gives its id. The edit `version` lets it go on
+        by another version of the deployed agent: its number, or "latest"."""
+        given = dict(edits or {})
+        other = None
+        if "version" in given:
+            version = given.pop("version")
+            name = (await self.reads.execution(execution)).row.agent_name
+            other = await self._deployed(name, None if version in (None, "latest") else int(version))
+        return await self.history.fork(execution, at, given, other)
 
     async def rerun(self, execution: str, task: str = "", input: dict[str, Any] | None = None) -> str:
         """A fork from just before a task was scheduled, or from the start; gives its id."""

@@ -25,8 +25,11 @@ class History:
     def __init__(self, reads: Reads, writer: Writer, check: Callable[[AgentSpec], None]) -> None:
         self.reads, self.writer, self._check = reads, writer, check
 
-    async def fork(self, execution: str, at: int, edits: dict[str, Any]) -> str:
-        """A new execution that shares the first `at` events, with edits; gives its id."""
+    async def fork(
+        self, execution: str, at: int, edits: dict[str, Any], other: tuple[AgentSpec, int] | None = None
+    ) -> str:
+        """A new execution that shares the first `at` events, with edits; gives its id. `other`: the definition that it
+        goes on by, and its version."""
         tree, number = split_execution(execution)
         if number:
             raise BadInput(f"fork the root execution {tree}; the events of {execution} are in its log")
@@ -35,7 +38,9 @@ class History:
             raise NotFound(f"there is no execution {execution!r}")
         if edits.get("model"):
             providers.check_model(str(edits["model"]), os.environ)
-        command = commands.Fork(trees=(tree,), source=tree, name=new_id(), events=events, at=at, edits=edits)
+        command = commands.Fork(
+            trees=(tree,), source=tree, name=new_id(), events=events, at=at, edits=edits, other=other
+        )
         return await self.writer.do(command)
 
     async def forks(self, execution: str) -> list[tuple[ExecutionRow, int]]:

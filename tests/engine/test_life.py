@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from agentspan.clock import now_ms
+from agentspan.core import events as e
 from agentspan.engine.engine import Engine
 from agentspan.engine.signing import Call, payload_of, verify
 from agentspan.errors import BadInput, InvalidSpec, NotFound, Unauthorized
@@ -258,3 +259,33 @@ async def test_the_functions_of_a_deployed_agent_are_served_by_who_deployed_it_i
     assert (ours.domain, theirs.domain) == ("mine", "")
     await complete(engine, theirs)
     assert await result(engine, execution) == "their answer"
+
+
+async def test_a_run_goes_on_by_another_version_as_a_fork(engine: Engine) -> None:
+    old = agent(script(calls("look"), "old words"), "look", max_turns=5)
+    await engine.deploy(old)
+    execution = await start(engine, old, version=1)
+    first = await take(engine, "look")
+    await complete(engine, first)
+    assert await result(engine, execution) == "old words"
+    await engine.deploy(agent(script("unused", "new words"), "look", max_turns=7))
+    log = await engine.reads.log_of(execution)
+    done = next(event.seq for event in log if isinstance(event.fact, e.TaskCompleted) and event.fact.task > 2)
+    moved = await engine.fork(execution, done, {"version": "latest"})
+    assert await result(engine, moved) == "new words"
+    view = await engine.reads.execution(moved)
+    assert (view.row.version, view.spec["maxTurns"], view.forked_from) == (2, 7, execution)
+    assert len([task for task in await engine.reads.tasks(moved) if task.name == "look"]) == 1
+    with pytest.raises(NotFound, match="in version 9"):
+        await engine.fork(execution, done, {"version": 9})
+
+
+async def test_a_run_that_stands_in_an_agent_which_the_other_version_lacks_is_not_moved(engine: Engine) -> None:
+    two = team("both", "sequential", agent(script("1"), name="one"), agent(script(calls("look")), "look", name="two"))
+    await engine.deploy(two)
+    execution = await start(engine, two, version=1)
+    await take(engine, "look")
+    await engine.deploy(team("both", "sequential", agent(script("1"), name="one")))
+    log = await engine.reads.log_of(execution)
+    with pytest.raises(BadInput, match="the other version has no agent"):
+        await engine.fork(execution, log[-1].seq, {"version": 2})
