@@ -16,6 +16,7 @@ from agentspan.core.stage import stage
 from agentspan.core.states import Kind, Purpose, Verdict
 from agentspan.spec.policy import CHECK_RETRY, MODEL_RETRY
 from agentspan.spec.rules import broken
+from agentspan.spec.shape import parse
 
 Json = dict[str, Any]
 
@@ -144,8 +145,6 @@ def _replacement(position: str, fixed: Any) -> Json:
 
 def _model_said(output: Json) -> str | None:
     """A model's verdict {passed, reason}. One that cannot be read is none, and counts as failed."""
-    from agentspan.spec.shape import parse
-
     try:
         said = parse(str(output.get("content") or ""))
     except ValueError:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from agentspan.core import transcript
 from agentspan.core.ending import conclude
 from agentspan.core.events import AnswerGiven, ExecutionFailed, Fact, Result, StepBegun, TaskScheduled
@@ -104,8 +106,6 @@ def _begun(steps: list[Json], index: int, run: Run, log: Log) -> StepBegun:
 
 def _at_end(steps: list[Json], index: int, run: Run) -> Run:
     """The run with the results of the step that ends here."""
-    from msgspec.structs import replace
-
     if not index:
         return run
     made = tuple(call.settled for call in run.calls) or (run.answer,)

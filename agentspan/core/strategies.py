@@ -6,6 +6,8 @@ asked again, until there is nobody left to ask or the team's own rules end it.
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from agentspan.core.call import WIDTH
 from agentspan.core.ending import conclude, stops, synthesis
 from agentspan.core.events import (
@@ -160,8 +162,6 @@ def router(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
 
 def _asked(spec: AgentSpec, run: Run, log: Log, seed: str, order: TaskScheduled, names: list[str]) -> list[Fact]:
     """Ask who is next; a model whose answer names nobody is asked once more, then its answer ends the run."""
-    from msgspec.structs import replace
-
     said = ""
     slots = (f"choose.{run.spoken}", f"choose.{run.spoken}.again")[: 1 if order.kind is Kind.WORKER else 2]
     for slot in slots:
