@@ -82,12 +82,14 @@ def _first(spec: AgentSpec, run: Run, log: Log, index: int, each: Call, seed: st
     checked = _checked(spec, run, log, index, each, tool, seed, "tool_in")
     if checked is not None:
         return checked
-    if not _needs_person(tool):
+    if not _needs_person(tool) or f"approve.{index}" in run.verdicts:
         return _act(spec, run, log, index, each, seed)
     asked = _asks(run, log, index, each, tool, seed)
     if isinstance(asked, list):
         return asked
-    return [_request(tool, run, index, each)] if asked else _act(spec, run, log, index, each, seed)
+    if not asked:
+        return _act(spec, run, log, index, each, seed)
+    return [_noted(index) if tool.audits else _request(tool, run, index, each)]
 
 
 def _refusal(spec: AgentSpec, run: Run, index: int, each: Call, tool: ToolSpec | None) -> Fact | None:
@@ -120,6 +122,11 @@ def _asks(run: Run, log: Log, index: int, each: Call, tool: ToolSpec, seed: str)
         return follow
     output = log.get(run.marks.get(slot, 0)) or {}
     return output.get("approve", output.get("result")) is not False
+
+
+def _noted(index: int) -> VerdictGiven:
+    """A policy that is only tried out: what it would have done is kept, and the call goes on."""
+    return VerdictGiven(f"approve.{index}", "audit", "audit", Verdict.PASS, "would have asked")
 
 
 def _request(tool: ToolSpec, run: Run, index: int, each: Call, level: int = 0) -> TaskScheduled:

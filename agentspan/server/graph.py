@@ -65,7 +65,7 @@ def _tool(found: Graph, spec: AgentSpec, path: str, name: str) -> None:
     assert tool is not None
     kind = "person" if tool.tool_type == "human" else "tool"
     called = found.node(f"{path}#{name}", kind, name, type=tool.tool_type)
-    if tool.approval_required or tool.approval:
+    if (tool.approval_required or tool.approval) and not tool.audits:
         person = found.node(f"{path}#{name}#approval", "person", f"approval of {name}")
         found.edge(path, person, "asks")
         found.edge(person, called, "approves")

@@ -213,7 +213,7 @@ def tool_tasks(spec: AgentSpec, tool: ToolSpec) -> list[Json]:
     asked: list[Json] = []
     if policy := (tool.approval or {}).get("taskName"):
         asked.append(step(str(policy), f"{place}_approval_policy", "SIMPLE", {"tool": tool.name}))
-    if tool.approval_required or tool.approval:
+    if (tool.approval_required or tool.approval) and not tool.audits:
         asked.append(step(f"{ref(spec)}_approval_human", f"{place}_approval", "HUMAN", {"tool": tool.name}))
     return [
         *checks(tool.guardrails, "input", place),

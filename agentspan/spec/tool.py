@@ -47,6 +47,11 @@ class ToolSpec(Struct, frozen=True, rename="camel", omit_defaults=True):
         )
 
     @property
+    def audits(self) -> bool:
+        """Is the approval only tried out: nobody is asked, what would have been asked is kept?"""
+        return (self.approval or {}).get("audit") is True
+
+    @property
     def limits(self) -> Limits:
         return Limits(
             start_ms=int((self.start_timeout_seconds or 0) * 1000), attempt_ms=int((self.timeout_seconds or 0) * 1000)

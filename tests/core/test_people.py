@@ -252,3 +252,36 @@ def test_an_answer_to_a_proxy_must_be_text() -> None:
     story = Story(proxy("ALWAYS"))
     with pytest.raises(BadInput, match="message"):
         read(story, "think", {"message": 7})
+
+
+# A policy that is only tried out
+
+
+def test_a_policy_in_audit_holds_nothing_and_keeps_what_it_would_have_asked() -> None:
+    story = asking({"audit": True, "when": [{"argument": "amount", "op": ">", "value": 100}]})
+    facts = call(story, amount=500)
+    (noted,) = only(e.VerdictGiven, facts)
+    assert (noted.slot, noted.guardrail, noted.message) == ("approve.0", "audit", "would have asked")
+    assert slots(facts) == ["call.0"]
+    assert only(e.VerdictGiven, story.act()) == []
+
+
+def test_a_policy_in_audit_keeps_nothing_about_what_it_would_not_have_asked() -> None:
+    story = asking({"audit": True, "when": [{"argument": "amount", "op": ">", "value": 100}]})
+    facts = call(story, amount=5)
+    assert (only(e.VerdictGiven, facts), slots(facts)) == ([], ["call.0"])
+
+
+def test_a_policy_in_audit_notes_each_turn_once() -> None:
+    story = asking({"audit": True})
+    call(story, amount=1)
+    story.act()
+    facts = call(story, amount=2)
+    assert (len(only(e.VerdictGiven, facts)), slots(facts)) == (1, ["call.0"])
+
+
+def test_a_function_of_a_policy_in_audit_is_asked_and_no_person() -> None:
+    story = asking({"audit": True, "taskName": "pay_approval"})
+    assert slots(call(story, amount=1)) == ["policy.0"]
+    facts = story.settle("policy.0", result=True)
+    assert (len(only(e.VerdictGiven, facts)), slots(facts)) == (1, ["call.0"])
