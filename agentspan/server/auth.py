@@ -2,7 +2,8 @@
 
 Accepted, because the clients there are send them: `X-Authorization: <token>`, `X-Auth-Key` with `X-Auth-Secret`,
 `Authorization: Bearer` with a token, `key:secret` or the secret, and `X-API-Key` with `key:secret` or the secret.
-A token is a JWT signed with a key that is derived from the secret, so every replica accepts it.
+A token is a JWT signed with a key that is derived from the secret, so every replica accepts it. So is a link, by which
+who has no credentials answers one request; on an open server it guards no more than anything else there.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ INVALID, EXPIRED = "INVALID_TOKEN", "EXPIRED_TOKEN"
 """Words that make Conductor's clients fetch a new token."""
 
 _PURPOSE = b"agentspan access token, version 1, of "
+_LINK_PURPOSE = b"agentspan link to a request, version 1"
 _ISSUER = "agentspan"
 
 
@@ -67,6 +69,32 @@ class Door:
         now = int(time.time())
         claims = {"iss": _ISSUER, "sub": self._key, "jti": str(uuid.uuid4()), "iat": now, "exp": now + TOKEN_SECONDS}
         return jwt.encode(claims, self._signing_key, algorithm="HS256")
+
+    def link(self, request_id: str, by: str, seconds: int) -> str:
+        """A token that answers this request and does nothing else; `by`: who it was given to."""
+        import jwt
+
+        now = int(time.time())
+        claims = {"iss": _ISSUER, "sub": request_id, "by": by, "iat": now, "exp": now + seconds}
+        return jwt.encode(claims, self._link_key, algorithm="HS256")
+
+    def linked(self, token: str) -> tuple[str, str]:
+        """The request of a link and who it was given to; WrongCredentials for one that is expired or not ours."""
+        import jwt
+
+        options: Any = {"require": ["exp", "iat", "sub"]}
+        try:
+            claims = jwt.decode(token, self._link_key, algorithms=["HS256"], issuer=_ISSUER, options=options)
+        except jwt.ExpiredSignatureError as problem:
+            raise WrongCredentials("the link has expired; ask for a new one") from problem
+        except jwt.PyJWTError as problem:
+            raise WrongCredentials("the link is not one of this server; check that it is whole") from problem
+        return str(claims["sub"]), str(claims.get("by") or "")
+
+    @property
+    def _link_key(self) -> bytes:
+        # Of its own, so that a link is no access token.
+        return hmac.new(self._signing_key, _LINK_PURPOSE, hashlib.sha256).digest()
 
     def _check_bearer(self, shown: str) -> None:
         scheme, _, rest = shown.strip().partition(" ")

@@ -2,15 +2,25 @@
 
 from typing import Any
 
-from agentspan.errors import BadInput
+import msgspec
+
+from agentspan.errors import BadInput, Conflict, NotFound
 from agentspan.server.executions import request
 from agentspan.server.handler import Handler, Route
-from agentspan.store.views import Receipt
+from agentspan.store.views import Receipt, RequestView
 
 Json = dict[str, Any]
 
 PAGE, MAX_PAGE = 1000, 5000
 STATUSES = ("open", "answered")
+DAY_SECONDS, MAX_SECONDS = 24 * 3600, 30 * 24 * 3600
+
+
+class LinkRequest(msgspec.Struct, rename="camel"):
+    """For how long the link is good (at most 30 days), and for whom: `by` is then who has answered."""
+
+    expires_seconds: int = DAY_SECONDS
+    by: str = ""
 
 
 class Asking(Handler):
@@ -60,6 +70,49 @@ class Respond(Handler):
         await respond(self, execution_id)
 
 
+class Link(Handler):
+    async def post(self, request_id: str) -> None:
+        """A link by which a person without credentials answers this request, once."""
+        asked = self.body(LinkRequest)
+        if not 1 <= asked.expires_seconds <= MAX_SECONDS:
+            raise BadInput(f"expiresSeconds must be from 1 to {MAX_SECONDS}, not {asked.expires_seconds}")
+        found = await one(self, request_id)
+        if found.status != "open":
+            raise Conflict(f"request {request_id} is {found.status}: there is nothing to answer any more")
+        token = self.context.door.link(request_id, asked.by.strip(), asked.expires_seconds)
+        self.answer({"token": token, "url": f"/api/inbox/answer/{token}"})
+
+
+class Linked(Handler):
+    """The signature in the path is the credential: it opens this one request."""
+
+    without_credentials = True
+    may_be_a_link = True
+
+    async def get(self, token: str) -> None:
+        """What the link is about; to look at it answers nothing."""
+        request_id, _ = self.context.door.linked(token)
+        self.answer(request(await one(self, request_id)))
+
+    async def post(self, token: str) -> None:
+        """Answer the request of the link; 409 when it was answered before, by this link or otherwise."""
+        request_id, by = self.context.door.linked(token)
+        answer = self.json_object()
+        by = by or self.person() or str(answer.pop("by", None) or "")
+        given = await self.engine.respond(request_id.partition(".")[0], answer, request_id=request_id, by=by)
+        if not given.landed:
+            raise Conflict(f"request {request_id} was answered already: a link answers once")
+        self.answer(receipt(given))
+
+
+async def one(handler: Handler, request_id: str) -> RequestView:
+    """A request by its id, open or not."""
+    found = await handler.reads.all_requests(request_id.partition(".")[0])
+    if view := next((each for each in found if each.request_id == request_id), None):
+        return view
+    raise NotFound(f"there is no request {request_id}")
+
+
 async def of_one(handler: Asking, execution_id: str, wanted: dict[str, str]) -> Json:
     reads = handler.reads.requests if wanted["status"] == "open" else handler.reads.all_requests
     found = await reads(execution_id, **wanted)
@@ -85,6 +138,8 @@ def receipt(view: Receipt) -> Json:
 ROUTES = [
     Route("/api/inbox", Inbox),
     Route("/api/inbox/{request_id}/respond", Answer),
+    Route("/api/inbox/{request_id}/link", Link),
+    Route("/api/inbox/answer/{token}", Linked),
     Route("/api/agent/{execution_id}/respond", Respond),
     Route("/api/agent/{execution_id}/requests", Requests),
 ]

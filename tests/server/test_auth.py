@@ -10,6 +10,7 @@ from agentspan.server.openapi import verbs
 from agentspan.server.routes import ROUTES
 from tests.server.conftest import KEY
 from tests.server.running import ADD, agent
+from tests.server.test_people import GUARDED, asked
 
 PATH = "/api/agent/list"
 
@@ -128,3 +129,53 @@ def test_another_secret_does_not_accept_this_ones_tokens(door, tmp_path):
     other = Door(Settings.load({"AGENTSPAN_DATA_DIR": str(tmp_path), **KEY, "AGENTSPAN_AUTH_SECRET": "other"}))
     with pytest.raises(WrongCredentials):
         other.check({"X-Authorization": door.token()})
+
+
+CREDENTIALS = {"X-API-Key": "s3cret"}
+
+
+async def linked(server, **more):
+    """A run that asks for an approval, its request and a link to it."""
+    server.http.headers.update(CREDENTIALS)
+    execution_id = await server.start(agent("adder", GUARDED))
+    [request] = await asked(server, execution_id)
+    link = await server.post(f"/api/inbox/{request['requestId']}/link", more)
+    del server.http.headers["X-API-Key"]
+    assert link["url"] == f"/api/inbox/answer/{link['token']}"
+    return execution_id, request["requestId"], link["url"]
+
+
+async def test_a_link_answers_its_request_once_without_credentials(locked):
+    execution_id, request_id, url = await linked(locked, by="lee")
+    shown = await locked.get(url)
+    assert (shown["requestId"], shown["tool"], shown["status"]) == (request_id, "add", "open")
+    assert (await locked.http.get(f"/api/agent/{execution_id}/requests")).status_code == 401
+    answer = await locked.post(url, {"approved": False, "reason": "no", "by": "kim"})
+    assert (answer["requestId"], answer["status"]) == (request_id, "answered")
+    for again in ({"approved": False, "reason": "no"}, {"approved": True}):
+        assert (await locked.http.post(url, json=again)).status_code == 409
+    kept = await locked.get(url)
+    assert (kept["status"], kept["decidedBy"], kept["answer"]["approved"]) == ("answered", "lee", False)
+    answer = await locked.http.post(f"/api/inbox/{request_id}/link", json={}, headers=CREDENTIALS)
+    assert answer.status_code == 409
+
+
+async def test_a_link_that_is_late_altered_or_an_access_token_opens_nothing(locked, door, tmp_path):
+    _, request_id, url = await linked(locked)
+    late, access = door.link(request_id, "", -1), door.token()
+    other = Door(Settings.load({"AGENTSPAN_DATA_DIR": str(tmp_path), **KEY, "AGENTSPAN_AUTH_SECRET": "other"}))
+    for token in (late, access, other.link(request_id, "", 60), url.rpartition("/")[2][:-4] + "AAAA"):
+        for verb, body in (("GET", None), ("POST", {"approved": True})):
+            answer = await locked.http.request(verb, f"/api/inbox/answer/{token}", json=body)
+            assert answer.status_code == 401, token
+    assert (await locked.http.get(PATH, headers={"X-Authorization": url.rpartition("/")[2]})).status_code == 401
+    assert (await locked.get(url))["status"] == "open"
+
+
+async def test_a_link_is_made_for_an_open_request_and_a_time(server):
+    execution_id = await server.start(agent("adder", GUARDED))
+    [request] = await asked(server, execution_id)
+    path = f"/api/inbox/{request['requestId']}/link"
+    for seconds in (0, -1, 31 * 24 * 3600, "soon"):
+        assert (await server.http.post(path, json={"expiresSeconds": seconds})).status_code == 400, seconds
+    assert (await server.http.post(f"/api/inbox/{execution_id}.999/link", json={})).status_code == 404
