@@ -19,7 +19,8 @@ class ApprovalPolicy:
     `{"argument": "amount", "op": ">", "value": 100}`, of which any asks (inside another: `"order.total"`);
     or a function of the arguments that says whether to ask. `deadline_seconds`: how long to wait for an answer, then
     `on_deadline` ("reject" or "approve") counts. `to`: whom to ask. `escalation`: whom to ask later,
-    `[{"to": ["boss"], "after_seconds": 600}]`.
+    `[{"to": ["boss"], "after_seconds": 600}]`. `requester_may_not_approve`: who started the run (see `by` of
+    `approve`) may not say yes. `audit`: nobody is asked; what would have been asked is kept with the run.
     """
 
     when: Sequence[Any] | Callable[..., Any] | None = None
@@ -27,6 +28,8 @@ class ApprovalPolicy:
     on_deadline: str = "reject"
     escalation: Sequence[Mapping[str, Any]] = ()
     to: str | Sequence[str] = ()
+    requester_may_not_approve: bool = False
+    audit: bool = False
 
     def __post_init__(self) -> None:
         if self.on_deadline not in DEFAULTS:
@@ -75,6 +78,10 @@ class ApprovalPolicy:
             config["to"] = list(self.to)
         if self.escalation:
             config["escalation"] = [dict(each) for each in self.escalation]
+        if self.requester_may_not_approve:
+            config["requesterMayNotApprove"] = True
+        if self.audit:
+            config["audit"] = True
         return config or None
 
 

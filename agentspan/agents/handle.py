@@ -80,20 +80,23 @@ class AgentHandle:
         """How the run stands now."""
         return status_of(await (await self.runtime.client()).status(self.execution_id))
 
-    async def respond_async(self, output: Any, *, request_id: str | None = None) -> None:
+    async def respond_async(self, output: Any, *, request_id: str | None = None, by: str | None = None) -> None:
         """Answer what the run asks a person: `request_id` of AgentStatus.requests, or else the oldest request.
 
-        `output` is an object such as {"approved": true}. AgentAPIError (409) if nothing is asked.
+        `output` is an object such as {"approved": true}; `by` says who answers. AgentAPIError (409) if nothing is
+        asked.
         """
-        await (await self.runtime.client()).respond(self.execution_id, output, request_id=request_id)
+        await (await self.runtime.client()).respond(self.execution_id, output, request_id=request_id, by=by)
 
-    async def approve_async(self, *, request_id: str | None = None, arguments: Json | None = None) -> None:
+    async def approve_async(
+        self, *, request_id: str | None = None, arguments: Json | None = None, by: str | None = None
+    ) -> None:
         """Say yes; `arguments` replace those of the call."""
-        await self.respond_async(approval(arguments), request_id=request_id)
+        await self.respond_async(approval(arguments), request_id=request_id, by=by)
 
-    async def reject_async(self, reason: str = "", *, request_id: str | None = None) -> None:
+    async def reject_async(self, reason: str = "", *, request_id: str | None = None, by: str | None = None) -> None:
         """Say no, and why: the model is told."""
-        await self.respond_async(rejection(reason), request_id=request_id)
+        await self.respond_async(rejection(reason), request_id=request_id, by=by)
 
     async def select_async(self, name: str, *, request_id: str | None = None) -> None:
         """Say which agent speaks next, where a person chooses (strategy "manual")."""
@@ -233,17 +236,17 @@ class AgentHandle:
         """See `get_status_async`."""
         return self.runtime.portal.call(self.get_status_async())
 
-    def respond(self, output: Any, *, request_id: str | None = None) -> None:
+    def respond(self, output: Any, *, request_id: str | None = None, by: str | None = None) -> None:
         """See `respond_async`."""
-        self.runtime.portal.call(self.respond_async(output, request_id=request_id))
+        self.runtime.portal.call(self.respond_async(output, request_id=request_id, by=by))
 
-    def approve(self, *, request_id: str | None = None, arguments: Json | None = None) -> None:
+    def approve(self, *, request_id: str | None = None, arguments: Json | None = None, by: str | None = None) -> None:
         """See `approve_async`."""
-        self.runtime.portal.call(self.approve_async(request_id=request_id, arguments=arguments))
+        self.runtime.portal.call(self.approve_async(request_id=request_id, arguments=arguments, by=by))
 
-    def reject(self, reason: str = "", *, request_id: str | None = None) -> None:
+    def reject(self, reason: str = "", *, request_id: str | None = None, by: str | None = None) -> None:
         """See `reject_async`."""
-        self.runtime.portal.call(self.reject_async(reason, request_id=request_id))
+        self.runtime.portal.call(self.reject_async(reason, request_id=request_id, by=by))
 
     def select(self, name: str, *, request_id: str | None = None) -> None:
         """See `select_async`."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from agentspan.agents.host import Host, own_host
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
+DAY_SECONDS = 24 * 3600
 APPROVAL, QUESTION, TURN = "approval", "question", "turn"
 
 
@@ -23,7 +25,8 @@ class Request:
     open, answered, expired or canceled; then `decision` is the answer, `decided_by` (if they said who they are) and
     `decided_at` whose and when. `data`: all of it, as the server sent it.
 
-    Each method has a twin with `_async`; a request that was answered otherwise already raises AgentConflictError.
+    Each method has a twin with `_async`; `by` says who answers and is kept with the answer. A request that was
+    answered otherwise already raises AgentConflictError.
     """
 
     request_id: str
@@ -46,18 +49,18 @@ class Request:
     data: Json = field(default_factory=dict, repr=False, compare=False)
     host: Host | None = field(default=None, repr=False, compare=False)
 
-    async def answer_async(self, answer: Any) -> None:
+    async def answer_async(self, answer: Any, *, by: str | None = None) -> None:
         """Answer with an object, or with text (`{"message": text}`)."""
         client = await (self.host or own_host()).client()
-        await client.respond(self.execution_id, message_of(answer), request_id=self.request_id)
+        await client.respond(self.execution_id, message_of(answer), request_id=self.request_id, by=by)
 
-    async def approve_async(self, arguments: Json | None = None) -> None:
+    async def approve_async(self, arguments: Json | None = None, *, by: str | None = None) -> None:
         """Say yes; `arguments` replace those of the call."""
-        await self.answer_async(approval(arguments))
+        await self.answer_async(approval(arguments), by=by)
 
-    async def reject_async(self, reason: str = "") -> None:
+    async def reject_async(self, reason: str = "", *, by: str | None = None) -> None:
         """Say no, and why: the model is told."""
-        await self.answer_async(rejection(reason))
+        await self.answer_async(rejection(reason), by=by)
 
     async def edit_async(self, output: Any) -> None:
         """Let pass what a guardrail stopped, with this in its place."""
@@ -67,17 +70,26 @@ class Request:
         """Say which agent speaks next."""
         await self.answer_async({"selected": name})
 
-    def answer(self, answer: Any) -> None:
+    async def link_async(self, expires_seconds: int = DAY_SECONDS, *, by: str | None = None) -> str:
+        """The address of a link by which a person without credentials answers this request, once, until it expires.
+
+        A GET shows the request, a POST of the answer as JSON answers it; as `by`, if the link is for somebody.
+        """
+        client = await (self.host or own_host()).client()
+        found = await client.link(self.request_id, expires_seconds=expires_seconds, by=by)
+        return f"{client.url}{found['url']}"
+
+    def answer(self, answer: Any, *, by: str | None = None) -> None:
         """See `answer_async`."""
-        self._call(self.answer_async(answer))
+        self._call(self.answer_async(answer, by=by))
 
-    def approve(self, arguments: Json | None = None) -> None:
+    def approve(self, arguments: Json | None = None, *, by: str | None = None) -> None:
         """See `approve_async`."""
-        self._call(self.approve_async(arguments))
+        self._call(self.approve_async(arguments, by=by))
 
-    def reject(self, reason: str = "") -> None:
+    def reject(self, reason: str = "", *, by: str | None = None) -> None:
         """See `reject_async`."""
-        self._call(self.reject_async(reason))
+        self._call(self.reject_async(reason, by=by))
 
     def edit(self, output: Any) -> None:
         """See `edit_async`."""
@@ -87,8 +99,12 @@ class Request:
         """See `select_async`."""
         self._call(self.select_async(name))
 
-    def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        (self.host or own_host()).portal.call(coroutine)
+    def link(self, expires_seconds: int = DAY_SECONDS, *, by: str | None = None) -> str:
+        """See `link_async`."""
+        return self._call(self.link_async(expires_seconds, by=by))
+
+    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return (self.host or own_host()).portal.call(coroutine)
 
 
 def request_of(body: Json, host: Host) -> Request:

@@ -28,15 +28,17 @@ class Followed(Protocol):
         """Its result."""
         ...
 
-    async def respond_async(self, output: Any, *, request_id: str | None = None) -> None:
+    async def respond_async(self, output: Any, *, request_id: str | None = None, by: str | None = None) -> None:
         """Answer a request."""
         ...
 
-    async def approve_async(self, *, request_id: str | None = None, arguments: dict[str, Any] | None = None) -> None:
+    async def approve_async(
+        self, *, request_id: str | None = None, arguments: dict[str, Any] | None = None, by: str | None = None
+    ) -> None:
         """Say yes."""
         ...
 
-    async def reject_async(self, reason: str = "", *, request_id: str | None = None) -> None:
+    async def reject_async(self, reason: str = "", *, request_id: str | None = None, by: str | None = None) -> None:
         """Say no."""
         ...
 
@@ -101,17 +103,19 @@ class AgentStream(_Stream):
         """Wait for the end of the run; see AgentHandle.join."""
         return self.handle.runtime.portal.call(self._result(timeout))
 
-    def respond(self, output: Any, *, request_id: str | None = None) -> None:
+    def respond(self, output: Any, *, request_id: str | None = None, by: str | None = None) -> None:
         """See AgentHandle.respond."""
-        self.handle.runtime.portal.call(self.handle.respond_async(output, request_id=request_id))
+        self.handle.runtime.portal.call(self.handle.respond_async(output, request_id=request_id, by=by))
 
-    def approve(self, *, request_id: str | None = None, arguments: dict[str, Any] | None = None) -> None:
+    def approve(
+        self, *, request_id: str | None = None, arguments: dict[str, Any] | None = None, by: str | None = None
+    ) -> None:
         """See AgentHandle.approve."""
-        self.handle.runtime.portal.call(self.handle.approve_async(request_id=request_id, arguments=arguments))
+        self.handle.runtime.portal.call(self.handle.approve_async(request_id=request_id, arguments=arguments, by=by))
 
-    def reject(self, reason: str = "", *, request_id: str | None = None) -> None:
+    def reject(self, reason: str = "", *, request_id: str | None = None, by: str | None = None) -> None:
         """See AgentHandle.reject."""
-        self.handle.runtime.portal.call(self.handle.reject_async(reason, request_id=request_id))
+        self.handle.runtime.portal.call(self.handle.reject_async(reason, request_id=request_id, by=by))
 
     def send(self, message: Any, *, request_id: str | None = None) -> str | None:
         """See AgentHandle.send."""
@@ -138,17 +142,19 @@ class AsyncAgentStream(_Stream):
         """Wait for the end of the run; see AgentHandle.join_async."""
         return await self._result(timeout)
 
-    async def respond(self, output: Any, *, request_id: str | None = None) -> None:
+    async def respond(self, output: Any, *, request_id: str | None = None, by: str | None = None) -> None:
         """See AgentHandle.respond_async."""
-        await self.handle.respond_async(output, request_id=request_id)
+        await self.handle.respond_async(output, request_id=request_id, by=by)
 
-    async def approve(self, *, request_id: str | None = None, arguments: dict[str, Any] | None = None) -> None:
+    async def approve(
+        self, *, request_id: str | None = None, arguments: dict[str, Any] | None = None, by: str | None = None
+    ) -> None:
         """See AgentHandle.approve_async."""
-        await self.handle.approve_async(request_id=request_id, arguments=arguments)
+        await self.handle.approve_async(request_id=request_id, arguments=arguments, by=by)
 
-    async def reject(self, reason: str = "", *, request_id: str | None = None) -> None:
+    async def reject(self, reason: str = "", *, request_id: str | None = None, by: str | None = None) -> None:
         """See AgentHandle.reject_async."""
-        await self.handle.reject_async(reason, request_id=request_id)
+        await self.handle.reject_async(reason, request_id=request_id, by=by)
 
     async def send(self, message: Any, *, request_id: str | None = None) -> str | None:
         """See AgentHandle.send_async."""

@@ -21,7 +21,10 @@ FILE_SECONDS = 600.0
 
 
 class Client:
-    """Speaks to the server at `url` (with or without `/api`), as `api_key` or as `auth_key` with `auth_secret`."""
+    """Speaks to the server at `url` (with or without `/api`), as `api_key` or as `auth_key` with `auth_secret`.
+
+    `user`: the person who asks, by their own word.
+    """
 
     def __init__(
         self,
@@ -31,12 +34,15 @@ class Client:
         auth_key: str | None = None,
         auth_secret: str | None = None,
         via: Portal | None = None,
+        user: str | None = None,
         revive: Callable[[], str | None] | None = None,
     ) -> None:
         self._portal = via or portal()
         self.transport = Transport(
             url, api_key=api_key, auth_key=auth_key, auth_secret=auth_secret, via=self._portal, revive=revive
         )
+        if user:
+            self.transport.headers["X-Agentspan-User"] = user
 
     @property
     def url(self) -> str:
@@ -249,12 +255,15 @@ class Client:
 
     # One execution: control
 
-    async def respond(self, execution_id: str, answer: Any, *, request_id: str | None = None) -> None:
-        """Answer an open human request: `request_id`, or the only (oldest) one."""
+    async def respond(
+        self, execution_id: str, answer: Any, *, request_id: str | None = None, by: str | None = None
+    ) -> None:
+        """Answer an open human request: `request_id`, or the only (oldest) one. `by`: who answers."""
         body = dict(answer) if isinstance(answer, Mapping) else {"message": answer}
         if request_id is not None:
             body["requestId"] = request_id
-        await self.transport.send("POST", path_of("agent", execution_id, "respond"), json=body)
+        path = path_of("agent", execution_id, "respond")
+        await self.transport.send("POST", path, json=body, params={"by": by or None})
 
     async def pause(self, execution_id: str) -> None:
         """Start nothing new in the run until it is resumed."""
@@ -328,6 +337,11 @@ class Client:
             params["cursor"] = page.get("nextCursor")
             if not params["cursor"]:
                 return found
+
+    async def link(self, request_id: str, *, expires_seconds: int, by: str | None = None) -> Json:
+        """A link by which who has no credentials answers this request once: `{token, url}`."""
+        body = {"expiresSeconds": expires_seconds, "by": by or ""}
+        return await self._json("POST", path_of("inbox", request_id, "link"), json=body, again=True)
 
     async def message_status(self, execution_id: str, message_id: str) -> Json:
         """What became of a message: `{messageId, status, turn}`, the status queued, seen or run_ended."""

@@ -4,14 +4,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from agentspan.agents import (
     Agent,
     AgentAPIError,
+    AgentConfig,
     AgentConflictError,
     AgentHandle,
     AgentRuntime,
+    ApprovalPolicy,
     RegexGuardrail,
     Request,
     UserProxyAgent,
@@ -189,3 +192,57 @@ def test_a_person_chooses_who_speaks(runtime: AgentRuntime, server: ServerProces
 def test_a_request_of_an_older_server_is_an_approval(runtime: AgentRuntime) -> None:
     request = request_of({"requestId": "r", "executionId": "e"}, runtime)
     assert (request.kind, request.root_id, request.path, request.deadline) == ("approval", "e", (), None)
+
+
+def payer_with(server: ServerProcess, name: str, policy: ApprovalPolicy) -> Agent:
+    """An agent that pays once, under this policy."""
+
+    @tool(approval_required=policy)
+    def pay(amount: int) -> str:
+        """Pay."""
+        return f"paid {amount}"
+
+    return Agent(name, server.script(name, tool_call("pay", amount=5), "{result}"), "", [pay])
+
+
+def test_who_started_a_run_does_not_approve_its_calls(server: ServerProcess) -> None:
+    agent = payer_with(server, "two-pairs-of-eyes", ApprovalPolicy(requester_may_not_approve=True))
+    with AgentRuntime(config=AgentConfig(server_url=server.url, user="kim")) as runtime:
+        handle = runtime.start(agent, "pay")
+        (request,) = requests_of(handle)
+        for approve in (request.approve, handle.approve, lambda: runtime.approve(handle.execution_id, by="kim")):
+            with pytest.raises(AgentAPIError, match="may not be approved by who asked"):
+                approve()
+        request.approve(by="lee")
+        assert handle.join(10).output["result"] == "paid 5"
+        (kept,) = runtime.inbox("answered", execution_id=handle.execution_id)
+        assert kept.decided_by == "lee"
+
+
+def test_a_policy_in_audit_asks_nobody_and_shows_what_it_would_have_asked(
+    runtime: AgentRuntime, server: ServerProcess
+) -> None:
+    handle = runtime.start(payer_with(server, "audited", ApprovalPolicy(audit=True)), "pay")
+    events = list(handle.stream())
+    noted = [(each.guardrail_name, each.content) for each in events if each.type == "guardrail_pass"]
+    assert noted == [("audit", "would have asked")]
+    assert "waiting" not in [each.type for each in events]
+    assert handle.join(10).output["result"] == "paid 5"
+
+
+def test_a_link_answers_a_request_for_somebody(runtime: AgentRuntime, server: ServerProcess) -> None:
+    handle = runtime.start(payer_with(server, "linking", ApprovalPolicy()), "pay")
+    (request,) = requests_of(handle)
+    link = request.link(60, by="lee")
+    with httpx.Client(trust_env=False) as outside:
+        assert outside.get(link).json()["arguments"] == {"amount": 5}
+        assert outside.post(link, json={"approved": True}).status_code == 200
+        assert outside.post(link, json={"approved": True}).status_code == 409
+    assert handle.join(10).output["result"] == "paid 5"
+    (kept,) = runtime.inbox("answered", execution_id=handle.execution_id)
+    assert kept.decided_by == "lee"
+
+
+def test_a_user_whom_no_header_can_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="ASCII"):
+        AgentConfig(user="Zoë")

@@ -18,7 +18,8 @@ class AgentConfig:
     `auth_key` with `auth_secret`: the credentials. `worker_thread_count`: how many tools that are plain functions run
     at once. `missing_worker_grace_seconds`: how long `run` and `join` wait for a worker that is not there before they
     raise WorkerMissingError. `auto_start_server`: may a local server be started? `auto_start_workers`: does this
-    process serve the tools of the agents it starts? `worker_poll_interval_ms`, `llm_retry_count`, `daemon_workers`,
+    process serve the tools of the agents it starts? `user`: who starts runs and answers requests here, kept with both.
+    `worker_poll_interval_ms`, `llm_retry_count`, `daemon_workers`,
     `streaming_enabled` and `credential_strict_mode` are kept for older programs: workers wait in long polls, model
     retries belong to the server, and threads never hold up the end of the process.
     """
@@ -38,6 +39,7 @@ class AgentConfig:
     credential_strict_mode: bool = False
     log_level: str = "INFO"
     missing_worker_grace_seconds: float = 30.0
+    user: str | None = None
 
     def __post_init__(self) -> None:
         url = self.server_url.strip().rstrip("/")
@@ -46,6 +48,8 @@ class AgentConfig:
             raise ConfigurationError(f"worker_thread_count must be 1 or more, got {self.worker_thread_count}")
         if self.missing_worker_grace_seconds <= 0:
             raise ConfigurationError("missing_worker_grace_seconds must be above 0")
+        if self.user is not None and not (self.user.isascii() and self.user.isprintable()):
+            raise ConfigurationError(f"user must be plain ASCII text, such as a login or an address, got {self.user!r}")
         if self.auto_register_integrations:
             raise unbuilt("Registering integrations (auto_register_integrations)")
 
@@ -102,5 +106,6 @@ VARIABLES = {
     "credential_strict_mode": "AGENTSPAN_CREDENTIAL_STRICT_MODE",
     "log_level": "AGENTSPAN_LOG_LEVEL",
     "missing_worker_grace_seconds": "AGENTSPAN_MISSING_WORKER_GRACE",
+    "user": "AGENTSPAN_USER",
 }
 """The environment variable of each setting."""

@@ -314,19 +314,28 @@ class AgentRuntime:
         """See AgentHandle.get_status_async."""
         return await self.attach(execution_id).get_status_async()
 
-    async def respond_async(self, execution_id: str, output: Any, *, request_id: str | None = None) -> None:
+    async def respond_async(
+        self, execution_id: str, output: Any, *, request_id: str | None = None, by: str | None = None
+    ) -> None:
         """See AgentHandle.respond_async."""
-        await self.attach(execution_id).respond_async(output, request_id=request_id)
+        await self.attach(execution_id).respond_async(output, request_id=request_id, by=by)
 
     async def approve_async(
-        self, execution_id: str, *, request_id: str | None = None, arguments: Json | None = None
+        self,
+        execution_id: str,
+        *,
+        request_id: str | None = None,
+        arguments: Json | None = None,
+        by: str | None = None,
     ) -> None:
         """See AgentHandle.approve_async."""
-        await self.attach(execution_id).approve_async(request_id=request_id, arguments=arguments)
+        await self.attach(execution_id).approve_async(request_id=request_id, arguments=arguments, by=by)
 
-    async def reject_async(self, execution_id: str, reason: str = "", *, request_id: str | None = None) -> None:
+    async def reject_async(
+        self, execution_id: str, reason: str = "", *, request_id: str | None = None, by: str | None = None
+    ) -> None:
         """See AgentHandle.reject_async."""
-        await self.attach(execution_id).reject_async(reason, request_id=request_id)
+        await self.attach(execution_id).reject_async(reason, request_id=request_id, by=by)
 
     async def inbox_async(
         self,
@@ -605,17 +614,26 @@ class AgentRuntime:
         """See `get_status_async`."""
         return self.portal.call(self.get_status_async(execution_id))
 
-    def respond(self, execution_id: str, output: Any, *, request_id: str | None = None) -> None:
+    def respond(self, execution_id: str, output: Any, *, request_id: str | None = None, by: str | None = None) -> None:
         """See `respond_async`."""
-        self.portal.call(self.respond_async(execution_id, output, request_id=request_id))
+        self.portal.call(self.respond_async(execution_id, output, request_id=request_id, by=by))
 
-    def approve(self, execution_id: str, *, request_id: str | None = None, arguments: Json | None = None) -> None:
+    def approve(
+        self,
+        execution_id: str,
+        *,
+        request_id: str | None = None,
+        arguments: Json | None = None,
+        by: str | None = None,
+    ) -> None:
         """See `approve_async`."""
-        self.portal.call(self.approve_async(execution_id, request_id=request_id, arguments=arguments))
+        self.portal.call(self.approve_async(execution_id, request_id=request_id, arguments=arguments, by=by))
 
-    def reject(self, execution_id: str, reason: str = "", *, request_id: str | None = None) -> None:
+    def reject(
+        self, execution_id: str, reason: str = "", *, request_id: str | None = None, by: str | None = None
+    ) -> None:
         """See `reject_async`."""
-        self.portal.call(self.reject_async(execution_id, reason, request_id=request_id))
+        self.portal.call(self.reject_async(execution_id, reason, request_id=request_id, by=by))
 
     def inbox(
         self,
@@ -758,6 +776,7 @@ class AgentRuntime:
                     api_key=config.api_key,
                     auth_key=config.auth_key,
                     auth_secret=config.auth_secret,
+                    user=config.user,
                     revive=revive if self._may_launch else None,
                 )
                 self._stopping = asyncio.Event()
