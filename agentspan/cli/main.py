@@ -5,7 +5,7 @@ import sys
 import typer
 
 import agentspan
-from agentspan.cli import credentials, db, doctor, model, runs, server
+from agentspan.cli import credentials, db, doctor, inbox, model, runs, server
 from agentspan.errors import AgentspanError
 
 app = typer.Typer(
@@ -38,6 +38,10 @@ app.command("doctor")(doctor.doctor)
 app.command("export")(runs.export)
 app.command("import")(runs.take_in)
 app.command("compare")(runs.compare)
+app.command("inbox")(inbox.inbox)
+app.command("approve")(inbox.approve)
+app.command("reject")(inbox.reject)
+app.command("answer")(inbox.answer)
 
 
 def main() -> None:
