@@ -340,7 +340,7 @@ TWINS = {
         shutdown""",
     agents.AgentHandle: """get_status respond approve reject select finish requests send send_message message_status
         pause resume cancel stop signal continue_with fork retry steps events join""",
-    agents.Request: "answer approve reject edit select",
+    agents.Request: "answer approve reject edit select link",
 }
 
 
