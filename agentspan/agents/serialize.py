@@ -23,8 +23,6 @@ Json = dict[str, Any]
 
 def serialize(agent: Agent) -> AgentSpec:
     """The spec of an agent and all below it. Instructions that are a function are called now."""
-    if problem := getattr(agent, "unbuilt", None):
-        raise problem
     values = {name: _value(agent, name) for name in SPEC_FIELDS}
     return AgentSpec(**{name: value for name, value in values.items() if value is not None})
 
