@@ -48,22 +48,25 @@ class Entry:
 
 
 class Registry:
-    """What all agents of this process serve, by agent and name. Safe from any thread."""
+    """What all agents of this process serve, by agent and name. Safe from any thread.
+
+    A run with a domain of its own is served by the very agent that it began with, whatever others of that name do.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._entries: dict[tuple[str, str], Entry] = {}
+        self._entries: dict[tuple[str | None, str, str], Entry] = {}
         self._newest: dict[str, Entry] = {}
         self._queues: dict[Queue, None] = {}
 
     def add(self, agent: Agent, domain: str | None = None) -> bool:
-        """Take in the functions of an agent and of all below it, polled in `domain` too; is a queue new?"""
+        """Take in the functions of an agent and of all below it, polled in `domain`; is a queue new?"""
         with self._lock:
             before = len(self._queues)
             for each in tree(agent):
                 for entry in entries(each):
                     for name in (each.name, *_heirs(each)):
-                        self._entries[name, entry.work.name] = entry
+                        self._entries[domain, name, entry.work.name] = entry
                     self._newest[entry.work.name] = entry
                     self._queues[Queue(entry.work.name, domain)] = None
             return len(self._queues) > before
@@ -73,11 +76,14 @@ class Registry:
         with self._lock:
             for queue in [queue for queue in self._queues if queue.domain == domain]:
                 del self._queues[queue]
+            for key in [key for key in self._entries if key[0] == domain]:
+                del self._entries[key]
 
-    def find(self, agent_name: str, name: str) -> Entry | None:
-        """What that agent has under the name, or else what came last under it."""
+    def find(self, agent_name: str, name: str, domain: str | None = None) -> Entry | None:
+        """What that agent has under the name in the domain, or else outside of it, or else what came last under it."""
         with self._lock:
-            return self._entries.get((agent_name, name)) or self._newest.get(name)
+            found = self._entries.get((domain, agent_name, name)) or self._entries.get((None, agent_name, name))
+            return found or self._newest.get(name)
 
     def queues(self) -> list[Queue]:
         """All queues to poll."""

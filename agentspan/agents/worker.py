@@ -273,7 +273,8 @@ class Worker:
     def _begin_calls(self, poll: "asyncio.Task[list[Json]]") -> None:
         tasks = [] if poll.cancelled() or poll.exception() is not None else poll.result()
         for task in tasks:
-            entry = self.registry.find(task.get("agentName") or task.get("workflowType") or "", _name(task))
+            name = task.get("agentName") or task.get("workflowType") or ""
+            entry = self.registry.find(name, _name(task), task.get("domain"))
             call = Call(task, entry, call_context(task, entry), self._pool, resolve=partial(asked, self._client))
             self._calls[call.id] = call
             _task(self._perform(call))
