@@ -202,3 +202,17 @@ def _line(text: str) -> Json | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) and "name" in found else None
+
+
+def test_our_settings_are_a_configuration_of_the_package(foreign_python: Path) -> None:
+    where = [str(foreign_python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    packages = subprocess.run(where, check=True, capture_output=True, text=True).stdout.strip()
+    code = (
+        "import sys; sys.path.append(sys.argv[1]);"
+        "from agentspan.agents import AgentConfig;"
+        "made = AgentConfig('http://far:1', auth_key='k', auth_secret='s').to_conductor_configuration();"
+        "keys, bare = made.authentication_settings, AgentConfig('http://far:1').to_conductor_configuration();"
+        "print(made.host, keys.key_id, keys.key_secret, bare.authentication_settings)"
+    )
+    said = subprocess.run([sys.executable, "-c", code, packages], check=True, capture_output=True, text=True)
+    assert said.stdout.split() == ["http://far:1/api", "k", "s", "None"]

@@ -1,5 +1,6 @@
 """Settings of the runtime: given, or of the environment."""
 
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 import agentspan.agents as agents
 from agentspan.agents import Agent, AgentConfig, AgentRuntime, ConfigurationError, configure
 from agentspan.agents import default as default_module
+from agentspan.agents.runtime import config as config_module
 from agentspan.agents.runtime import runtime as runtime_module
 from tests.agents.serving import ServerProcess
 
@@ -47,6 +49,25 @@ def test_the_environment_sets_what_it_names() -> None:
 def test_a_wrong_value_is_named(name: str, text: str, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         AgentConfig.from_env({name: text})
+
+
+def test_integrations_are_a_matter_of_the_server_s_keys_which_is_said_once() -> None:
+    config_module._say_where_keys_belong.cache_clear()
+    with pytest.warns(UserWarning, match="models are enabled by their keys on the server") as said:
+        config = AgentConfig(auto_register_integrations=True)
+    assert len(said) == 1
+    assert AgentRuntime(server_url="http://b", config=config).config.auto_register_integrations
+
+
+def test_without_conductor_python_its_configuration_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "conductor", None)
+    with pytest.raises(ImportError, match=r"needs conductor-python: pip install conductor-python$"):
+        AgentConfig().to_conductor_configuration()
+
+
+def test_a_key_that_conductor_python_cannot_send_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="needs auth_key and auth_secret"):
+        AgentConfig(api_key="k").to_conductor_configuration()
 
 
 def test_parameters_come_before_the_config() -> None:

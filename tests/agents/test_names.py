@@ -14,11 +14,9 @@ import pytest
 import agentspan.agents as agents
 from agentspan.agents import (
     Agent,
-    AgentConfig,
     AgentRuntime,
     CliConfig,
     CodeExecutionConfig,
-    GPTAssistantAgent,
     HandoffCondition,
     api_tool,
     audio_tool,
@@ -206,7 +204,7 @@ ELSEWHERE = {
         "StrategyViolation", "CorrectnessEval", "EvalCase", "EvalCaseResult", "EvalSuiteResult",
         "assert_output_satisfies", "cassette", "replay_run", "LocalEngine", "stored",
     ],
-    "agentspan.agents.runner": ["Runner", "RunResult", "function_tool"],
+    "agentspan.agents.runner": ["Runner", "RunResult", "RunResultStreaming", "function_tool"],
     "agentspan.agents.schedules": ["list", "get", "pause", "resume", "delete", "run_now", "preview_next", "save"],
 }  # fmt: skip
 
@@ -276,8 +274,6 @@ UNBUILT: dict[str, Callable[[], Any]] = {
     "trace_tool_call": lambda: tracing.trace_tool_call(),
     "trace_handoff": lambda: tracing.trace_handoff(),
     "record_token_usage": lambda: tracing.record_token_usage(),
-    "to_conductor_configuration": lambda: AgentConfig().to_conductor_configuration(),
-    "auto_register_integrations": lambda: AgentConfig(auto_register_integrations=True),
 }
 
 
@@ -297,7 +293,6 @@ UNBUILT_AGENTS: dict[str, Callable[[], Any]] = {
     "cli": lambda: helper(cli_config=CliConfig()),
     "cli_allowed_commands": lambda: helper(cli_allowed_commands=["ls"]),
     "claude code": lambda: Agent("coder", agents.ClaudeCode("opus"), tools=["Read"]),
-    "assistant": lambda: GPTAssistantAgent("a"),
     "http_tool": lambda: helper(tools=[http_tool("h", "d", "http://x")]),
     "api_tool": lambda: helper(tools=[api_tool("http://x")]),
     "mcp_tool": lambda: helper(tools=[mcp_tool("http://x")]),

@@ -1,11 +1,14 @@
 """The settings of a runtime: given, or read from the environment."""
 
+import functools
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from importlib import import_module
 from typing import Any
 
-from agentspan.agents.exceptions import ConfigurationError, unbuilt
+from agentspan.agents.exceptions import ConfigurationError
 
 DEFAULT_URL = "http://localhost:6767/api"
 
@@ -21,7 +24,8 @@ class AgentConfig:
     process serve the tools of the agents it starts? `user`: who starts runs and answers requests here, kept with both.
     `worker_poll_interval_ms`, `llm_retry_count`, `daemon_workers`,
     `streaming_enabled` and `credential_strict_mode` are kept for older programs: workers wait in long polls, model
-    retries belong to the server, and threads never hold up the end of the process.
+    retries belong to the server, and threads never hold up the end of the process. `auto_register_integrations` warns:
+    a server enables the models whose keys it has.
     """
 
     server_url: str = DEFAULT_URL
@@ -51,7 +55,7 @@ class AgentConfig:
         if self.user is not None and not (self.user.isascii() and self.user.isprintable()):
             raise ConfigurationError(f"user must be plain ASCII text, such as a login or an address, got {self.user!r}")
         if self.auto_register_integrations:
-            raise unbuilt("Registering integrations (auto_register_integrations)")
+            _say_where_keys_belong()
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "AgentConfig":
@@ -59,8 +63,22 @@ class AgentConfig:
         return cls(**values_of_environment(os.environ if environ is None else environ))
 
     def to_conductor_configuration(self) -> Any:
-        """The same as a Configuration of conductor-python."""
-        raise unbuilt("A configuration for conductor-python (to_conductor_configuration)")
+        """The same server and credentials as a Configuration of conductor-python, for workers written with it.
+
+        That package logs in with `auth_key` and `auth_secret`; ConfigurationError if there is only an `api_key`.
+        """
+        login = bool(self.auth_key and self.auth_secret)
+        if self.api_key and not login:
+            raise ConfigurationError("conductor-python needs auth_key and auth_secret: it cannot send an api_key")
+        try:
+            configuration = import_module("conductor.client.configuration.configuration").Configuration
+            settings = import_module("conductor.client.configuration.settings.authentication_settings")
+        except ImportError:
+            raise ImportError(
+                "to_conductor_configuration needs conductor-python: pip install conductor-python"
+            ) from None
+        keys = settings.AuthenticationSettings(key_id=self.auth_key, key_secret=self.auth_secret) if login else None
+        return configuration(server_api_url=self.server_url, authentication_settings=keys)
 
 
 def values_of_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -71,6 +89,12 @@ def values_of_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         if (text := environ.get(variable, "").strip()) != "":
             values[name] = _read(variable, text, kinds[name])
     return values
+
+
+@functools.cache
+def _say_where_keys_belong() -> None:
+    """Once in a process."""
+    warnings.warn(KEYS_BELONG_TO_THE_SERVER, UserWarning, stacklevel=5)
 
 
 def _read(variable: str, text: str, kind: Any) -> Any:
@@ -86,6 +110,11 @@ def _truth(text: str) -> bool:
         text.lower()
     ]
 
+
+KEYS_BELONG_TO_THE_SERVER = (
+    "auto_register_integrations has nothing to register: models are enabled by their keys on the server "
+    "(OPENAI_API_KEY and the like in its environment); the keys of this process are not sent"
+)
 
 READERS: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: _truth}
 WORDS = {int: "a whole number", float: "a number", bool: "true or false"}
