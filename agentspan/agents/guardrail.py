@@ -230,6 +230,9 @@ class LLMGuardrail(Guardrail):
 def _litellm() -> Any:
     # Without this, litellm fetches a price list from the network while it is imported.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    # Read once, at the import: a server in this process must not be bound by its limits either.
+    for limit in ("AIOHTTP_CONNECTOR_LIMIT", "AIOHTTP_CONNECTOR_LIMIT_PER_HOST"):
+        os.environ.setdefault(limit, "100000")
     try:
         import litellm
     except ImportError as problem:
