@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from agentspan.core import guards, retry, transcript
-from agentspan.core.ending import raised
 from agentspan.core.events import (
     CallRefused,
     ExecutionFailed,
@@ -242,22 +241,13 @@ def _checked(
     """The guardrails of the tool, and of the agent for all its tools, before or after the call."""
     before = place == "tool_in"
     rails = _rails(spec, tool, "input" if before else "output", ("tool", place) if before else (place,))
-    if not rails:
-        return None
     about = Result() if before else Result((each.settled,))
     what = guards.Guarded(f"{place}.{index}", "tool_input" if before else "tool_output", about, each.source, spec.model)
 
     def content() -> str:
         return transcript.text_of(log.call(each.source, index)) if before else result_text(each, log)
 
-    checked = guards.verdicts(rails, run, log, seed, what, content)
-    if checked is None:
-        return None
-    follow, word = checked
-    if word is Verdict.RETRY:
-        slots = [slot for slot, said in run.verdicts.items() if slot.startswith(what.place) and said is word]
-        return [CallRefused(run.turn, index, "guardrail", guards.message(run, log, slots[0]))]
-    return follow if word is Verdict.PASS else [ExecutionFailed(raised(run, log), "guardrail")]
+    return guards.verdicts(rails, run, log, seed, what, content)
 
 
 def _rails(spec: AgentSpec, tool: ToolSpec, own: str, general: tuple[str, ...]) -> list[tuple[int, Json]]:

@@ -1,7 +1,5 @@
 """How an execution comes to its end: when it stops, and what its result must pass before it is one."""
 
-from collections.abc import Callable
-
 from agentspan.core import guards
 from agentspan.core.events import ExecutionCompleted, ExecutionFailed, Fact, Result, TaskScheduled, VerdictGiven
 from agentspan.core.log import Log
@@ -56,10 +54,9 @@ def conclude(
                 return step
     rails = guards.at(spec.guardrails, "output")
     what = guards.Guarded("output", "output", about=result, model=spec.model, may_retry=may_retry)
-    checked = guards.verdicts(rails, run, log, seed, what, _text(log, result))
+    checked = guards.verdicts(rails, run, log, seed, what, lambda: log.text(result))
     if checked is not None:
-        follow, word = checked
-        return follow if word is Verdict.PASS else [ExecutionFailed(raised(run, log), "guardrail")]
+        return checked
     wrapped = hook(spec, run, "after_agent", seed, about=result)
     return [ExecutionCompleted(finish, result)] if wrapped is None else wrapped
 
@@ -70,19 +67,6 @@ def synthesis(spec: AgentSpec, run: Run, seed: str) -> list[Fact] | None:
         Kind.LLM, Purpose.SPEAK, spec.model, "synthesis", turn=run.spoken + 1, retry=MODEL_RETRY, seen=run.seq
     )
     return stage(run, order, seed)
-
-
-def _text(log: Log, result: Result) -> Callable[[], str]:
-    return lambda: log.text(result)
-
-
-def raised(run: Run, log: Log) -> str:
-    """What the check that refused for good said."""
-    slots = [slot for slot, word in run.verdicts.items() if word in (Verdict.RAISE, Verdict.RETRY)]
-    said = next((log.fact(run.marks[f"said.{slot}"]) for slot in slots if f"said.{slot}" in run.marks), None)
-    if isinstance(said, VerdictGiven):
-        return f"guardrail {said.guardrail!r}: {said.message}"
-    return "a guardrail refused it"
 
 
 def _required(spec: AgentSpec, run: Run, result: Result) -> list[Fact] | None:

@@ -9,9 +9,9 @@ from typing import Any
 from msgspec import Struct
 
 from agentspan.core import transcript
-from agentspan.core.events import Fact, Result, TaskScheduled, VerdictGiven
+from agentspan.core.events import CallRefused, ExecutionFailed, Fact, Result, TaskScheduled, VerdictGiven
 from agentspan.core.log import Log
-from agentspan.core.run import Run, tally
+from agentspan.core.run import TOOLS, Run, tally
 from agentspan.core.stage import stage
 from agentspan.core.states import Kind, Purpose, Verdict
 from agentspan.spec.policy import CHECK_RETRY, MODEL_RETRY
@@ -34,8 +34,8 @@ class Guarded(Struct, frozen=True):
 
 def verdicts(
     rails: Sequence[tuple[int, Json]], run: Run, log: Log, seed: str, what: Guarded, content: Callable[[], str]
-) -> tuple[list[Fact], Verdict] | None:
-    """What the checks still need, or the first verdict that stops; None if all have passed.
+) -> list[Fact] | None:
+    """What the checks still need, or what follows from the first that refuses; None if all have passed.
 
     `rails` are the guardrails with their places, since a slot must be the same at every look.
     """
@@ -43,11 +43,11 @@ def verdicts(
         slot = f"{what.place}.{place}"
         word = run.verdicts.get(slot)
         if word is None:
-            return _judge(rail, run, log, seed, what, slot, content), Verdict.PASS
+            return _judge(rail, run, log, seed, what, slot, content)
         if word is Verdict.HUMAN:
-            return _review(rail, run, log, seed, what, slot), Verdict.PASS
+            return _review(rail, run, log, seed, what, slot)
         if word in (Verdict.RETRY, Verdict.RAISE):
-            return [], word
+            return [_refused(run, log, slot, word)]
     return None
 
 
@@ -56,10 +56,10 @@ def at(rails: Sequence[Json], position: str) -> list[tuple[int, Json]]:
     return [(place, rail) for place, rail in enumerate(rails) if (rail.get("position") or "output") == position]
 
 
-def message(run: Run, log: Log, slot: str) -> str:
-    """What the check of a slot said last."""
+def said(run: Run, log: Log, slot: str) -> VerdictGiven | None:
+    """What the check of a slot said last, if it has not passed."""
     fact = log.fact(run.marks.get(f"said.{slot}", 0))
-    return fact.message if isinstance(fact, VerdictGiven) else ""
+    return fact if isinstance(fact, VerdictGiven) else None
 
 
 def _judge(
@@ -132,6 +132,16 @@ def _review(rail: Json, run: Run, log: Log, seed: str, what: Guarded, slot: str)
         return [VerdictGiven(slot, name, what.position, Verdict.PASS, "approved")]
     why = fault.error if fault else str(answer.get("reason") or "no reason given")
     return [VerdictGiven(slot, name, what.position, Verdict.RAISE, f"rejected by a person: {why}")]
+
+
+def _refused(run: Run, log: Log, slot: str, word: Verdict) -> Fact:
+    """What follows from a check that refuses: a model may make its call anew, all else ends the run."""
+    last = said(run, log, slot)
+    place, *numbers = slot.split(".")
+    if word is Verdict.RETRY and place in TOOLS:
+        return CallRefused(run.turn, int(numbers[0]), "guardrail", last.message if last else "")
+    reason = f"guardrail {last.guardrail!r}: {last.message}" if last else "a guardrail refused it"
+    return ExecutionFailed(reason, "guardrail")
 
 
 def _replacement(position: str, fixed: Any) -> Json:

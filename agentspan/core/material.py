@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from agentspan.core import events as e
-from agentspan.core import transcript
+from agentspan.core import guards, transcript
 from agentspan.core.advance import ROOT
 from agentspan.core.log import Log
 from agentspan.core.opening import FIRST
@@ -127,8 +127,8 @@ class Material:
             given |= {"content": transcript.text_of(arguments), "arguments": arguments}
         else:
             given["content"] = self.prompt(run) if parts[0] == "input" else self.log.text(order.about)
-        said = self.log.fact(run.marks.get(f"said.{order.slot.removeprefix('review.')}", 0))
-        return {**given, "message": said.message} if isinstance(said, e.VerdictGiven) else given
+        last = guards.said(run, self.log, order.slot.removeprefix("review."))
+        return {**given, "message": last.message} if last else given
 
     def _stops(self, spec: AgentSpec, run: Run, order: e.TaskScheduled) -> Json:
         messages = self.transcript(run).messages(spec) if spec.thinks else self.discussion(run)

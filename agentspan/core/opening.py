@@ -1,12 +1,11 @@
 """What comes before an agent's first step: its callback, instructions made by a function, checks of its input."""
 
 from agentspan.core import guards, transcript
-from agentspan.core.ending import raised
 from agentspan.core.events import ExecutionFailed, Fact, TaskScheduled
 from agentspan.core.log import Log
 from agentspan.core.run import Run
 from agentspan.core.stage import hook, stage
-from agentspan.core.states import Kind, Purpose, Verdict
+from agentspan.core.states import Kind, Purpose
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.policy import CHECK_RETRY
 
@@ -40,14 +39,8 @@ def _brief(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact] | None:
 
 def _checked(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact] | None:
     rails = guards.at(spec.guardrails, "input")
-    if not rails:
-        return None
     what = guards.Guarded("input", "input", model=spec.model)
-    checked = guards.verdicts(rails, run, log, seed, what, lambda: prompt(run, log))
-    if checked is None:
-        return None
-    follow, word = checked
-    return follow if word is Verdict.PASS else [ExecutionFailed(raised(run, log), "guardrail")]
+    return guards.verdicts(rails, run, log, seed, what, lambda: prompt(run, log))
 
 
 def prompt(run: Run, log: Log) -> str:

@@ -284,6 +284,22 @@ def test_a_call_that_is_refused_for_good_fails_the_run() -> None:
     assert story.run().reason == "guardrail 'check': never"
 
 
+def test_a_run_that_a_check_fails_names_that_check_and_not_one_that_refused_another_call() -> None:
+    mild, strict = function(name="mild", position="input", onFail="retry"), function(name="strict", position="input")
+    story = Story(lone(tools=(ToolSpec("look", guardrails=(mild,)), ToolSpec("other", guardrails=(strict,)))))
+    story.think("", "look", "other")
+    story.settle("tool_in.0.0", passed=False, message="not so")
+    story.settle("tool_in.1.0", passed=False, message="never")
+    assert story.run().reason == "guardrail 'strict': never"
+
+
+def test_each_call_is_told_why_it_was_refused_itself() -> None:
+    story = tooled(function(position="input", onFail="retry"))
+    story.think("", *["look"] * 11)
+    said = [story.settle(f"tool_in.{index}.0", passed=False, message=f"not {index}") for index in (10, 1)]
+    assert [refused.detail for facts in said for refused in only(e.CallRefused, facts)] == ["not 10", "not 1"]
+
+
 def test_a_result_that_is_refused_is_not_shown_to_the_model() -> None:
     story = tooled(pattern(position="output"))
     story.think("", "look")
