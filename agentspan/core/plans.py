@@ -2,14 +2,12 @@
 
 from typing import Any
 
-from msgspec.structs import replace
-
 from agentspan.core import transcript
 from agentspan.core.ending import conclude
 from agentspan.core.events import AnswerGiven, ExecutionFailed, Fact, Result, StepBegun, TaskScheduled
 from agentspan.core.log import Log
 from agentspan.core.opening import FIRST
-from agentspan.core.run import Run
+from agentspan.core.run import Run, at_end_of_step
 from agentspan.core.stage import stage
 from agentspan.core.states import CallState, Kind, Purpose
 from agentspan.spec.agent import AgentSpec
@@ -54,7 +52,7 @@ def following(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact] | No
     if problem and steps[run.step - 1].get("on_fail") != "continue":
         return _given_up(spec, run, len(steps), name_of(steps[run.step - 1], run.step - 1), problem)
     if run.step == len(steps) and spec.synthesize is False:
-        made = tuple(call.settled for call in run.calls if call.settled) or (run.answer,)
+        made = tuple(filter(None, run.made)) or (run.answer,)
         return conclude(spec, run, log, seed, "stop", Result(made[-1:]))
     return [_begun(steps, run.step, run, log)]
 
@@ -99,17 +97,8 @@ def _begun(steps: list[Json], index: int, run: Run, log: Log) -> StepBegun:
     step = steps[index]
     generate = step.get("generate")
     prompt = generate.get("prompt") if isinstance(generate, dict) else generate
-    made = _at_end(steps, index, run)
-    text = str(_filled(prompt, steps, made, log)) if prompt else ""
+    text = str(_filled(prompt, steps, at_end_of_step(run, index), log)) if prompt else ""
     return StepBegun(index, name_of(step, index), text)
-
-
-def _at_end(steps: list[Json], index: int, run: Run) -> Run:
-    """The run with the results of the step that ends here."""
-    if not index:
-        return run
-    made = tuple(call.settled for call in run.calls) or (run.answer,)
-    return replace(run, steps={**run.steps, str(index - 1): made})
 
 
 def _filled(value: Any, steps: list[Json], run: Run, log: Log) -> Any:
@@ -134,8 +123,7 @@ def _failed(step: Json, run: Run, log: Log) -> str:
         fault = run.faults.get(f"call.{run.calls.index(broken[0])}")
         return f"{broken[0].name}: {fault.error if fault else broken[0].state}"
     rules = step.get("validation") or []
-    seqs = tuple(call.settled for call in run.calls) or (run.answer,)
-    result = _value(log.get(seqs[0]) or {})
+    result = _value(log.get(run.made[0]) or {})
     wrong = [rule for rule in rules if not asks([{"argument": "result", **rule}], {"result": result})]
     return f"its result does not pass {wrong[0]!r}" if wrong else ""
 

@@ -135,6 +135,11 @@ class Run(Struct, frozen=True, omit_defaults=True):
     def ended(self) -> bool:
         return self.status in ENDED
 
+    @property
+    def made(self) -> tuple[int, ...]:
+        """The events that hold what the turn has made: the results of its calls, or else its answer."""
+        return tuple(call.settled for call in self.calls) or (self.answer,)
+
     def may_become(self, status: Status) -> bool:
         return status in STEPS[self.status]
 
@@ -209,13 +214,17 @@ def evolve(run: Run, event: e.Event) -> Run:
 
 def _stepped(run: Run, index: int, said: bool) -> Run:
     """The next step of a plan, which takes a turn of its own."""
-    made = tuple(call.settled for call in run.calls) or (run.answer,)
-    steps = {**run.steps, str(index - 1): made} if index else run.steps
+    run = at_end_of_step(run, index)
     turn = run.turn + 1 if run.answer else max(run.turn, 1)
     return replace(
-        _cleared(run), steps=steps, step=index + 1, turn=turn, extra=run.extra + 1, answer=0, calls=(), faults={},
+        _cleared(run), step=index + 1, turn=turn, extra=run.extra + 1, answer=0, calls=(), faults={},
         messages=run.messages + said,
     )  # fmt: skip
+
+
+def at_end_of_step(run: Run, index: int) -> Run:
+    """The run with the results of the step that ends where step `index` begins."""
+    return replace(run, steps={**run.steps, str(index - 1): run.made}) if index else run
 
 
 def _started(run: Run, at: int, fact: e.ExecutionStarted) -> Run:
