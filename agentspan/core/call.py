@@ -159,7 +159,7 @@ def _act(spec: AgentSpec, run: Run, log: Log, index: int, each: Call, seed: str)
     tool = spec.tool(each.name)
     if tool is None:
         return [CallRefused(run.turn, index, "unknown_tool", f"the tool {each.name!r} is gone")]
-    wrapped = hook(spec, run, "before_tool", seed, f".{index}", source=each.source) if spec.callbacks else None
+    wrapped = hook(spec, run, "before_tool", seed, f".{index}", source=each.source)
     if wrapped is not None:
         return wrapped
     if tool.tool_type == "pull_workflow_messages":
@@ -228,7 +228,7 @@ def _faulty(spec: AgentSpec, run: Run, index: int, each: Call, seed: str) -> lis
 def _after(spec: AgentSpec, run: Run, log: Log, index: int, each: Call, seed: str) -> list[Fact] | None:
     """A call that has a result: the callback, then the checks of it."""
     about = Result((each.settled,))
-    wrapped = hook(spec, run, "after_tool", seed, f".{index}", 0, each.source, about) if spec.callbacks else None
+    wrapped = hook(spec, run, "after_tool", seed, f".{index}", source=each.source, about=about)
     if wrapped is not None:
         return wrapped
     tool = spec.tool(each.name)

@@ -23,7 +23,7 @@ def opening(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact] | None
 
 
 def _callback(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact] | None:
-    return hook(spec, run, "before_agent", seed) if spec.callbacks else None
+    return hook(spec, run, "before_agent", seed)
 
 
 def _brief(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact] | None:

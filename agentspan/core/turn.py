@@ -37,7 +37,7 @@ def turn(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact]:
         return _handed(spec, run, log, seed)
     if not run.answer:
         return _think(spec, run, log, seed)
-    wrapped = hook(spec, run, "after_model", seed, about=Result((run.answer,))) if spec.callbacks else None
+    wrapped = hook(spec, run, "after_model", seed, about=Result((run.answer,)))
     if wrapped is not None:
         return wrapped
     steps = [call.step(spec, run, log, index, seed) for index in range(len(run.calls))]
@@ -125,7 +125,7 @@ def _begin(spec: AgentSpec, run: Run, log: Log, seed: str, number: int) -> list[
     """Turn `number`: the callback before the model, then the model, or who stands for it."""
     if (words := proxy_words(spec, run, log, number)) is not None:
         return words
-    follow = hook(spec, run, "before_model", seed, f".{number}", number) if spec.callbacks else None
+    follow = hook(spec, run, "before_model", seed, f".{number}", number)
     if follow is not None:
         return follow
     mark = run.marks.get(f"before_model.{number}", 0)
