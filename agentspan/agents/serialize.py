@@ -27,6 +27,11 @@ def serialize(agent: Agent) -> AgentSpec:
     return AgentSpec(**{name: value for name, value in values.items() if value is not None})
 
 
+def config_of(agent: Agent) -> Json:
+    """The agent as it goes over the wire."""
+    return encode(serialize(agent))
+
+
 def tool_spec(tool: ToolDef, guardrails: tuple[Json, ...] = ()) -> ToolSpec:
     """The spec of a tool, with its guardrails as they are called in its agent."""
     config = {key: value for key, value in tool.config.items() if value is not None and key != "agent"}

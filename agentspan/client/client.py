@@ -97,6 +97,12 @@ class Client:
         """The versions of a deployed agent, the newest first."""
         return await self._list("GET", path_of("agent", name, "versions"))
 
+    async def begun(self, name: str, keys: Sequence[str]) -> dict[str, Json]:
+        """Which of at most 1,000 idempotency keys have begun a run of an agent: `{executionId, status}` by key."""
+        body = {"keys": list(keys)}
+        answer = await self._json("POST", path_of("agent", name, "begun"), json=body, again=True)
+        return dict(answer.get("runs") or {})
+
     async def rollback(self, name: str, version: int) -> Json:
         """Make an old version's content the latest again; `{agentName, version}`, the new version's number."""
         return await self._json("POST", path_of("agent", name, "rollback"), json={"version": version}, again=True)

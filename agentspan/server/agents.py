@@ -1,6 +1,6 @@
 """Agents: compiled to a view, deployed under their name, started, listed."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -12,6 +12,8 @@ from agentspan.spec import check, wire
 from agentspan.spec.agent import AgentSpec
 
 Json = dict[str, Any]
+
+MAX_KEYS = 1000
 
 
 class StartRequest(msgspec.Struct, rename="camel"):
@@ -34,6 +36,12 @@ class StartRequest(msgspec.Struct, rename="camel"):
     run_id: str | None = None
     budget: Json | None = None
     plan: Json | None = None
+
+
+class BegunRequest(msgspec.Struct):
+    """Idempotency keys, at most 1,000."""
+
+    keys: Annotated[list[str], msgspec.Meta(max_length=MAX_KEYS)]
 
 
 class RollbackRequest(msgspec.Struct, rename="camel"):
@@ -129,6 +137,13 @@ class Versions(Handler):
         self.answer([listed(name, version, at, at, digest, spec) for version, at, digest, spec in found])
 
 
+class Begun(Handler):
+    async def post(self, name: str) -> None:
+        """Which idempotency keys have begun a run of an agent, and how it stands. Nothing is started."""
+        found = await self.reads.begun(name, self.body(BegunRequest).keys)
+        self.answer({"runs": {key: {"executionId": tree, "status": status} for key, tree, status in found}})
+
+
 class Rollback(Handler):
     async def post(self, name: str) -> None:
         """Make an old version's content the latest again, as a new version. Runs are not touched."""
@@ -215,6 +230,7 @@ ROUTES = [
     Route("/api/agent/list", List),
     Route("/api/agent/definitions/{name}", Definition),
     Route("/api/agent/{name}", One),
+    Route("/api/agent/{name}/begun", Begun),
     Route("/api/agent/{name}/versions", Versions),
     Route("/api/agent/{name}/rollback", Rollback),
     Route("/api/agent/{name}/diff", Diff),

@@ -208,6 +208,7 @@ OPERATIONS: dict[str, Operation] = {
     "GET /api/agent/{name}": Operation("object", query="version"),
     "DELETE /api/agent/{name}": Operation("nothing", query="version"),
     "GET /api/agent/{name}/versions": Operation("objects"),
+    "POST /api/agent/{name}/begun": Operation("object", agents.BegunRequest),
     "POST /api/agent/{name}/rollback": Operation("object", agents.RollbackRequest),
     "GET /api/agent/{name}/diff": Operation("objects", query="from to"),
     "GET /api/agent/{execution_id}/status": Operation("object", query="waitMs"),

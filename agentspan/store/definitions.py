@@ -7,6 +7,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from agentspan.core.advance import ROOT
 from agentspan.spec import wire
 from agentspan.spec.agent import AgentSpec
 from agentspan.store import bulk
@@ -23,6 +24,11 @@ def claim_key(connection: Connection, agent: str, key: str, tree: str) -> str:
 def release_key(connection: Connection, agent: str, key: str) -> None:
     """Forget a key whose execution did not begin after all."""
     connection.execute(sa.delete(t.starts).where(t.starts.c.agent == agent, t.starts.c.key == key))
+
+
+def begun(connection: Connection, agent: str, keys: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Which of these keys have begun an execution that is still kept: key, tree and status."""
+    return [(row.key, row.tree, row.status) for row in connection.execute(BEGUN, {"agent": agent, "keys": list(keys)})]
 
 
 def execution_exists(connection: Connection, tree: str, number: int) -> bool:
@@ -112,6 +118,11 @@ def _insert(connection: Connection, table: sa.Table) -> Any:
 
 
 KEY = sa.select(t.starts.c.tree).where(t.starts.c.agent == sa.bindparam("agent"), t.starts.c.key == sa.bindparam("key"))
+BEGUN = (
+    sa.select(t.starts.c.key, t.starts.c.tree, t.executions.c.status)
+    .join(t.executions, (t.executions.c.tree == t.starts.c.tree) & (t.executions.c.number == ROOT))
+    .where(t.starts.c.agent == sa.bindparam("agent"), t.starts.c.key.in_(sa.bindparam("keys", expanding=True)))
+)
 EXECUTION = sa.select(t.executions.c.number).where(
     t.executions.c.tree == sa.bindparam("tree"), t.executions.c.number == sa.bindparam("number")
 )

@@ -135,6 +135,10 @@ class Reads:
 
         return await self.query(work)
 
+    async def begun(self, agent: str, keys: Sequence[str]) -> list[tuple[str, str, str]]:
+        """Which of these idempotency keys have begun a run of this agent: key, execution id and status."""
+        return await self.query(lambda c: definitions.begun(c, agent, keys))
+
     async def forks(self, tree: str) -> list[tuple[ExecutionRow, int]]:
         """The executions that were forked from this one, newest first, each with the event at which."""
         found = await self.query(lambda c: c.execute(FORKS, {"tree": tree}).all())

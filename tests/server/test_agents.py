@@ -26,6 +26,17 @@ async def test_the_same_key_starts_one_run_even_fifty_times_at_once(server):
     assert sum(not each["existing"] for each in starts) == 1
 
 
+async def test_it_can_be_asked_which_keys_have_begun_a_run(server):
+    body = {"agentConfig": agent("talker"), "prompt": "Hi", "idempotencyKey": "first"}
+    started = await server.post("/api/agent/start", body)
+    found = await server.post("/api/agent/helper/begun", {"keys": ["first", "second"]})
+    assert list(found["runs"]) == ["first"]
+    assert found["runs"]["first"]["executionId"] == started["executionId"]
+    assert (await server.post("/api/agent/stranger/begun", {"keys": ["first"]}))["runs"] == {}
+    many = await server.http.post("/api/agent/helper/begun", json={"keys": ["x"] * 1001})
+    assert many.status_code == 400
+
+
 async def test_nothing_to_run_on_is_refused(server):
     answer = await server.http.post("/api/agent/start", json={"agentConfig": agent(), "prompt": "  "})
     assert answer.status_code == 400
