@@ -16,7 +16,7 @@ from agentspan.core.transcript import Message, instructions
 from agentspan.core.turn import kept
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.rules import DONE
-from agentspan.spec.shape import ask
+from agentspan.spec.shape import ask, form
 
 Json = dict[str, Any]
 
@@ -52,11 +52,8 @@ def about(agent: AgentSpec) -> str:
 def _synthesis(material: Material, spec: AgentSpec, run: Run, order: TaskScheduled) -> Question:
     shape = ask(spec.output_type) if spec.output_type else ""
     system = "\n\n".join(part for part in (instructions(spec), SYNTHESIS, shape) if part)
-    messages = _coordination(material, system, run, order)
-    messages = transcript.legal([*messages, {"role": "user", "content": ANSWER}])
-    schema = (spec.output_type or {}).get("schema")
-    form = {"name": (spec.output_type or {}).get("className") or "answer", "schema": schema} if schema else None
-    return Question(messages, spec.temperature, spec.max_tokens, form, streams=True)
+    messages = [*_coordination(material, system, run, order), {"role": "user", "content": ANSWER}]
+    return Question(messages, spec.temperature, spec.max_tokens, form(spec.output_type), streams=True)
 
 
 def _coordination(material: Material, system: str, run: Run, order: TaskScheduled) -> list[Message]:
@@ -65,7 +62,7 @@ def _coordination(material: Material, system: str, run: Run, order: TaskSchedule
     if run.asked:
         prompt = str((material.log.get(run.asked) or {}).get("prompt") or prompt)
     talk = transcript.coordination(material.events_of(run.id), run.seq, material.words)
-    return transcript.legal([*_messages(system, prompt), *talk])
+    return [*_messages(system, prompt), *talk]
 
 
 def _judgement(material: Material, spec: AgentSpec, run: Run, order: TaskScheduled) -> Question:

@@ -18,6 +18,13 @@ def ask(output_type: Json) -> str:
     return f"Your final answer must be one JSON value, and nothing else, that fits this JSON Schema:\n{text}"
 
 
+def form(output_type: Json | None) -> Json | None:
+    """The schema of the answer with its name, as a provider is given it; None where no schema is asked for."""
+    given = output_type or {}
+    schema = given.get("schema")
+    return {"name": given.get("className") or "answer", "schema": schema} if schema else None
+
+
 def parse(text: str) -> Any:
     """The JSON value of an answer, which may stand in a code fence or in a sentence; ValueError if there is none."""
     text = text.strip()

@@ -16,6 +16,7 @@ from agentspan.engine.providers import CallSettings, ModelAnswer, ModelRequest
 from agentspan.engine.transcripts import Transcripts
 from agentspan.errors import AgentspanError, ModelFailure, Unavailable
 from agentspan.spec.agent import AgentSpec
+from agentspan.spec.shape import form
 from agentspan.spec.tool import ToolSpec
 from agentspan.store.views import Receipt, Report, TaskView, Want
 
@@ -167,7 +168,6 @@ def _asked(spec: AgentSpec, asked: Question, view: TaskView) -> ModelRequest:
 def request_of(spec: AgentSpec, messages: list[dict[str, Any]], view: TaskView) -> ModelRequest:
     """What the model is asked for a turn of the agent."""
     thinking = spec.thinking_config or {}
-    shape = spec.output_type or {}
     return ModelRequest(
         model=view.name,
         messages=messages,
@@ -177,9 +177,7 @@ def request_of(spec: AgentSpec, messages: list[dict[str, Any]], view: TaskView) 
         base_url=spec.base_url if view.name == spec.model else None,
         thinking_budget_tokens=thinking.get("budgetTokens") if thinking.get("enabled", True) else None,
         reasoning_effort=spec.reasoning_effort,
-        response_schema=(
-            {"name": shape.get("className") or "answer", "schema": shape["schema"]} if shape.get("schema") else None
-        ),
+        response_schema=form(spec.output_type),
         attempt=view.attempt,
         seed=f"{view.execution_id}:{view.turn}",
     )
