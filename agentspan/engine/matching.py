@@ -36,7 +36,8 @@ def _hand(transaction: Transaction, desk: Desk, poller: Poller, rows: Sequence[A
     sources = ((row.tree, order.source) for row, order in zip(rows, orders, strict=True))
     facts = transaction.facts(source for source in sources if source[1])
     for (row, held), run, order in zip(shown, runs, orders, strict=True):
-        known = {seq: fact for (tree, seq), fact in facts.items() if tree == row.tree and seq == order.source}
+        fact = facts.get((row.tree, order.source))
+        known = {order.source: fact} if fact else {}
         given = transaction.material(row.tree, known).given(run, order)
         spec, of_run = held.spec.at(run.path), held.tree.runs[ROOT].credentials
         view = showing.scheduled(held.meta, spec, run, row.number, order, given, row.scheduled_at, of_run)
