@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from agentspan.client.portal import Portal, portal
-from agentspan.client.sse import follow
+from agentspan.client.sse import follow, watch
 from agentspan.client.transport import SLACK_SECONDS, Transport, path_of
 
 Json = dict[str, Any]
@@ -203,6 +203,11 @@ class Client:
     def follow(self, execution_id: str, *, after: int = 0) -> "Following":
         """The run's events from the sequence number after `after` to its end, as they happen."""
         return Following(follow(self.transport, execution_id, after), self._portal)
+
+    def changes(self) -> "Following":
+        """Which runs move anywhere on the server, from now on: `{"type": "changes", executions, ended, requests,
+        workers}`, or `{"type": "missed"}` when everything must be read anew."""
+        return Following(watch(self.transport), self._portal)
 
     async def run(self, execution_id: str) -> Json:
         """The run with its tasks and token usage (`AgentRun`)."""

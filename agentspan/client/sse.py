@@ -1,4 +1,5 @@
-"""The events of a run as they happen: server-sent events, resumed where they broke off, none lost and none twice."""
+"""The events of a run as they happen: server-sent events, resumed where they broke off, none lost and none twice. And
+what moves in all runs, which is read anew after a break."""
 
 import asyncio
 import time
@@ -60,6 +61,38 @@ async def follow(transport: Transport, execution_id: str, after: int = 0) -> Asy
                 raise
         if over or await _ended(transport, execution_id, after):
             return
+        await asyncio.sleep(waits.next())
+
+
+async def watch(transport: Transport) -> AsyncGenerator[Json]:
+    """Yield what moves on the server, for ever; on the portal's loop only.
+
+    `{"type": "changes", executions, ended, requests, workers}`, and `{"type": "missed"}` where the reader must read
+    everything anew: also after each break, which is bridged as `follow` does.
+    """
+    import httpx
+
+    waits, heard, headers = transport.waits(), time.monotonic(), {"Accept": "text/event-stream"}
+    broken = False
+    while True:
+        try:
+            async with (
+                transport.open("/changes", headers=headers, silence=SILENCE_SECONDS) as response,
+                aclosing(_events(response)) as changes,
+            ):
+                waits.reset()
+                if broken:
+                    yield {"type": "missed"}
+                async for change in changes:
+                    heard = time.monotonic()
+                    yield change
+        except httpx.TransportError as problem:
+            if not transport.reached or time.monotonic() - heard > SILENCE_SECONDS + transport.patience():
+                raise transport.unreachable(problem) from problem
+        except AgentAPIError as problem:
+            if problem.status_code < 500:
+                raise
+        broken = True
         await asyncio.sleep(waits.next())
 
 

@@ -20,7 +20,7 @@ from agentspan.core.turn import fallbacks
 from agentspan.engine import commands, providers
 from agentspan.engine.desk import Desk
 from agentspan.engine.history import History
-from agentspan.engine.hub import Hub
+from agentspan.engine.hub import Change, Hub, change
 from agentspan.engine.life import Life
 from agentspan.engine.pollers import Poller, Pollers
 from agentspan.engine.resolve import refers, resolve
@@ -54,6 +54,8 @@ T = TypeVar("T")
 HEARTBEAT_SECONDS = 15.0
 TAKE_OVER_SECONDS = 1.0
 """How often a server looks for dead ones whose model calls it must take over, where there can be several."""
+CHANGES_SECONDS = 0.1
+"""What moves within this time is told at once to those who watch everything."""
 LOOK_SECONDS = 5.0
 """How long a waiter trusts that it will be woken before it looks for itself."""
 OWNER = "server:"
@@ -74,6 +76,7 @@ class Engine:
         self.pollers = Pollers(alone=alone)
         self.reads = Reads(database, settings.pool_size + SPARE_READERS, self.pollers.last_poll)
         self.hub = Hub()
+        self.pollers.came = lambda: self.hub.tell(Change(workers=True))
         self.spending = Spending()
         self.transcripts = Transcripts(self.reads)
         self.desk = Desk(self.pollers, self.replica)
@@ -428,6 +431,18 @@ class Engine:
             for each in feed.extend(await self.reads.log_of(tree, after=feed.seq)):
                 yield each
 
+    async def changes(self) -> AsyncIterator[Change | None]:
+        """What moves anywhere, on any server: everything from the first None on. None also when nothing came for a
+        while."""
+        with self.hub.watch() as watch:
+            yield None
+            while True:
+                if not await watch.wait(HEARTBEAT_SECONDS):
+                    yield None
+                    continue
+                yield watch.take()
+                await asyncio.sleep(CHANGES_SECONDS)
+
     async def wait(self, execution: str, wait_ms: int) -> None:
         """Return when the execution has ended, or after `wait_ms`."""
         tree, number = split_execution(execution)
@@ -528,6 +543,9 @@ class Engine:
             for event in events:
                 if isinstance(event.fact, GIVEN_UP):
                     self.llm.cancel(task_id(held.meta.tree, event.fact.task))
+        if self.hub.overseen and news.events:
+            trees = ((held.meta.tree, news.before.get(held.meta.tree), events) for held, events in news.events)
+            self.hub.tell(change(trees))
         by_poller: dict[Poller, list[TaskView]] = {}
         for poller, view in news.deliveries:
             by_poller.setdefault(poller, []).append(view)
@@ -558,8 +576,12 @@ class Engine:
             return
         for name, domain, worker in notice.get("polls", ()):
             self.pollers.seen(Want(name, domain), worker, now_ms())
-        for tree in notice["trees"]:
+        trees = notice["trees"]
+        for tree in trees:
             self.hub.publish(tree, None)
+        if trees:
+            ended = tuple(trees[place] for place in notice.get("ended", ()))
+            self.hub.tell(Change(tuple(trees), ended, bool(notice.get("requests"))))
         wants = [Want(*each) for each in notice["queues"]]
         for want in wants:
             self.pollers.put(want)

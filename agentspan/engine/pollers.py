@@ -13,6 +13,8 @@ from agentspan.store.views import PollView, TaskView, Want
 
 HINT_MS = 5_000
 """How long "nothing there" is believed where other replicas may have put something."""
+AWAY_MS = 90_000
+"""A worker that has not polled for longer was away: a long poll and what comes between two take less."""
 
 
 WORKERS_KEPT = 1_000
@@ -48,13 +50,17 @@ class Pollers:
         self._empty_at: dict[Want, int] = {}
         self._own: Polls = {}
         self._others: Polls = {}
+        self.came: Callable[[], None] = lambda: None
+        """Called on the loop's thread when a worker polls a queue that it has not polled for a while."""
 
     def enter(self, poller: Poller) -> None:
         now = now_ms()
         with self._lock:
             for want in poller.wants:
                 self._waiting.setdefault(want, OrderedDict())[poller] = None
-                _note(self._own, want, poller.worker, now)
+            came = [want for want in poller.wants if _note(self._own, want, poller.worker, now)]
+        if came:
+            self.came()
 
     def leave(self, poller: Poller) -> None:
         """No more reservations; those that are made will still be delivered."""
@@ -137,7 +143,9 @@ class Pollers:
     def seen(self, want: Want, worker: str, at: int) -> None:
         """Another replica tells of a poll."""
         with self._lock:
-            _note(self._others, want, worker, at)
+            came = _note(self._others, want, worker, at)
+        if came:
+            self.came()
 
     def dismiss(self) -> None:
         """Wake everyone who waits, with nothing: the server drains."""
@@ -171,12 +179,13 @@ class Pollers:
             ]
 
 
-def _note(polls: Polls, want: Want, worker: str, at: int) -> None:
-    """Remember the poll, and forget the oldest where there are too many to be of use."""
+def _note(polls: Polls, want: Want, worker: str, at: int) -> bool:
+    """Remember the poll, and forget the oldest where there are too many to be of use. Whether the worker was away."""
     workers = polls.setdefault(want, {})
-    workers.pop(worker, None)
+    away = at - workers.pop(worker, 0) > AWAY_MS
     workers[worker] = at
     if len(workers) > WORKERS_KEPT:
         del workers[next(iter(workers))]
     if len(polls) > QUEUES_KEPT:
         del polls[next(iter(polls))]
+    return away

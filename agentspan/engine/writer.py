@@ -13,6 +13,7 @@ from agentspan.core import events as e
 from agentspan.core.advance import ROOT
 from agentspan.core.states import Kind
 from agentspan.engine.desk import Desk
+from agentspan.engine.hub import change
 from agentspan.engine.matching import match
 from agentspan.errors import AgentspanError, Unavailable
 from agentspan.store import showing
@@ -180,7 +181,9 @@ class Writer:
         if self.alone or not (transaction.events or self.desk.put):
             return None
         queues = [[want.name, want.domain] for want in self.desk.put]
-        notice = json.dumps({"from": self.desk.replica, "trees": list(transaction.events), "queues": queues})
+        moved = change((name, transaction.before.get(name), events) for name, events in transaction.events.items())
+        more = {"ended": list(map(moved.executions.index, moved.ended)), "requests": moved.requests}
+        notice = json.dumps({"from": self.desk.replica, "trees": moved.executions, "queues": queues, **more})
         return notice if len(notice) < NOTICE_CHARS else json.dumps({"from": self.desk.replica, "all": True})
 
     def _tell(self, batch: list[_Asked[Any]], news: Committed | None) -> None:

@@ -220,6 +220,7 @@ OPERATIONS: dict[str, Operation] = {
     "GET /api/agent/compare": Operation("object", query="a b"),
     "POST /api/agent/import": Operation("object", "text", query="resume"),
     "GET /api/agent/stream/{execution_id}": Operation("events", query="lastEventId"),
+    "GET /api/changes": Operation("events"),
     "GET /api/agent/execution/{execution_id}": Operation("object"),
     "GET /api/agent/executions": Operation(
         "page", query="start size sort freeText status agentName sessionId correlationId"

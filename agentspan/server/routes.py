@@ -5,6 +5,7 @@ import re
 from agentspan.server import (
     agents,
     bundles,
+    changes,
     control,
     credentials,
     embeddings,
@@ -64,6 +65,7 @@ ROUTES = collect(
     bundles.ROUTES,
     control.ROUTES,
     stream.ROUTES,
+    changes.ROUTES,
     inbox.ROUTES,
     messages.ROUTES,
     embeddings.ROUTES,

@@ -180,3 +180,19 @@ async def test_frames_are_read_as_the_standard_says() -> None:
         {"content": " a ", "type": "message", "id": 7},
         {"content": "plain", "type": "message"},
     ]
+
+
+async def test_whoever_watches_everything_is_told_of_each_break() -> None:
+    moved = 'event: changes\ndata: {"executions": ["a"], "ended": [], "requests": false, "workers": false}\n\n'
+    async with stub(lambda _: stream(": heartbeat\n\n" + moved)) as server, Client(server.url) as client:
+        changes = client.changes()
+        heard = [await anext(changes) for _ in range(4)]
+        await changes.aclose()
+    assert [each["type"] for each in heard] == ["changes", "missed", "changes", "missed"]
+    assert heard[0]["executions"] == ["a"]
+
+
+async def test_who_may_not_watch_is_told_at_once() -> None:
+    async with stub(lambda _: Reply(401, {"message": "no"})) as server, Client(server.url) as client:
+        with pytest.raises(AgentAPIError, match="no"):
+            await anext(client.changes())
