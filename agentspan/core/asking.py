@@ -58,10 +58,8 @@ def _synthesis(material: Material, spec: AgentSpec, run: Run, order: TaskSchedul
 
 def _coordination(material: Material, system: str, run: Run, order: TaskScheduled) -> list[Message]:
     """The conversation of a team's own model with those whom it chose."""
-    prompt = material.prompt(run)
-    if run.asked:
-        prompt = str((material.log.get(run.asked) or {}).get("prompt") or prompt)
-    talk = transcript.coordination(material.events_of(run.id), run.seq, material.words)
+    prompt = material.log.prompt(run.asked) or material.prompt(run)
+    talk = transcript.coordination(material.events_of(run.id), run.seq, material.log.text)
     return [*_messages(system, prompt), *talk]
 
 

@@ -38,6 +38,10 @@ class Log(Mapping[int, Json]):
         self.have(transcript.named(result))
         return transcript.text(result, self)
 
+    def prompt(self, seq: int) -> str:
+        """The prompt that an event holds: the start, or what was put in the place of the given one; "" if none does."""
+        return str((self.get(seq) or {}).get("prompt") or "")
+
     def call(self, source: int, index: int) -> Json:
         """The arguments of call `index` in the event that holds them."""
         return arguments(self.get(source) or {}, index)

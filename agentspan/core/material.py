@@ -70,10 +70,6 @@ class Material:
         self.log.have(set[int]().union(*map(transcript.named, results)))
         return [(name, words if isinstance(words, str) else self.log.text(words)) for name, words in said]
 
-    def words(self, result: e.Result) -> str:
-        """The text of a result."""
-        return self.log.text(result)
-
     def given(self, run: Run, order: e.TaskScheduled) -> Json:
         """The input of a task."""
         spec = self.spec.at(run.path)
@@ -104,11 +100,11 @@ class Material:
         if run.source:
             return transcript.request(self.log.call(run.source, run.index)), []
         if run.id == ROOT:
-            return str((self.log.get(FIRST) or {}).get("prompt") or ""), []
+            return self.log.prompt(FIRST), []
         parent = self.run_of(run.parent)
         given, said = self._line(parent)
         if parent.asked:
-            given = str((self.log.get(parent.asked) or {}).get("prompt") or "")
+            given = self.log.prompt(parent.asked)
         return given, [] if run.alone else [*said, *self._heard(parent)]
 
     def _heard(self, run: Run) -> list[tuple[str, str]]:

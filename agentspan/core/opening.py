@@ -46,8 +46,7 @@ def _checked(spec: AgentSpec, run: Run, log: Log, seed: str) -> list[Fact] | Non
 def prompt(run: Run, log: Log) -> str:
     """The prompt of an execution, without what its team said before it."""
     if run.asked:
-        return str((log.get(run.asked) or {}).get("prompt") or "")
+        return log.prompt(run.asked)
     if run.source:
         return transcript.request(log.call(run.source, run.index))
-    given = str((log.get(FIRST) or {}).get("prompt") or "")
-    return transcript.prompt(given, [log.text(each) for each in run.after])
+    return transcript.prompt(log.prompt(FIRST), [log.text(each) for each in run.after])

@@ -406,7 +406,7 @@ class Reads:
             log.have({FIRST, *transcript.named(scene.run.result)})
             started = log.get(FIRST) or {}
             words = log.text(scene.run.result)
-            prompt = str((log.get(scene.run.asked) or started).get("prompt") or "")
+            prompt = log.prompt(scene.run.asked or FIRST)
             if words:
                 said.append([{"role": "user", "content": prompt}, {"role": "assistant", "content": words}])
             before, earlier = started.get("_session_after"), started.get("_history") or []
