@@ -22,6 +22,12 @@ def insert(connection: Connection, table: sa.Table, rows: Rows, *, ignore: bool 
         _run(connection, _insert(table, tuple(rows[0]), _dialect(connection), ignore), rows)
 
 
+def add(connection: Connection, table: sa.Table, rows: Rows, names: tuple[str, ...]) -> None:
+    """Insert rows; where the key is there already, add the columns `names` to it. No key may come twice."""
+    if rows:
+        _run(connection, _add(table, tuple(rows[0]), _dialect(connection), names), rows)
+
+
 def update(connection: Connection, table: sa.Table, rows: Rows) -> None:
     """Update the rows with these primary keys to the other values."""
     if rows:
@@ -109,13 +115,25 @@ def insert_of(table: sa.Table, dialect: str) -> Any:
 
 @cache
 def _insert(table: sa.Table, names: tuple[str, ...], dialect: str, ignore: bool) -> Any:
+    statement = _plain(table, names, dialect)
+    return statement.on_conflict_do_nothing() if ignore else statement
+
+
+@cache
+def _add(table: sa.Table, names: tuple[str, ...], dialect: str, sums: tuple[str, ...]) -> Any:
+    statement = _plain(table, names, dialect)
+    values = {name: table.c[name] + statement.excluded[name] for name in sums}
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=values)
+
+
+def _plain(table: sa.Table, names: tuple[str, ...], dialect: str) -> Any:
     if dialect == "sqlite":
         values: dict[str, Any] = {name: sa.bindparam(f"v_{name}") for name in names}
-        statement: Any = insert_of(table, dialect).values(values)
-    else:
-        given = _given(table, names)
-        statement = insert_of(table, dialect).from_select(names, sa.select(*(given.c[name] for name in names)))
-    return statement.on_conflict_do_nothing() if ignore else statement
+        return insert_of(table, dialect).values(values)
+    given = _given(table, names)
+    # The parser would take the conflict for the condition of a join if there were no condition.
+    source = sa.select(*(given.c[name] for name in names)).where(sa.true())
+    return insert_of(table, dialect).from_select(names, source)
 
 
 @cache

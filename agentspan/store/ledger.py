@@ -22,10 +22,11 @@ from agentspan.core.log import Log
 from agentspan.core.material import Material
 from agentspan.core.run import Run
 from agentspan.core.states import Kind
+from agentspan.core.turn import model_of
 from agentspan.errors import NotFound
 from agentspan.spec import mask, wire
 from agentspan.spec.agent import AgentSpec
-from agentspan.store import bulk, codec
+from agentspan.store import bulk, codec, spending
 from agentspan.store import tables as t
 from agentspan.store.database import Database, unavailable
 
@@ -140,6 +141,7 @@ class Transaction:
         self.held: dict[str, Held] = {}
         self.events: dict[str, list[e.Event]] = {}
         self.before: dict[str, Tree] = {}
+        self.adopted: dict[str, int] = {}
         self.soonest = 0
         self.leases: dict[tuple[str, int], Lease] = {}
         self.new_specs: dict[str, AgentSpec] = {}
@@ -204,8 +206,7 @@ class Transaction:
             return held.tree.runs[number]
 
         def events_of(number: int) -> list[e.Event]:
-            stored = self.connection.execute(EXECUTION_EVENTS, {"tree": name, "execution": number})
-            before = [e.Event(row.seq, number, row.at, codec.decode(row.data, row.payload)) for row in stored]
+            before = stored_events(self.connection, name, execution=number)
             last = before[-1].seq if before else 0
             return [*before, *(x for x in self.events.get(name, ()) if x.execution == number and x.seq > last)]
 
@@ -215,6 +216,7 @@ class Transaction:
         """Take over a history that was folded elsewhere (a fork's shared part)."""
         self.tree(name).tree = tree
         self.events.setdefault(name, []).extend(events)
+        self.adopted[name] = len(self.events[name])
 
     def flush(self) -> None:
         """Write everything: called once, last."""
@@ -229,6 +231,7 @@ class Transaction:
             bulk.insert(to, t.events, rows)
             self._write_executions(changed)
             self._write_tasks(changed)
+            bulk.add(to, t.spending, self._spending_rows(changed), SUMS)
         for held in changed:
             living = {number: run for number, run in held.tree.runs.items() if number == ROOT or not run.ended}
             held.tree = Tree(held.meta.tree, held.tree.seq, living)
@@ -249,7 +252,7 @@ class Transaction:
         }
         if missing := list(wanted - found.keys()):
             dialect = self.connection.dialect.name
-            for row in self.connection.execute(_events(dialect), bulk.keys(missing, dialect)):
+            for row in self.connection.execute(_chosen(dialect), bulk.keys(missing, dialect)):
                 found[(row.tree, row.seq)] = codec.decode(row.data, row.payload)
         return found
 
@@ -308,6 +311,17 @@ class Transaction:
         bulk.insert(self.connection, t.executions, inserts)
         bulk.update(self.connection, t.executions, updates)
 
+    def _spending_rows(self, changed: list[Held]) -> list[dict[str, Any]]:
+        rows: spending.Rows = {}
+        for held in changed:
+            name = held.meta.tree
+            new = self.events[name][self.adopted.get(name, 0) :]
+            spending.book(rows, name, held.meta.session_id, held.stored, new)
+        for (name, number, _, _), row in rows.items():
+            held = self.held[name]
+            row |= {"agent": held.spec.at(held.tree.runs[number].path).name, "root_agent": held.spec.name}
+        return list(rows.values())
+
     def _preview(self, held: Held) -> str:
         first = self.events[held.meta.tree][0].fact
         given = first.input if isinstance(first, e.ExecutionStarted) else None
@@ -351,6 +365,15 @@ class Transaction:
         return {**row, **leased(lease, self.at, order.limits.attempt_ms)} if lease else row
 
 
+def stored_events(
+    connection: Connection, tree: str, after: int = 0, execution: int | None = None, limit: int = 0
+) -> list[e.Event]:
+    """The stored events of a tree, or of one execution in it, that come after a number."""
+    statement = EVENTS if execution is None else EVENTS.where(t.events.c.execution == execution)
+    rows = connection.execute(statement.limit(limit) if limit else statement, {"tree": tree, "after": after})
+    return [e.Event(row.seq, row.execution, row.at, codec.decode(row.data, row.payload)) for row in rows]
+
+
 def notify(transaction: Transaction, payload: dict[str, Any]) -> None:
     """A notification that no event comes with."""
     text = msgspec.json.encode(payload).decode()
@@ -388,8 +411,14 @@ def execution_row(held: Held, run: Run) -> dict[str, Any]:
         "reason": shown(run.reason, held.spec)[:2000].replace("\x00", ""), "session_id": held.meta.session_id,
         "prompt_tokens": run.usage.prompt_tokens, "completion_tokens": run.usage.completion_tokens,
         "cached_tokens": run.usage.cached_tokens, "reasoning_tokens": run.usage.reasoning_tokens,
-        "cost": run.usage.cost, "unpriced": run.usage.unpriced, "turns": run.turn, "run": runs.dump(run),
+        "cost": run.usage.cost, "unpriced": run.usage.unpriced, "turns": run.turn, "model": shown_model(spec, run),
+        "run": runs.dump(run),
     }  # fmt: skip
+
+
+def shown_model(spec: AgentSpec, run: Run) -> str:
+    """The model that an agent asks; of a team that asks none itself, the first one among its agents."""
+    return model_of(spec, run) or next((model for each in spec.agents if (model := shown_model(each, Run()))), "")
 
 
 def shown(text: str, spec: AgentSpec) -> str:
@@ -399,6 +428,8 @@ def shown(text: str, spec: AgentSpec) -> str:
 
 FIXED = frozenset({"parent", "agent", "session_id", "started_at"})
 """Columns of an execution that never change."""
+SUMS = ("calls", *spending.COUNTS, "cost", "unpriced")
+"""Columns of the spending that grow with each call."""
 
 NOTIFY = sa.select(sa.func.pg_notify(sa.bindparam("channel"), sa.bindparam("payload")))
 # Taken in the order of their ids, so that two replicas cannot wait for each other.
@@ -415,19 +446,22 @@ ALL_RUNS = sa.select(t.executions.c.tree, t.executions.c.number, t.executions.c.
 )
 # Ended sub-agents are not needed: what their parent must know of them is in its own state.
 RUNS = ALL_RUNS.where(sa.or_(t.executions.c.ended_at == 0, t.executions.c.number == ROOT))
-EXECUTION_EVENTS = (
-    sa.select(t.events.c.seq, t.events.c.at, t.events.c.data, t.blobs.c.data.label("payload"))
-    .outerjoin(t.blobs, sa.and_(t.blobs.c.tree == t.events.c.tree, t.blobs.c.digest == t.events.c.blob))
-    .where(t.events.c.tree == sa.bindparam("tree"), t.events.c.execution == sa.bindparam("execution"))
-    .order_by(t.events.c.seq)
-)
+
+
+def _whole(source: Any) -> Any:
+    """The events of a source, with the payloads that were too large for them."""
+    x, blob = t.events.c, sa.and_(t.blobs.c.tree == t.events.c.tree, t.blobs.c.digest == t.events.c.blob)
+    columns = (x.tree, x.seq, x.execution, x.at, x.data, t.blobs.c.data.label("payload"))
+    return sa.select(*columns).select_from(source.outerjoin(t.blobs, blob))
 
 
 @cache
-def _events(dialect: str) -> Any:
-    """Events by tree and number, with the payloads that were too large for them."""
+def _chosen(dialect: str) -> Any:
+    """Events by tree and number."""
     given, same = bulk.keyed(t.events, dialect)
-    blob = sa.and_(t.blobs.c.tree == t.events.c.tree, t.blobs.c.digest == t.events.c.blob)
-    source = given.join(t.events, same).outerjoin(t.blobs, blob)
-    columns = (t.events.c.tree, t.events.c.seq, t.events.c.data, t.blobs.c.data.label("payload"))
-    return sa.select(*columns).select_from(source)
+    return _whole(given.join(t.events, same))
+
+
+_of_tree = _whole(t.events).where(t.events.c.tree == sa.bindparam("tree"))
+EVENTS = _of_tree.where(t.events.c.seq > sa.bindparam("after")).order_by(t.events.c.seq)
+EVENT_ROWS = _of_tree.where(t.events.c.seq.in_(sa.bindparam("seqs", expanding=True)))

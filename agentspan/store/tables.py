@@ -1,7 +1,8 @@
 """The tables. Each key leads with the tree's id, so that the schema partitions by tree.
 
 `events` is the truth. `executions` holds the folded state of each execution, `tasks` the open tasks that someone must
-take or answer (a settled task leaves it: its history is in the log), `blobs` the payloads too large for a row.
+take or answer (a settled task leaves it: its history is in the log), `blobs` the payloads too large for a row,
+`spending` what each execution had of each model in each hour since the epoch, the first call of it at `at`.
 All times are milliseconds since the epoch; 0 where there is none.
 """
 
@@ -90,23 +91,65 @@ executions = Table(
     Column("cost", Double, nullable=False, server_default=text("0")),
     _count("unpriced"),
     _count("turns"),
+    _word("model"),
     Column("run", LargeBinary, nullable=False),
 )
-Index("ix_executions_started_at", executions.c.started_at, executions.c.tree)
-Index("ix_executions_agent", executions.c.agent, executions.c.started_at)
-Index("ix_executions_status", executions.c.status, executions.c.started_at)
+# The first one holds all that statistics ask of a run; in the others the key of a page of a list follows the filter.
+_x = executions.c
+Index("ix_executions_started_at", _x.started_at, _x.tree, _x.number, _x.status, _x.ended_at, _x.agent)
+Index("ix_executions_agent", _x.agent, _x.started_at, _x.tree, _x.number)
+Index("ix_executions_status", _x.status, _x.started_at, _x.tree, _x.number)
 Index(
     "ix_executions_session",
-    executions.c.session_id,
-    sqlite_where=executions.c.session_id != "",
-    postgresql_where=executions.c.session_id != "",
+    _x.session_id,
+    _x.started_at,
+    _x.tree,
+    sqlite_where=_x.session_id != "",
+    postgresql_where=_x.session_id != "",
 )
+Index(
+    "ix_executions_model",
+    _x.model,
+    _x.started_at,
+    _x.tree,
+    sqlite_where=_x.number == 0,
+    postgresql_where=_x.number == 0,
+)
+Index(
+    "ix_executions_finish",
+    _x.finish_reason,
+    _x.started_at,
+    _x.tree,
+    sqlite_where=_x.number == 0,
+    postgresql_where=_x.number == 0,
+)
+Index("ix_executions_ended", _x.ended_at, _x.tree, sqlite_where=_x.number == 0, postgresql_where=_x.number == 0)
 Index(
     "ix_executions_due",
     executions.c.due_at,
     sqlite_where=executions.c.due_at > 0,
     postgresql_where=executions.c.due_at > 0,
 )
+
+spending = Table(
+    "spending",
+    metadata,
+    Column("tree", String(36), primary_key=True),
+    Column("execution", BigInteger, primary_key=True, autoincrement=False),
+    Column("model", Text, primary_key=True),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
+    _word("agent"),
+    _word("root_agent"),
+    _word("session_id"),
+    _ms("at"),
+    _count("calls"),
+    _count("prompt_tokens"),
+    _count("completion_tokens"),
+    _count("cached_tokens"),
+    Column("cost", Double, nullable=False, server_default=text("0")),
+    _count("unpriced"),
+)
+Index("ix_spending_at", spending.c.at)
 
 events = Table(
     "events",
