@@ -351,6 +351,7 @@ def request(view: RequestView) -> Json:
         "tool": view.tool,
         "ref": view.ref,
         "arguments": view.arguments,
+        "argumentsSchema": view.arguments_schema,
         "since": view.since,
         "responseSchema": view.response_schema,
         "kind": view.kind,

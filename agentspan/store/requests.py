@@ -61,8 +61,13 @@ def request(
         agent_name=agent.name, path=names(spec, run.path), tool=order.name, ref=reference(agent, order),
         arguments=material.given(run, order), since=at, response_schema=people.schema(agent, run, order),
         kind=people.KINDS[order.purpose], deadline=at + order.delay_ms + limit if limit else 0, to=order.to,
-        root_agent=spec.name,
+        root_agent=spec.name, arguments_schema=_arguments_schema(agent, order),
     )  # fmt: skip
+
+
+def _arguments_schema(agent: AgentSpec, order: e.TaskScheduled) -> e.Json | None:
+    tool = agent.tool(order.name) if order.purpose is Purpose.APPROVE else None
+    return dict(tool.input_schema) if tool and tool.input_schema else None
 
 
 def names(spec: AgentSpec, path: Path) -> tuple[str, ...]:

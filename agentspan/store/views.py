@@ -101,7 +101,7 @@ class ExecutionView(Struct, frozen=True, kw_only=True):
 class RequestView(Struct, frozen=True, kw_only=True):
     """An open task of kind human: what waits for a person. `kind` is approval, question, review, selection, message or
     turn; `arguments` are those of the call, or what else the person is shown. `deadline` is 0 for none, `to` whom it is
-    addressed to. `root_agent` is the agent of the whole run.
+    addressed to. `root_agent` is the agent of the whole run. `arguments_schema`: of an approval's arguments, if known.
 
     `status` is open, answered, expired or canceled; then it says what was answered, by whom and when. `age`: how long
     it has waited, or did, in ms.
@@ -121,6 +121,7 @@ class RequestView(Struct, frozen=True, kw_only=True):
     deadline: int = 0
     to: tuple[str, ...] = ()
     root_agent: str = ""
+    arguments_schema: Json | None = None
     status: str = "open"
     answer: Json | None = None
     decided_by: str = ""
