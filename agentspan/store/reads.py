@@ -28,7 +28,7 @@ from agentspan.spec.agent import AgentSpec
 from agentspan.store import codec, definitions, queue, requests, showing
 from agentspan.store import tables as t
 from agentspan.store.database import Database, unavailable
-from agentspan.store.ledger import Meta
+from agentspan.store.ledger import EVENT_ROWS, Meta, stored_events
 from agentspan.store.views import (
     ExecutionRow,
     ExecutionView,
@@ -431,9 +431,7 @@ class Reads:
     def events(
         self, connection: Connection, tree: str, after: int = 0, execution: int | None = None, limit: int = 0
     ) -> list[e.Event]:
-        statement = EVENTS if execution is None else EVENTS.where(t.events.c.execution == execution)
-        rows = connection.execute(statement.limit(limit) if limit else statement, {"tree": tree, "after": after})
-        return [e.Event(row.seq, row.execution, row.at, codec.decode(row.data, row.payload)) for row in rows]
+        return stored_events(connection, tree, after, execution, limit)
 
     def _children(self, connection: Connection, name: str) -> list[ExecutionRow]:
         tree, number = split_execution(name)
@@ -640,12 +638,3 @@ WRITTEN = (
     .order_by(t.logs.c.task, t.logs.c.line)
 )
 SPEC = sa.select(t.specs.c.data).where(t.specs.c.digest == sa.bindparam("digest"))
-_log = sa.select(
-    t.events.c.seq, t.events.c.execution, t.events.c.at, t.events.c.data, t.blobs.c.data.label("payload")
-).outerjoin(t.blobs, sa.and_(t.blobs.c.tree == t.events.c.tree, t.blobs.c.digest == t.events.c.blob))
-EVENTS = _log.where(t.events.c.tree == sa.bindparam("tree"), t.events.c.seq > sa.bindparam("after")).order_by(
-    t.events.c.seq
-)
-EVENT_ROWS = _log.where(
-    t.events.c.tree == sa.bindparam("tree"), t.events.c.seq.in_(sa.bindparam("seqs", expanding=True))
-)
