@@ -1,0 +1,102 @@
+// The address bar: links stay in the app, back and forward work, keys lead to pages, and `ready` marks a page as shown.
+
+const KEYS = {o: "/", r: "/runs", i: "/inbox", a: "/agents", h: "/chat", w: "/workers", c: "/costs", s: "/settings"}
+
+export default {
+  render({model, el}) {
+    // Panel names its files relative to the first address; they must not move with it.
+    if (!document.querySelector("base")) {
+      document.head.prepend(h("base", {href: location.origin + location.pathname}))
+    }
+    const base = () => model.get("base")
+    const here = () => location.pathname.slice(base().length).replace(/\/$/, "") || "/"
+    const tell = () => { model.set("place", here() + location.search); model.save_changes() }
+    const go = (path) => { history.pushState({}, "", base() + path); tell(); scrollTo(0, 0) }
+
+    const click = (event) => {
+      if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return
+      const link = event.composedPath().find((each) => each.tagName === "A" && each.href)
+      if (!link || link.target || link.hasAttribute("download")) return
+      const to = new URL(link.href)
+      const inside = to.pathname === base() || to.pathname.startsWith(`${base()}/`)
+      if (to.origin !== location.origin || !inside) return
+      event.preventDefault()
+      go(to.pathname.slice(base().length) + to.search || "/")
+    }
+
+    let leading = 0
+    const press = (event) => {
+      const at = event.composedPath()[0]
+      if (event.metaKey || event.ctrlKey || event.altKey || at.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(at.tagName)) return
+      if (event.key === "?") { event.preventDefault(); toggle() }
+      else if (event.key === "Escape" && sheet.open) sheet.close()
+      else if (event.key === "/") {
+        const search = find(document, "[data-search]")
+        if (search) { event.preventDefault(); search.focus() }
+      } else if (event.key === "g") leading = Date.now()
+      else if (KEYS[event.key] && Date.now() - leading < 1200) { leading = 0; event.preventDefault(); go(KEYS[event.key]) }
+    }
+
+    const sheet = help()
+    const toggle = () => sheet.open ? sheet.close() : sheet.showModal()
+    const settle = () => {
+      document.title = model.get("title") ? `${model.get("title")} · agentspan` : "agentspan"
+      document.body.dataset.ready = model.get("ready")
+    }
+    const follow = () => {
+      const wanted = model.get("place")
+      if (wanted === here() + location.search) return
+      history[model.get("keeps") ? "replaceState" : "pushState"]({}, "", base() + wanted)
+    }
+    const system = matchMedia("(prefers-color-scheme: dark)")
+    const shade = () => {
+      if (model.get("theme") || model.get("dark") === system.matches) return
+      model.set("dark", system.matches)
+      model.save_changes()
+    }
+    const keep = () => {
+      document.cookie = `agentspan-theme=${model.get("theme")};path=${base() || "/"};max-age=31536000;samesite=lax`
+    }
+    const moved = () => tell()
+    document.addEventListener("click", click)
+    document.addEventListener("keydown", press)
+    addEventListener("popstate", moved)
+    model.on("change:place", follow)
+    model.on("change:theme", keep)
+    system.addEventListener("change", shade)
+    shade()
+    model.on("change:title", settle)
+    model.on("change:ready", settle)
+    el.append(sheet)
+    settle()
+    return () => {
+      document.removeEventListener("click", click)
+      document.removeEventListener("keydown", press)
+      removeEventListener("popstate", moved)
+      system.removeEventListener("change", shade)
+    }
+  },
+}
+
+// The first element that fits, in whatever shadow.
+function find(root, selector) {
+  const found = root.querySelector(selector)
+  if (found) return found
+  for (const each of root.querySelectorAll("*")) {
+    const deeper = each.shadowRoot && find(each.shadowRoot, selector)
+    if (deeper) return deeper
+  }
+  return null
+}
+
+function help() {
+  const rows = [
+    ["g then o, r, i, a, h, w, c, s", "overview, runs, inbox, agents, chat, workers, costs, settings"],
+    ["/", "search"], ["j, k", "next, previous"], ["Enter", "open"],
+    ["a, r, e", "in the inbox: approve, reject, edit"], ["?", "this list"], ["Esc", "close"],
+  ]
+  return h("dialog.help", {"aria-label": "Keyboard shortcuts"},
+    h("h2", null, "Keyboard"),
+    h("table", null, rows.map(([keys, what]) => h("tr", null, h("td", null, h("code", null, keys)), h("td", null, what)))),
+    h("form", {method: "dialog"}, h("button", null, "Close")))
+}

@@ -1,0 +1,140 @@
+"""A view: one thing to look at, read from the server and read again when the news concerns it.
+
+A view is built at once, empty; it is filled when its first answer is there. It stands on a page of the dashboard, and
+in a cell of a notebook just so.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import panel as pn
+from panel.viewable import Viewable, Viewer
+
+from agentspan.dashboard.address import Address
+from agentspan.dashboard.store import NOTHING, News, Store
+from agentspan.errors import AgentspanError
+
+log = logging.getLogger("agentspan.dashboard")
+
+PAUSE_SECONDS = 0.2
+"""Between two reads: news of that time is read at once."""
+AGAIN_SECONDS = 2.0
+"""After a read that failed."""
+
+
+class View(Viewer):
+    """What every view has. A subclass says how it looks (`build`), what it reads (`read`), how that is shown (`fill`)
+    and which news concerns it (`concerns`). `title` is the page's."""
+
+    title = ""
+
+    def __init__(self, store: Store, address: Address | None = None, **params: Any) -> None:
+        super().__init__(**params)
+        self.store = store
+        self.address = address or Address()
+        self.data: Any = None
+        self._news = asyncio.Event()
+        self._heard: News = NOTHING
+        self._working: asyncio.Task[None] | None = None
+        self._forget: Callable[[], None] | None = None
+        self._problem = pn.pane.HTML(visible=False, sizing_mode="stretch_width", margin=(0, 0, 12, 0))
+        self.body = pn.Column(self._problem, self.build(), sizing_mode="stretch_width", margin=0)
+
+    # What a subclass says
+
+    def build(self) -> Viewable:
+        """The parts, still empty."""
+        raise NotImplementedError
+
+    async def read(self) -> Any:
+        """What is to be shown, from the server."""
+        raise NotImplementedError
+
+    def fill(self, data: Any) -> None:
+        """Put what was read into the parts; change what is different, build nothing anew."""
+        raise NotImplementedError
+
+    def concerns(self, news: News) -> bool:
+        """Whether this news is a reason to read again."""
+        return news.all
+
+    def arrived(self) -> None:
+        """The query of the address has changed while this view stayed: a step was selected, or Back was pressed."""
+        self.again()
+
+    # Its life
+
+    def __panel__(self) -> Viewable:
+        self.open()
+        return self.body
+
+    def open(self) -> None:
+        """Begin to read."""
+        if self._working is None:
+            self._forget = self.store.watch(self._hear)
+            self._working = asyncio.ensure_future(self._work())
+
+    def close(self) -> None:
+        """Read no more."""
+        if self._forget is not None:
+            self._forget()
+        if self._working is not None:
+            self._working.cancel()
+            self._working = None
+
+    def again(self) -> None:
+        """Read again soon, as when something has been done."""
+        self._heard |= News(all=True)
+        self._news.set()
+
+    def notify(self, text: str, is_error: bool = False) -> None:
+        """Tell the person something that passes."""
+        if pn.state.notifications is not None:
+            (pn.state.notifications.error if is_error else pn.state.notifications.success)(text, duration=6000)
+
+    async def attempt(self, work: Any, done: str = "") -> Any:
+        """Await a request to the server; what the server refuses is told to the person, who gets None."""
+        try:
+            result = await work
+        except AgentspanError as problem:
+            self.notify(problem.message, is_error=True)
+            return None
+        if done:
+            self.notify(done)
+        self.again()
+        return True if result is None else result
+
+    def _hear(self, news: News) -> None:
+        if self.concerns(news):
+            self._heard |= news
+            self._news.set()
+
+    async def _work(self) -> None:
+        while True:
+            self._news.clear()
+            self.news, self._heard = self._heard, NOTHING
+            wait = PAUSE_SECONDS
+            try:
+                self.data = await self.read()
+            except AgentspanError as problem:
+                self._say(problem.message)
+                wait = AGAIN_SECONDS
+                self._news.set()
+            else:
+                self._say("")
+                with pn.io.hold():
+                    self.fill(self.data)
+            self.address.param.update(title=self.title, ready=self.address.place)
+            await asyncio.sleep(wait)
+            await self._news.wait()
+
+    def _say(self, problem: str) -> None:
+        if problem or self._problem.visible:
+            self._problem.param.update(object=PROBLEM.format(escape(problem)), visible=bool(problem))
+
+
+PROBLEM = """<div role="alert" style="border-left:3px solid #d64545;background:rgba(214,69,69,.1);padding:10px 14px;
+border-radius:0 6px 6px 0"><b>This cannot be read now.</b> {} <span style="opacity:.7">Trying again…</span></div>"""
