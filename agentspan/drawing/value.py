@@ -110,7 +110,10 @@ def _side(head: Mapping[str, Any]) -> str:
 
 DEPTH = 24
 LONG = 160
-TABLE = "border-collapse:collapse;width:100%;margin:4px 0;font-size:inherit;line-height:inherit;color:inherit;font-variant-numeric:tabular-nums;border:0"
+TABLE = (
+    "border-collapse:collapse;width:100%;margin:4px 0;font-size:inherit;line-height:inherit;color:inherit;"
+    "font-variant-numeric:tabular-nums;border:0"
+)
 ROW = "background:none;border:0"
 EDGE = f"border:0;border-bottom:1px solid {LINE}"
 HEAD = f"{EDGE};padding:4px 12px 4px 0;font-weight:600;opacity:.75;white-space:nowrap"
