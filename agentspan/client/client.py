@@ -308,6 +308,20 @@ class Client:
         answer = await self._json("GET", path_of("agent", execution_id, "steps"))
         return list(answer.get("steps") or ())
 
+    async def timeline(self, execution_id: str, after: int = 0) -> Json:
+        """The run and all below it, its tasks as spans of time: `{executions, spans, last, ...}`; what is new since
+        event `after`."""
+        params = {"after": after or None}
+        return await self._json("GET", path_of("agent", execution_id, "timeline"), params=params)
+
+    async def task_detail(self, task_id: str) -> Json:
+        """One task closely: input, output, the messages its model was sent, attempts, logs."""
+        return await self._json("GET", path_of("agent", "tasks", task_id, "detail"))
+
+    async def moment(self, execution_id: str, seq: int) -> Json:
+        """The run as it stood right after event `seq`: `{state, messages, pending, cost, ...}`."""
+        return await self._json("GET", path_of("agent", execution_id, "at", str(seq)))
+
     async def forks(self, execution_id: str) -> list[Json]:
         """The runs that were forked from this one: `{executionId, agentName, status, startTime, at}`."""
         return await self._list("GET", path_of("agent", execution_id, "forks"))

@@ -60,14 +60,21 @@ def _steps(spec: AgentSpec, events: Sequence[e.Event]) -> Iterator[Step]:
     runs: dict[int, Run] = {}
     for event in events:
         runs[event.execution] = run = evolve(runs.get(event.execution) or Run(id=event.execution), event)
-        order = _order(events, event.fact)
-        names = [spec.at(run.path[: depth + 1]).name for depth in range(len(run.path))]
-        words = brief(_summary(event, order, log))
-        yield Step(
-            seq=event.seq, kind=kind(event.fact, order), agent=names[-1] if names else spec.name, path=names,
-            turn=order.turn if order else run.turn, at=event.at, summary=str(mask.masked(words, hidden)),
-            forkable=not runs[ROOT].ended, edits=list(editable(events, event)) if not runs[ROOT].ended else [],
-        )  # fmt: skip
+        yield step(spec, events, event, run, log, hidden, ended=runs[ROOT].ended)
+
+
+def step(
+    spec: AgentSpec, events: Sequence[e.Event], event: e.Event, run: Run, log: Log, hidden: mask.Names, *, ended: bool
+) -> Step:
+    """One event as a line. `run` is its own execution's state after it; `ended`: the root has ended by then."""
+    order = _order(events, event.fact)
+    names = [spec.at(run.path[: depth + 1]).name for depth in range(len(run.path))]
+    words = brief(_summary(event, order, log))
+    return Step(
+        seq=event.seq, kind=kind(event.fact, order), agent=names[-1] if names else spec.name, path=names,
+        turn=order.turn if order else run.turn, at=event.at, summary=str(mask.masked(words, hidden)),
+        forkable=not ended, edits=list(editable(events, event)) if not ended else [],
+    )  # fmt: skip
 
 
 def kind(fact: e.AnyFact, order: e.TaskScheduled | None) -> str:
@@ -140,8 +147,12 @@ def said(order: e.TaskScheduled | None, output: e.Json) -> str:
 
 def answered(output: e.Json) -> str:
     """A model's answer with its calls, in words."""
-    called = ", ".join(f"{call['name']}({brief(call.get('arguments') or {}, 60)})" for call in calls_in(output))
-    return " → ".join(part for part in (str(output.get("content") or ""), called) if part)
+    return " → ".join(part for part in (str(output.get("content") or ""), calls_told(output)) if part)
+
+
+def calls_told(output: e.Json) -> str:
+    """The calls that a model's answer makes, in words."""
+    return ", ".join(f"{call['name']}({brief(call.get('arguments') or {}, 60)})" for call in calls_in(output))
 
 
 def _words(name: str) -> str:

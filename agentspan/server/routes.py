@@ -20,6 +20,7 @@ from agentspan.server import (
     stream,
     tasks,
     templates,
+    timeline,
     tokens,
     workflow,
 )
@@ -63,6 +64,7 @@ ROUTES = collect(
     agents.ROUTES,
     executions.ROUTES,
     bundles.ROUTES,
+    timeline.ROUTES,
     control.ROUTES,
     stream.ROUTES,
     changes.ROUTES,

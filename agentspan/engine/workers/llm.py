@@ -142,7 +142,7 @@ class LlmWorker:
         """What the model is asked, and whether its answer is shown while it is written."""
         if view.purpose != "think":
             spec, asked = await self.transcripts.question(tree, number, view.seq)
-            return spec, _asked(spec, asked, view), asked.streams
+            return spec, question_of(spec, asked, view), asked.streams
         spec, script = await self.transcripts.get(tree, number, view.seq)
         messages = script.messages(spec)
         if source := view.input.get("messages_from"):
@@ -157,7 +157,8 @@ class LlmWorker:
                 await asyncio.sleep(RETRY_SECONDS)
 
 
-def _asked(spec: AgentSpec, asked: Question, view: TaskView) -> ModelRequest:
+def question_of(spec: AgentSpec, asked: Question, view: TaskView) -> ModelRequest:
+    """What the model is asked beside the turns of the agent."""
     return ModelRequest(
         model=view.name, messages=asked.messages, temperature=asked.temperature, max_tokens=asked.max_tokens,
         base_url=spec.base_url if view.name == spec.model else None, response_schema=asked.response_schema,

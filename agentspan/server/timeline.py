@@ -1,0 +1,63 @@
+"""One run looked into: its tasks as spans of time, one of them closely, the run at an event, and why it stands."""
+
+from typing import Any
+
+import msgspec
+
+from agentspan.engine.inspection import Inspection, inspect
+from agentspan.errors import BadInput
+from agentspan.server.executions import ReadHandler, request
+from agentspan.server.handler import Route
+from agentspan.store.moments import moment
+from agentspan.store.timeline import timeline
+
+Json = dict[str, Any]
+
+
+class Timeline(ReadHandler):
+    async def get(self, execution_id: str) -> None:
+        """The run and all below it as executions and spans of tasks; with `after`, what is new since that event."""
+        after = self.number("after", 0)
+        self.answer(await self.reads.query(lambda c: timeline(self.reads, c, execution_id, after)))
+
+
+class Detail(ReadHandler):
+    async def get(self, task_id: str) -> None:
+        """One task closely: what it was given and gave, what its model was sent, its attempts, what it wrote."""
+        self.answer(detail(await inspect(self.reads, task_id)))
+
+
+class Moment(ReadHandler):
+    async def get(self, execution_id: str, seq: str) -> None:
+        """The run as it stood right after an event: state, messages, what was open, what it had cost."""
+        if not seq.isdecimal() or len(seq) > 15:
+            raise BadInput(f"an event has a number from 1 on, not {seq!r}; the steps of the run list them")
+        self.answer(await self.reads.query(lambda c: moment(self.reads, c, execution_id, int(seq))))
+
+
+def detail(found: Inspection) -> Json:
+    asked = found.asked or {}
+    return {
+        **msgspec.to_builtins(found.span),
+        "error": found.error,
+        "input": found.given,
+        "output": found.output,
+        "messages": asked.get("messages"),
+        "tools": asked.get("tools"),
+        "parameters": asked.get("parameters"),
+        "attempts": found.attempts,
+        "logs": [{"at": at, "text": text} for at, text in found.logs],
+        "credentials": found.credentials,
+        "request": request(found.request) if found.request else None,
+        "latencyMs": found.latency_ms,
+        "queueMs": found.queue_ms,
+        "forkAt": found.fork_at,
+        "forkEdits": found.fork_edits,
+    }
+
+
+ROUTES = [
+    Route("/api/agent/{execution_id}/timeline", Timeline),
+    Route("/api/agent/tasks/{task_id}/detail", Detail),
+    Route("/api/agent/{execution_id}/at/{seq}", Moment),
+]
