@@ -58,6 +58,11 @@ def held_by(connection: Connection, owner: str) -> list[Key]:
     return [(row.tree, row.number) for row in connection.execute(HELD_BY, {"the_owner": owner})]
 
 
+def leases(connection: Connection) -> Sequence[Any]:
+    """What workers hold, the longest held first."""
+    return connection.execute(LEASES).all()
+
+
 def owners(connection: Connection, prefix: str) -> list[str]:
     """Who holds tasks, of the owners whose name begins with `prefix`."""
     return [row.owner for row in connection.execute(OWNERS, {"prefix": f"{prefix}%"})]
@@ -183,6 +188,7 @@ def _leased_of(dialect: str, *conditions: Any) -> Any:
 
 
 HELD_BY = sa.select(t.tasks.c.tree, t.tasks.c.number).where(_leased, t.tasks.c.owner == sa.bindparam("the_owner"))
+LEASES = sa.select(t.tasks).where(_leased, t.tasks.c.owner != "").order_by(t.tasks.c.leased_at).limit(5_000)
 OWNERS = sa.select(t.tasks.c.owner).distinct().where(_leased, t.tasks.c.owner.like(sa.bindparam("prefix")))
 _now = sa.bindparam("now", type_=sa.BigInteger)
 _limit = sa.bindparam("limit", type_=sa.Integer)

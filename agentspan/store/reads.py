@@ -25,32 +25,35 @@ from agentspan.core.transcript import Transcript
 from agentspan.errors import BadInput, NotFound
 from agentspan.spec import mask, wire
 from agentspan.spec.agent import AgentSpec
-from agentspan.store import codec, definitions, queue, requests, showing
+from agentspan.store import codec, database, definitions, listing, queue, requests, showing, statistics
 from agentspan.store import tables as t
 from agentspan.store.database import Database, unavailable
 from agentspan.store.ledger import EVENT_ROWS, Meta, stored_events
+from agentspan.store.listing import FRESH_MS, HUMAN, ROW, SUMS, TOTALS, UNATTENDED_MS, Order, line
 from agentspan.store.views import (
+    Costs,
     ExecutionRow,
     ExecutionView,
+    Facets,
+    LeaseView,
     MessageView,
+    Page,
     QueueView,
     RequestView,
+    Statistics,
     Story,
     TaskView,
     WaitingView,
     Want,
+    Wanted,
 )
 
 T = TypeVar("T")
 
-UNATTENDED_MS = 15_000
-"""A queue that nobody polled for so long has no live worker."""
 SESSION_RUNS = 50
 """How many runs of a session back its conversation goes."""
 PAGE = 200
 """So many requests are read at a time."""
-FRESH_MS = 2_000
-"""A task younger than this is not yet said to wait in vain."""
 
 
 class Scene(Struct, frozen=True):
@@ -250,6 +253,41 @@ class Reads:
             return total, [line(row) for row in found]
 
         return await self.query(work)
+
+    async def page(
+        self, wanted: Wanted, *, sort: str = "", newest_first: bool = True, cursor: str = "", size: int = 20,
+        count: bool = False,
+    ) -> Page:  # fmt: skip
+        """A page of the runs that are wanted, by their `sort`: started, ended or updated."""
+        order = Order(sort or "started", newest_first)
+        return await self.query(lambda c: listing.page(c, wanted, order, cursor, size, self.last_poll, count=count))
+
+    async def facets(self, wanted: Wanted) -> Facets:
+        """The values that the newest of these runs have."""
+        return await self.query(lambda c: listing.facets(c, wanted, self.last_poll))
+
+    async def statistics(self, since: int, until: int, buckets: int, agent: str = "") -> Statistics:
+        """What became of the runs of a time, what they cost, and what waits now."""
+        return await self.query(lambda c: statistics.statistics(c, since, until, buckets, agent, self.last_poll))
+
+    async def costs(self, by: str, since: int, until: int) -> Costs:
+        """What was spent in a time, by agent, model, day or session."""
+        return await self.query(lambda c: statistics.costs(c, by, since, until))
+
+    async def leases(self) -> list[LeaseView]:
+        """What is with workers, the longest first."""
+        rows = await self.query(queue.leases)
+        return [
+            LeaseView(
+                task_id=task_id(row.tree, row.number), name=row.queue, domain=row.domain, owner=row.owner,
+                execution_id=execution_id(row.tree, row.execution), since=row.leased_at, lease_until=row.lease_until,
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    async def schema_revision(self) -> str:
+        """The revision of the schema."""
+        return await self.query(database.revision) or ""
 
     async def inputs(self, names: Iterable[str]) -> dict[str, tuple[dict[str, Any], dict[str, Any] | None]]:
         """Input and output of executions, by id."""
@@ -580,30 +618,13 @@ def _after(cursor: str) -> dict[str, Any]:
     return {"at": int(at or 0), "tree": tree, "number": int(number or 0)}
 
 
-def line(row: Any) -> ExecutionRow:
-    return ExecutionRow(
-        execution_id=execution_id(row.tree, row.number), root_id=row.tree, agent_name=row.agent, status=row.status,
-        started_at=row.started_at, updated_at=row.updated_at, ended_at=row.ended_at, version=row.version,
-        parent_id=execution_id(row.tree, row.parent) if row.number else "", finish_reason=row.finish_reason,
-        reason=row.reason, session_id=row.session_id, correlation_id=row.correlation_id, run_id=row.run_id,
-        priority=row.priority, prompt_tokens=row.prompt_tokens, completion_tokens=row.completion_tokens,
-        cached_tokens=row.cached_tokens, reasoning_tokens=row.reasoning_tokens, cost=row.cost,
-        unpriced=row.unpriced, turns=row.turns,
-    )  # fmt: skip
-
-
 _x = t.executions.c
-ROW = (
-    _x.tree, _x.number, _x.parent, _x.agent, _x.status, _x.started_at, _x.updated_at, _x.ended_at, _x.finish_reason,
-    _x.reason, _x.session_id, _x.prompt_tokens, _x.completion_tokens, _x.cached_tokens, _x.reasoning_tokens, _x.cost,
-    _x.unpriced, _x.turns, t.trees.c.correlation_id, t.trees.c.run_id, t.trees.c.priority, t.trees.c.version,
-)  # fmt: skip
 SORTABLE = {
     "started_at": _x.started_at, "startTime": _x.started_at, "updated_at": _x.updated_at, "updateTime": _x.updated_at,
     "ended_at": _x.ended_at, "endTime": _x.ended_at, "status": _x.status, "agent_name": _x.agent, "cost": _x.cost,
 }  # fmt: skip
 SCENE = (
-    sa.select(*ROW, _x.run, t.trees.c.spec, t.trees.c.seq, t.trees.c.forked_from, t.trees.c.forked_at)
+    sa.select(*ROW, _x.run, t.trees.c.spec, t.trees.c.seq)
     .select_from(t.executions.join(t.trees, t.trees.c.tree == _x.tree))
     .where(_x.tree == sa.bindparam("tree"), _x.number == sa.bindparam("number"))
 )
@@ -612,13 +633,6 @@ LINE = (
     .select_from(t.executions.join(t.trees, t.trees.c.tree == _x.tree))
     .where(_x.tree == sa.bindparam("tree"), _x.number == sa.bindparam("number"))
 )
-SUMS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "cost", "unpriced")
-TOTALS = (
-    sa.select(_x.tree, *(sa.cast(sa.func.sum(_x[name]), _x[name].type).label(name) for name in SUMS))
-    .where(_x.tree.in_(sa.bindparam("trees", expanding=True)))
-    .group_by(_x.tree)
-)
-HUMAN = sa.and_(t.tasks.c.queue == "@human", t.tasks.c.status == "IN_PROGRESS", t.tasks.c.owner == "")
 _place = sa.tuple_(t.tasks.c.scheduled_at, t.tasks.c.tree, t.tasks.c.number)
 OPEN_REQUESTS = (
     sa.select(t.tasks)
@@ -627,7 +641,7 @@ OPEN_REQUESTS = (
     .limit(sa.bindparam("count"))
 )
 FORKS = (
-    sa.select(*ROW, t.trees.c.forked_at)
+    sa.select(*ROW)
     .select_from(t.executions.join(t.trees, t.trees.c.tree == _x.tree))
     .where(t.trees.c.forked_from == sa.bindparam("tree"), t.trees.c.forked_from != "", _x.number == ROOT)
     .order_by(_x.tree.desc())

@@ -74,6 +74,9 @@ class ExecutionRow(Struct, frozen=True, kw_only=True):
     cost: float = 0.0
     unpriced: int = 0
     turns: int = 0
+    model: str = ""
+    forked_from: str = ""
+    forked_at: int = 0
 
 
 class ExecutionView(Struct, frozen=True, kw_only=True):
@@ -306,3 +309,151 @@ class Delivery(Struct, frozen=True):
     token: str = ""
     values: dict[str, str] = {}
     problem: str = ""
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """Which runs (roots) a list or a sum is about; where several values are given, any of them. `waiting`: person or
+    worker. `text` is looked for in the prompt, the reason, the agent and the id."""
+
+    status: tuple[str, ...] = ()
+    agent: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
+    finish_reason: tuple[str, ...] = ()
+    session_id: str = ""
+    correlation_id: str = ""
+    version: int | None = None
+    min_cost: float | None = None
+    waiting: str = ""
+    text: str = ""
+    since: int = 0
+    until: int = 0
+
+
+class Listed(Struct, frozen=True, kw_only=True):
+    """A run in a list: its tokens and cost are those of its whole tree. `waiting`: person, worker or ""."""
+
+    row: ExecutionRow
+    preview: str
+    waiting: str
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """A page of runs. `cursor` is where the next one begins: "" if there is none. A page may be short, or empty, and
+    yet have a next one: then the search has not come to its end. `total` is -1 if nobody counted."""
+
+    runs: list[Listed]
+    cursor: str
+    total: int = -1
+    capped: bool = False
+
+
+class Facets(Struct, frozen=True, kw_only=True, rename="camel"):
+    """How many of the runs have which value, the most frequent first; `capped`: of the newest only."""
+
+    status: dict[str, int]
+    agent_name: dict[str, int]
+    model: dict[str, int]
+    finish_reason: dict[str, int]
+    waiting: dict[str, int]
+    capped: bool
+
+
+class Bucket(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The runs that began in one stretch of time, by status, and what was spent in it."""
+
+    at: int
+    counts: dict[str, int]
+    cost: float
+    tokens: int
+
+
+class Totals(Struct, frozen=True, kw_only=True, rename="camel"):
+    runs: int
+    status: dict[str, int]
+    cost: float
+    cost_unknown: bool
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+
+
+class Durations(Struct, frozen=True, kw_only=True):
+    """Milliseconds from start to end, of the newest `count` runs that have ended."""
+
+    p50: int
+    p95: int
+    count: int
+
+
+class Failure(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A reason for which runs of an agent failed, and the last of them."""
+
+    agent_name: str
+    reason: str
+    count: int
+    last_execution_id: str
+    last_at: int
+
+
+class AgentSum(Struct, frozen=True, kw_only=True, rename="camel"):
+    agent_name: str
+    runs: int
+    failed: int
+    p50: int
+    p95: int
+    cost: float
+
+
+class Waits(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What waits now: open requests, and runs with a task that no live worker polls for."""
+
+    requests: int
+    oldest_request_at: int
+    without_worker: int
+
+
+class Statistics(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The runs that began from `since` to `until`, and what was spent then."""
+
+    since: int
+    until: int
+    bucket_ms: int
+    buckets: list[Bucket]
+    totals: Totals
+    durations: Durations
+    failures: list[Failure]
+    agents: list[AgentSum]
+    waiting: Waits
+
+
+class CostRow(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What was spent on one agent, model, day or session; `unpriced` calls have an unknown price."""
+
+    key: str
+    runs: int
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    cost: float
+    unpriced: int
+
+
+class Costs(Struct, frozen=True, kw_only=True, rename="camel"):
+    since: int
+    until: int
+    by: str
+    rows: list[CostRow]
+    total: CostRow
+
+
+class LeaseView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A task that is with a worker; `lease_until` is 0 for as long as the worker lives."""
+
+    task_id: str
+    name: str
+    execution_id: str
+    domain: str
+    owner: str
+    since: int
+    lease_until: int
