@@ -200,7 +200,9 @@ async def test_pages_are_read_by_their_indices(engine: Engine) -> None:
                     lambda c, w=wanted, o=order, a=at: listing.candidates(c, listing.Asked(w, o), a, 51)
                 )
                 plan = await explain(engine, statement, {})
-                assert index in plan, (name, plan)
+                # PostgreSQL knows how many rows fit, and may find the index of the order the shorter way.
+                knows = "Index Only Scan using ix_executions_started_at" in plan and not engine.database.is_sqlite
+                assert index in plan or knows, (name, plan)
                 assert "Seq Scan" not in plan, (name, plan)
                 assert "TEMP B-TREE" not in plan, (name, plan)
     for by, index in (("ended", "ix_executions_ended"), ("updated", "ix_executions_ended")):
