@@ -21,6 +21,7 @@ test: .venv/ready-to-test
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 pytest: .venv/ready-to-test
+	@tests/chromium.sh
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: .venv/ready-to-test
@@ -56,8 +57,8 @@ clean:
 
 # The local model has wheels for most machines and takes long to build on the others: there, the demo does without it.
 .venv/ready-to-run: pyproject.toml .venv/made
-	@$(INSTALL) --only-binary xllamacpp -e '.[server,local]' \
-		|| { echo "no local model for this machine; going on without it"; $(INSTALL) -e '.[server]'; }
+	@$(INSTALL) --only-binary xllamacpp -e '.[server,dashboard,local]' \
+		|| { echo "no local model for this machine; going on without it"; $(INSTALL) -e '.[server,dashboard]'; }
 	@touch $@
 
 .venv/ready-to-test: pyproject.toml .venv/made
