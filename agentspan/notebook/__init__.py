@@ -7,9 +7,18 @@ from importlib import import_module
 from typing import Any
 
 DOORS = {
+    "Cards": "card",
     "Estimate": "mapping",
+    "SideBySide": "moments",
+    "Travel": "moments",
     "agent_map": "mapping",
     "agent_map_async": "mapping",
+    "side_by_side": "moments",
+    "side_by_side_async": "moments",
+    "travel": "moments",
+    "travel_async": "moments",
+    "cards": "card",
+    "dashboard": "page",
 }
 """Each name, and the module that has it."""
 
