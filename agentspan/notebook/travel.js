@@ -269,7 +269,7 @@ const STYLE = `
 .ast-text, .ast-call { white-space: pre-wrap; overflow-wrap: anywhere; }
 .ast pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 4px 0; padding: 0; font-size: 12px; background: none; color: inherit; }
 .ast-form, .ast-fields, .ast-forks, .ast-fork { display: flex; flex-direction: column; gap: 8px; }
-.ast-forks:empty { display: none; }
+.ast-form { margin: 0; } .ast-forks:empty { display: none; }
 .ast-forked { display: flex; gap: 4px 8px; flex-wrap: wrap; align-items: baseline; border-top: 1px solid color-mix(in srgb, currentColor 16%, transparent); padding-top: 8px; }
 .ast-forked .ast-text { flex-basis: 100%; }
 .ast-button { font: inherit; font-weight: 500; color: inherit; background: transparent; cursor: pointer; padding: 2px 10px; min-height: 28px;
