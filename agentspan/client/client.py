@@ -237,25 +237,45 @@ class Client:
     async def executions(
         self,
         *,
-        start: int = 0,
+        cursor: str = "",
+        start: int | None = None,
         size: int = 20,
         sort: str | None = None,
-        free_text: str | None = None,
-        status: str | None = None,
-        agent_name: str | None = None,
-        session_id: str | None = None,
+        count: str | None = None,
+        **filters: Any,
     ) -> Json:
-        """A page of runs, newest first: `{totalHits, results}`."""
-        params = {
-            "start": start,
-            "size": size,
-            "sort": sort,
-            "freeText": free_text,
-            "status": status,
-            "agentName": agent_name,
-            "sessionId": session_id,
-        }
+        """A page of runs, newest first: `{totalHits, totalCapped, nextCursor, results}`.
+
+        `cursor`: the `nextCursor` of the page before. `count`: capped (the default: up to 10,000) or none. `filters`:
+        see `FILTERS`; several values may be given as a list. With `start` it is a page by number, with each run's
+        input and output.
+        """
+        place = {"cursor": cursor, "count": count or "capped"} if start is None else {"start": start}
+        params = {**place, "size": size, "sort": sort, **_filters(filters)}
         return await self._json("GET", "/agent/executions", params=params)
+
+    async def facets(self, **filters: Any) -> Json:
+        """Which values the runs of a list have: `{status: {word: n}, agentName, model, ..., capped}`."""
+        return await self._json("GET", "/agent/executions/facets", params=_filters(filters))
+
+    async def stats(
+        self, *, since: int | None = None, until: int | None = None, buckets: int = 60, agent_name: str | None = None
+    ) -> Json:
+        """What became of the runs of a time (the last day): `{buckets, totals, durations, failures, agents, ...}`."""
+        params = {"since": since, "until": until, "buckets": buckets, "agentName": agent_name}
+        return await self._json("GET", "/stats", params=params)
+
+    async def costs(self, by: str = "agent", *, since: int | None = None, until: int | None = None) -> Json:
+        """What was spent in a time (the last 30 days), `by` agent, model, day or session: `{rows, total}`."""
+        return await self._json("GET", "/costs", params={"by": by, "since": since, "until": until})
+
+    async def workers(self) -> Json:
+        """Every worker and every queue, each with a sentence on how it is: `{now, workers, queues}`."""
+        return await self._json("GET", "/workers")
+
+    async def config(self) -> Json:
+        """What the server runs with: `{version, database, settings, packages, ...}`, nothing secret."""
+        return await self._json("GET", "/config")
 
     async def search(
         self, query: str = "", *, start: int = 0, size: int = 20, sort: str | None = None, free_text: str | None = None
@@ -531,3 +551,31 @@ async def _next(events: AsyncIterator[Json]) -> Json | None:
 
 async def _close(events: AsyncGenerator[Json]) -> None:
     await events.aclose()
+
+
+def _filters(given: Mapping[str, Any]) -> Json:
+    """The parameters of filters; TypeError for one that there is not."""
+    if unknown := given.keys() - FILTERS.keys():
+        raise TypeError(f"there is no filter {', '.join(sorted(unknown))}; there are {', '.join(FILTERS)}")
+    return {
+        FILTERS[name]: ",".join(map(str, value)) if isinstance(value, list | tuple | set) else value
+        for name, value in given.items()
+        if value not in (None, "", [], ())
+    }
+
+
+FILTERS = {
+    "free_text": "freeText",
+    "status": "status",
+    "agent_name": "agentName",
+    "model": "model",
+    "finish_reason": "finishReason",
+    "session_id": "sessionId",
+    "correlation_id": "correlationId",
+    "version": "version",
+    "min_cost": "minCost",
+    "waiting": "waiting",
+    "since": "since",
+    "until": "until",
+}
+"""What runs can be filtered by, and the parameter that says so."""

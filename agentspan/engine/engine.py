@@ -24,6 +24,7 @@ from agentspan.engine.hub import Change, Hub, change
 from agentspan.engine.life import Life
 from agentspan.engine.pollers import Poller, Pollers
 from agentspan.engine.resolve import refers, resolve
+from agentspan.engine.roster import Roster, Signs, roster
 from agentspan.engine.scheduler import Scheduler
 from agentspan.engine.secrets import Secrets
 from agentspan.engine.spending import Spending
@@ -78,6 +79,8 @@ class Engine:
         self.hub = Hub()
         self.pollers.came = lambda: self.hub.tell(Change(workers=True))
         self.spending = Spending()
+        self.signs = Signs()
+        self.started_at = now_ms()
         self.transcripts = Transcripts(self.reads)
         self.desk = Desk(self.pollers, self.replica)
         self.writer = Writer(
@@ -137,6 +140,11 @@ class Engine:
             return upgrade(database)
         finally:
             database.close()
+
+    @property
+    def now(self) -> int:
+        """The time, in milliseconds since the epoch."""
+        return now_ms()
 
     async def ping(self) -> None:
         """Unavailable if the database does not answer."""
@@ -245,6 +253,8 @@ class Engine:
             raise
         self.pollers.leave(poller)
         await self._owed(poller)
+        if got:
+            self.signs.note(worker, "received", now_ms())
         return got
 
     async def report(self, reports: Sequence[Report]) -> list[Receipt]:
@@ -258,11 +268,19 @@ class Engine:
 
         Without `worker`, whoever holds the lease; without `lease_ms`, by the length that `poll` gives.
         """
+        self.signs.note(worker, "extended", now_ms())
         keys = [split_task(name) for name in task_ids]
         length = self._lease_for if lease_ms is None else lambda _: lease_ms
         held = await self.writer.do(commands.Extend(tasks=keys, worker=worker, lease_ms=length))
         names = dict(zip(keys, task_ids, strict=True))
         return [names[key] for key in keys if key in held], [names[key] for key in keys if key not in held]
+
+    async def roster(self) -> Roster:
+        """Every worker and every queue, and how they are."""
+        leases, queues = await self.reads.leases(), await self.reads.queues()
+        now = now_ms()
+        polls = [*self.pollers.polls(), *self.pollers.fresh_polls(now)]
+        return roster(now, polls, self.signs, leases, queues)
 
     async def postpone(self, task_id: str, worker: str, after_ms: int) -> Receipt:
         """Put a leased task back into its queue, to be taken again after `after_ms`."""
@@ -498,7 +516,9 @@ class Engine:
             providers.check_model(model, os.environ, base)
 
     async def _report_one(self, report: Report) -> Receipt:
-        tree, _ = split_task(report.task_id)
+        tree, number = split_task(report.task_id)
+        taken = self.desk.taken.get((tree, number), ("", 0))
+        self.signs.note(report.worker or taken[0], "reported", now_ms())
         receipt = await self.writer.do(commands.Land(trees=(tree,), report=report))
         if report.logs:
             await self.log(report.task_id, report.logs)

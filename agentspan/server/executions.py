@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from agentspan.errors import NotFound
-from agentspan.server import conductor, search
+from agentspan.server import conductor, listing, search
 from agentspan.server.handler import MAX_WAIT_MS, Handler, Route
 from agentspan.store.views import ExecutionRow, ExecutionView, RequestView, TaskView, WaitingView
 
@@ -111,7 +111,9 @@ class TaskLog(ReadHandler):
 
 class List(ReadHandler):
     async def get(self) -> None:
-        """A page of runs, newest first."""
+        """A page of runs, newest first; with `cursor` ("" for the first page) each begins where the last one ended."""
+        if listing.is_asked(self):
+            return self.answer(await listing.page(self, MAX_PAGE))
         total, rows = await self.reads.search(
             start=self.number("start", 0),
             size=self.number("size", 20, 0, MAX_PAGE),

@@ -168,7 +168,15 @@ WORDS: dict[str, Json] = {
             "existing": {"type": "boolean"},
         },
     },
-    "page": {"type": "object", "properties": {"totalHits": {"type": "integer"}, "results": _OBJECTS}},
+    "page": {
+        "type": "object",
+        "properties": {
+            "totalHits": {"type": "integer"},
+            "totalCapped": {"type": "boolean"},
+            "nextCursor": {"type": "string"},
+            "results": _OBJECTS,
+        },
+    },
     "tasks": {"type": "object", "properties": {"tasks": _OBJECTS}},
     "bulk": {
         "type": "object",
@@ -226,8 +234,19 @@ OPERATIONS: dict[str, Operation] = {
     "GET /api/changes": Operation("events"),
     "GET /api/agent/execution/{execution_id}": Operation("object"),
     "GET /api/agent/executions": Operation(
-        "page", query="start size sort freeText status agentName sessionId correlationId"
+        "page",
+        query="start cursor count size sort freeText status agentName model finishReason sessionId correlationId"
+        " version minCost waiting since until",
     ),
+    "GET /api/agent/executions/facets": Operation(
+        "object",
+        query="freeText status agentName model finishReason sessionId correlationId version minCost waiting since"
+        " until",
+    ),
+    "GET /api/stats": Operation("object", query="since until buckets agentName"),
+    "GET /api/costs": Operation("object", query="since until by"),
+    "GET /api/workers": Operation("object"),
+    "GET /api/config": Operation("object"),
     "GET /api/agent/executions/search": Operation("page", query="start size sort freeText query"),
     "GET /api/agent/executions/{execution_id}": Operation("object"),
     "DELETE /api/agent/executions/{execution_id}": Operation("nothing", query="reason"),

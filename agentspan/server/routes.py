@@ -6,6 +6,7 @@ from agentspan.server import (
     agents,
     bundles,
     changes,
+    configuration,
     control,
     credentials,
     embeddings,
@@ -17,11 +18,13 @@ from agentspan.server import (
     metadata,
     metrics,
     schedules,
+    statistics,
     stream,
     tasks,
     templates,
     timeline,
     tokens,
+    workers,
     workflow,
 )
 from agentspan.server.handler import Planned, Route
@@ -63,6 +66,7 @@ ROUTES = collect(
     tasks.ROUTES,
     agents.ROUTES,
     executions.ROUTES,
+    statistics.ROUTES,
     bundles.ROUTES,
     timeline.ROUTES,
     control.ROUTES,
@@ -80,4 +84,6 @@ ROUTES = collect(
     tokens.ROUTES,
     health.ROUTES,
     metrics.ROUTES,
+    workers.ROUTES,
+    configuration.ROUTES,
 )

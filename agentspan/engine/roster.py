@@ -1,0 +1,241 @@
+"""Who works here: every worker and every queue, how it is, and what is wrong with it in words that somebody can act on.
+
+`Signs` are what workers were heard of beside their polls; `roster` is pure.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from agentspan.store.views import LeaseView, PollView, QueueView
+
+SILENT_MS = 15_000
+"""A worker that was not heard of for so long is silent."""
+SLOW_MS = 60_000
+"""A worker that holds a task for so long, and has reported none since, may have forgotten it."""
+LAG_MS = 5_000
+"""A queue whose oldest task has waited for so long is behind."""
+FORGOTTEN_MS = 3_600_000
+"""A worker that has been gone for so long is not shown any more."""
+KEPT = 2_000
+OWN = "@"
+
+Queue = tuple[str, str]
+
+
+class Sign(Struct):
+    """When a worker was last given a task, reported one, or asked for more time."""
+
+    received: int = 0
+    reported: int = 0
+    extended: int = 0
+
+    @property
+    def last(self) -> int:
+        return max(self.received, self.reported, self.extended)
+
+
+class Signs:
+    """What this server heard of workers; the oldest is forgotten where there are too many."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Sign] = {}
+
+    def note(self, worker: str, what: str, at: int) -> None:
+        """`what`: received, reported or extended."""
+        if not worker:
+            return
+        sign = self._known.pop(worker, None) or Sign()
+        setattr(sign, what, at)
+        self._known[worker] = sign
+        if len(self._known) > KEPT:
+            del self._known[next(iter(self._known))]
+
+    def of(self, worker: str) -> Sign:
+        return self._known.get(worker) or Sign()
+
+
+class Served(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A queue that a worker polls."""
+
+    name: str
+    domain: str
+    last_poll: int
+
+
+class WorkerView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A worker: `state` is busy, idle, silent (it holds tasks and is not heard of) or gone. `healthy`: nothing has to
+    be done about it."""
+
+    worker_id: str
+    state: str
+    healthy: bool
+    sentence: str
+    last_poll: int
+    last_heard: int
+    in_flight: Sequence[LeaseView]
+    queues: Sequence[Served]
+
+
+class QueueState(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A queue: `state` is ok, lagging or unserved; `workers` is how many poll it now."""
+
+    name: str
+    domain: str
+    ready: int
+    leased: int
+    oldest_ms: int
+    workers: int
+    state: str
+    sentence: str
+
+
+class Roster(Struct, frozen=True, kw_only=True):
+    now: int
+    workers: list[WorkerView]
+    queues: list[QueueState]
+
+
+def roster(
+    now: int, polls: Iterable[PollView], signs: Signs, leases: Sequence[LeaseView], queues: Sequence[QueueView]
+) -> Roster:
+    """Everybody who was heard of lately or holds something, the unwell first, and every queue."""
+    served: dict[str, dict[Queue, int]] = {}
+    for poll in polls:
+        mine = served.setdefault(poll.worker, {})
+        mine[poll.name, poll.domain] = max(poll.at, mine.get((poll.name, poll.domain), 0))
+    held: dict[str, list[LeaseView]] = {}
+    for lease in leases:
+        held.setdefault(lease.owner, []).append(lease)
+    depths = {(each.name, each.domain): each for each in queues if each.name != "@human"}
+    workers = [
+        _worker(now, name, served.get(name, {}), signs.of(name), held.get(name, ()), depths)
+        for name in sorted(served.keys() | held.keys())
+    ]
+    shown = [each for each in workers if each.state != "gone" or now - each.last_heard < FORGOTTEN_MS]
+    alive = {queue: _alive(now, queue, served) for queue in sorted({*depths, *_recent(now, served)})}
+    return Roster(
+        now=now,
+        workers=sorted(shown, key=lambda each: (each.healthy, RANKS.index(each.state), each.worker_id)),
+        queues=[_queue(queue, depths.get(queue), count) for queue, count in alive.items()],
+    )
+
+
+def _worker(
+    now: int, name: str, served: dict[Queue, int], sign: Sign, held: Sequence[LeaseView], depths: dict[Queue, QueueView]
+) -> WorkerView:
+    last_poll = max(served.values(), default=0)
+    heard = max(last_poll, sign.last)
+    state, sentence = _state(now, name, last_poll, heard, sign, held)
+    complaint = "" if state in ("silent", "gone") else _given_nothing(served, held, depths)
+    return WorkerView(
+        worker_id=name,
+        state=state,
+        healthy=state in ("busy", "idle") and not complaint,
+        sentence=complaint or sentence,
+        last_poll=last_poll,
+        last_heard=heard,
+        in_flight=held,
+        queues=[Served(name=q, domain=d, last_poll=at) for (q, d), at in sorted(served.items())],
+    )
+
+
+def _state(now: int, name: str, last_poll: int, heard: int, sign: Sign, held: Sequence[LeaseView]) -> tuple[str, str]:
+    """The state of a worker, and the sentence that says it."""
+    if any(not lease.lease_until for lease in held) or any(lease.name.startswith(OWN) for lease in held):
+        return "busy", f"Built into {name}; {_tasks(held)} under way."
+    if not held and now - heard < SILENT_MS:
+        return "idle", "Waits for work."
+    if not held:
+        return "gone", f"Not heard of for {span(now - heard)}. Start it again if its tools are needed."
+    oldest, until = min(lease.since for lease in held), max(lease.lease_until for lease in held)
+    rest = f"its lease ends in {span(until - now)}" if until > now else "its lease is over"
+    if now - max(heard, oldest) >= SILENT_MS:
+        return "silent", (
+            f"Holds {_tasks(held)} and was not heard of for {span(now - max(heard, oldest))}: no poll, report or"
+            f" heartbeat. If it died, start it again; {rest}, and then the task is given to another worker."
+        )
+    if now - oldest >= SLOW_MS and sign.reported < oldest and now - sign.extended >= SILENT_MS:
+        return "silent", (
+            f"Takes tasks and reports none: it has held {_tasks(held)} for {span(now - oldest)} without a heartbeat."
+            f" Look at its log, or start it again; {rest}."
+        )
+    return "busy", f"Works on {_tasks(held)} for {span(now - oldest)}."
+
+
+def _given_nothing(served: dict[Queue, int], held: Sequence[LeaseView], depths: dict[Queue, QueueView]) -> str:
+    """What keeps work from a worker that polls: it asks in another place than where the tasks are."""
+    if held:
+        return ""
+    for name, domain in sorted(served):
+        here = depths.get((name, domain))
+        if here and here.ready and here.oldest_ms >= LAG_MS and not name.startswith(OWN):
+            return (
+                f"Polls {_place(name, domain)}, where {_count(here.ready)} waited for {span(here.oldest_ms)}, and is"
+                " given none. Start it again; if that does not help, the server's log says why."
+            )
+        for (other, where), depth in sorted(depths.items()):
+            elsewhere = other == name and where != domain and (other, where) not in served
+            if elsewhere and depth.ready and depth.oldest_ms >= LAG_MS:
+                return (
+                    f"Polls {_place(name, domain)}, but {_count(depth.ready)} wait in {_place(name, where)}: it will"
+                    " never be given them. Start a worker in that domain, or start the run without one."
+                )
+    return ""
+
+
+def _queue(queue: Queue, depth: QueueView | None, alive: int) -> QueueState:
+    name, domain = queue
+    ready, oldest = (depth.ready, depth.oldest_ms) if depth else (0, 0)
+    state, sentence = "ok", "Nothing waits." if not ready else f"{_count(ready)} to be taken."
+    if ready and not alive and oldest >= LAG_MS and not name.startswith(OWN):
+        state = "unserved"
+        sentence = (
+            f"{_count(ready)} waited for {span(oldest)} and no worker polls {_place(name, domain)}:"
+            f" run the cell or process that defines {name}."
+        )
+    elif ready and oldest >= LAG_MS:
+        state = "lagging"
+        sentence = f"{_count(ready)} waited for {span(oldest)}: {BEHIND.get(name, MORE).format(alive=alive)}"
+    return QueueState(
+        name=name, domain=domain, ready=ready, leased=depth.leased if depth else 0, oldest_ms=oldest, workers=alive,
+        state=state, sentence=sentence,
+    )  # fmt: skip
+
+
+def _alive(now: int, queue: Queue, served: dict[str, dict[Queue, int]]) -> int:
+    """How many workers poll a queue."""
+    return sum(now - mine.get(queue, 0) < SILENT_MS for mine in served.values())
+
+
+def _recent(now: int, served: dict[str, dict[Queue, int]]) -> set[Queue]:
+    return {queue for mine in served.values() for queue, at in mine.items() if now - at < FORGOTTEN_MS}
+
+
+def _tasks(held: Sequence[LeaseView]) -> str:
+    """What is held, in words."""
+    if len(held) != 1:
+        return f"{len(held)} tasks"
+    return "a model call" if held[0].name.startswith(OWN) else f"1 task of {held[0].name}"
+
+
+def _count(ready: int) -> str:
+    return "1 task" if ready == 1 else f"{ready} tasks"
+
+
+def _place(name: str, domain: str) -> str:
+    return f"{name} in domain {domain!r}" if domain else name
+
+
+def span(ms: int) -> str:
+    """A length of time in one unit."""
+    seconds = max(0, ms) // 1000
+    for length, word in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * length or seconds == length:
+            return f"{seconds // length} {word}"
+    return f"{seconds} s"
+
+
+RANKS = ("silent", "gone", "busy", "idle")
+MORE = "{alive} of its workers cannot keep up. Start more of them."
+BEHIND = {"@llm": "model calls wait for room under their provider's limits."}
