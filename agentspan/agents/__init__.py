@@ -107,6 +107,7 @@ from agentspan.agents.result import (
     Status,
     TokenUsage,
 )
+from agentspan.agents.runs import RunInfo, Runs, runs, runs_async
 from agentspan.agents.runtime import AgentConfig, AgentRuntime
 from agentspan.agents.runtime.credentials import resolve_credentials
 from agentspan.agents.schedules import Schedule, ScheduleInfo
@@ -221,7 +222,9 @@ __all__ = [
     "Ref",
     "RegexGuardrail",
     "Request",
+    "RunInfo",
     "RunSettings",
+    "Runs",
     "Schedule",
     "ScheduleError",
     "ScheduleInfo",
@@ -288,6 +291,8 @@ __all__ = [
     "resume_async",
     "run",
     "run_async",
+    "runs",
+    "runs_async",
     "scatter_gather",
     "search_tool",
     "serve",

@@ -16,6 +16,7 @@ from agentspan.agents.code import CliConfig, CodeExecutionConfig, code_tool, com
 from agentspan.agents.credentials import checked
 from agentspan.agents.guardrail import as_guardrail
 from agentspan.agents.memory import ConversationMemory, SemanticMemory
+from agentspan.agents.showing import Shown
 from agentspan.agents.termination import TerminationCondition
 from agentspan.agents.tool import agent_tool, as_tool
 
@@ -54,7 +55,7 @@ class PromptTemplate:
         return config if self.version is None else {**config, "version": self.version}
 
 
-class Agent:
+class Agent(Shown):
     """One agent and its sub-agents; plain data with functions in it, made once and run any number of times.
 
     `name`: letters, digits, `_` and `-`, not beginning with a digit or `-`. `model`: `"provider/model"`; empty refers

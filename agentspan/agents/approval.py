@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agentspan.agents.showing import Shown
 from agentspan.spec.rules import COMPARISONS
 
 Json = dict[str, Any]
@@ -12,7 +13,7 @@ DEFAULTS = ("reject", "approve")
 
 
 @dataclass(frozen=True)
-class ApprovalPolicy:
+class ApprovalPolicy(Shown):
     """`@tool(approval_required=ApprovalPolicy(...))`.
 
     `when`: nothing for every call; conditions on the arguments as data, `("amount", ">", 100)` or

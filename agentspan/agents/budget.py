@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from agentspan.agents.showing import Shown
+
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Budget:
+class Budget(Shown):
     """Limits of a whole run, all its sub-agents included; None for no limit.
 
     `cost` in US dollars; `tokens` of all model calls; `model_calls` and `tool_calls` counted; `seconds` from its start.

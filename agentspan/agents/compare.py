@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 from agentspan.agents.handle import AgentHandle
 from agentspan.agents.host import Host, own_host
 from agentspan.agents.result import AgentResult
+from agentspan.agents.showing import Shown
 
 if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
 
 Json = dict[str, Any]
 Run = str | AgentHandle | AgentResult
@@ -53,7 +54,7 @@ class Difference:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison:
+class Comparison(Shown):
     """Two runs, step by step. `rows` are the steps of both, `a` and `b` what each run took in all (tokens, cost in US
     dollars, time in ms), `definition` what differs in the agents, `shared` how many events both have by a fork.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from agentspan.agents.showing import Shown
 from agentspan.client.portal import Portal
 from agentspan.spec.rules import broken, pattern_problem
 
@@ -80,7 +81,7 @@ def guardrail(func: Callable[..., Any] | None = None, *, name: str | None = None
     return describe if func is None else describe(func)
 
 
-class Guardrail:
+class Guardrail(Shown):
     """A check by a function of yours; without one, `name` refers to a guardrail that another process serves."""
 
     kind = "custom"

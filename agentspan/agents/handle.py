@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agentspan.agents import watching
 from agentspan.agents.budget import Budget
 from agentspan.agents.exceptions import WorkerMissingError
 from agentspan.agents.host import Host, own_host
@@ -25,6 +26,7 @@ from agentspan.agents.result import (
     status_of,
     step_of,
 )
+from agentspan.agents.showing import Shown
 from agentspan.agents.stream import AgentStream, AsyncAgentStream, tell
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class Origin:
     prompt: str
 
 
-class AgentHandle:
+class AgentHandle(Shown):
     """The run `execution_id` on the server of `runtime` (the process's own if none is given).
 
     Each method has a twin with `_async`. A wrong id raises AgentNotFoundError when it is used. The run does not need
@@ -75,6 +77,12 @@ class AgentHandle:
 
     def __repr__(self) -> str:
         return f"AgentHandle(execution_id={self.execution_id!r})"
+
+    def _ipython_display_(self) -> None:
+        """As the value of a cell it goes on showing the run until it ends, where outputs can change."""
+        watcher = watching.watcher()
+        if watcher is None or not watcher.show(self):
+            raise NotImplementedError  # IPython then shows it as it stands
 
     async def get_status_async(self) -> AgentStatus:
         """How the run stands now."""
@@ -389,17 +397,22 @@ class AgentHandle:
         self, seconds: float | None, events: list[AgentEvent] | None = None, output_type: Any = None
     ) -> AgentResult:
         """See `join_async`; `events` are those that are known already."""
+        watch = await watching.begin(self)
         try:
             body = await self._ended(seconds)
             if self.run_id is not None:
                 self.runtime.forget(self.run_id)
             events = await self.events_async() if events is None else events
             await self._remember(body)
-        except asyncio.CancelledError as stop:
-            stop.add_note(self._how_to_attach())
+        except BaseException as problem:
+            if isinstance(problem, asyncio.CancelledError):
+                problem.add_note(self._how_to_attach())
+            await watching.left(watch, problem)
             raise
         wanted = self.output_type if output_type is None else output_type
-        return result_of(body, correlation_id=self.correlation_id, events=events, output_type=wanted)
+        result = result_of(body, correlation_id=self.correlation_id, events=events, output_type=wanted)
+        await watching.ended(watch, result)
+        return result
 
     async def _remember(self, body: Json) -> None:
         """Let the agent's memory take in a run that has completed, in a thread: a store may take its time."""

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agentspan.agents.host import Host, own_host
+from agentspan.agents.showing import Shown
 from agentspan.errors import AgentspanError
 
 Json = dict[str, Any]
@@ -22,7 +23,7 @@ log = logging.getLogger("agentspan")
 
 
 @dataclass
-class ConversationMemory:
+class ConversationMemory(Shown):
     """Messages that go before the prompt, each `{"role", "message", ...}`; at most `max_messages`, the newest ones.
 
     System messages stay when others are dropped. As `Agent(memory=...)` it takes in the prompt and the answer of each
@@ -150,7 +151,7 @@ class InMemoryStore(MemoryStore):
         return list(self._entries.values())
 
 
-class SemanticMemory:
+class SemanticMemory(Shown):
     """Texts that can be searched by what they say: by an agent (`Agent(memory=...)`), and in tools.
 
     An agent's run begins with what the memory knows about its prompt, and the memory takes in what was asked and

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from agentspan.agents.agent import Agent, Strategy, resolve_agent
+from agentspan.agents.showing import Shown
 from agentspan.agents.tool import get_tool_defs
 from agentspan.spec.plan import problems
 
@@ -110,7 +111,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Shown):
     """Steps in the order in which they are carried out."""
 
     steps: Sequence[Step | Json]

@@ -4,7 +4,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from agentspan.agents.showing import Shown
 
 Json = dict[str, Any]
 
@@ -59,7 +62,7 @@ class EventType(StrEnum):
 
 
 @dataclass
-class TokenUsage:
+class TokenUsage(Shown):
     """Tokens of all model calls of the run; cached and reasoning tokens are part of prompt and completion."""
 
     prompt_tokens: int = 0
@@ -98,7 +101,7 @@ class AgentEvent:
 
 
 @dataclass
-class AgentStatus:
+class AgentStatus(Shown):
     """How a run stands.
 
     `status`: RUNNING, PAUSED or one of Status. `is_waiting`: a person is asked; `pending_tool` is the oldest request,
@@ -121,7 +124,7 @@ class AgentStatus:
 
 
 @dataclass
-class AgentResult:
+class AgentResult(Shown):
     """What a run came to.
 
     `output` is a dict: `{"result", "finishReason", "context", ...}`, or `{"error", "status"}` when it failed, with what
@@ -146,6 +149,8 @@ class AgentResult:
     cost: float | None = None
     agent_name: str = ""
 
+    _surroundings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+
     @property
     def is_success(self) -> bool:
         """Did it complete?"""
@@ -160,6 +165,10 @@ class AgentResult:
     def is_rejected(self) -> bool:
         """Did a person say no?"""
         return self.finish_reason == FinishReason.REJECTED
+
+    def surround(self, **known: Any) -> None:
+        """Keep what else is known of the run for the picture of the result: its `timeline`, its `url`."""
+        self.__dict__["_surroundings"] = known
 
     def print_result(self) -> None:
         """Print the answer and what it took."""

@@ -14,6 +14,7 @@ from agentspan.agents.credentials import checked
 from agentspan.agents.exceptions import ConfigurationError
 from agentspan.agents.guardrail import as_guardrail
 from agentspan.agents.schema import Parameters, parameters_of, schema_of
+from agentspan.agents.showing import Shown, bundle
 from agentspan.spec.tool import BACK_OFFS
 
 Json = dict[str, Any]
@@ -23,7 +24,7 @@ VALID_RETRY_POLICIES = tuple(BACK_OFFS)
 
 
 @dataclass
-class ToolDef:
+class ToolDef(Shown):
     """A tool as the SDK knows it. `func` is the user's function, None where the server or another process has it.
 
     `input_schema`, `output_schema`: JSON Schema. `timeout_seconds`: of one attempt. `tool_type`: `worker`, `http`,
@@ -446,6 +447,7 @@ def _wrapped(function: Callable[..., Any], definition: ToolDef) -> Any:
             return function(*args, **kwargs)
 
     call._tool_def = definition  # type: ignore[attr-defined]
+    call._repr_mimebundle_ = functools.partial(bundle, definition)  # type: ignore[attr-defined]
     if inspect.isfunction(function):
         function._tool_def = definition  # type: ignore[attr-defined]
     return call

@@ -4,6 +4,7 @@ Each card is a function of plain data, in the words of the wire.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import starmap
 from typing import Any
 
 from agentspan.drawing.layers import graph
@@ -11,6 +12,7 @@ from agentspan.drawing.markup import FAINT, LINE, Html, box, code, fold, join, m
 from agentspan.drawing.value import inline, pairs, table, tree
 from agentspan.drawing.words import (
     AMBER,
+    limit,
     plural,
     short,
 )
@@ -32,7 +34,7 @@ def agent_card(config: Json) -> Html:
         _pairs_of(config),
         *_listed("Tools", [tool_line(each) for each in records(config.get("tools"))]),
         *_listed("Guardrails", [rail_line(each) for each in records(config.get("guardrails"))]),
-        fold("Picture", graph(config), opened=True) if _has_picture(config) else None,
+        fold("Agents", graph(config), opened=True) if _has_picture(config) else None,
     ]
     return box(*parts)
 
@@ -49,12 +51,17 @@ def tool_card(tool: Json) -> Html:
 
 def rail_card(rail: Json) -> Html:
     """A guardrail."""
-    return box(heading(str(rail.get("name") or ""), "guardrail", ""), tag("div", rail_line(rail)))
+    return box(heading(str(rail.get("name") or ""), "guardrail", ""), rail_line({**rail, "name": ""}))
 
 
 def facts_card(title: str, what: str, rows: Sequence[tuple[Any, Any]]) -> Html:
     """Anything that is a few named values."""
     return box(heading(title, what, ""), pairs(rows))
+
+
+def framed(title: str, what: str, *content: Any) -> Html:
+    """Anything under a heading."""
+    return box(heading(title, what, ""), *content)
 
 
 def plan_card(plan: Json) -> Html:
@@ -63,12 +70,11 @@ def plan_card(plan: Json) -> Html:
         {
             "step": tag("b", str(each.get("id") or place)),
             "does": _does(each),
-            "after": ", ".join(map(str, each.get("dependsOn") or each.get("after") or ())),
             "about": str(each.get("description") or ""),
         }
         for place, each in enumerate(records(plan.get("steps")), 1)
     ]
-    columns = [{"key": key, "label": key.capitalize()} for key in ("step", "does", "after", "about")]
+    columns = [{"key": key, "label": key.capitalize()} for key in ("step", "does", "about")]
     return box(heading(plural(len(rows), "step"), "plan", ""), table(columns, rows, "No steps."))
 
 
@@ -181,7 +187,7 @@ def _pairs_of(config: Json) -> Html | None:
     rows = [
         (
             "budget",
-            ", ".join(f"{name} {value}" for name, value in budget.items()) if isinstance(budget, Mapping) else "",
+            ", ".join(starmap(limit, budget.items())) if isinstance(budget, Mapping) else "",
         ),
         ("output", config.get("outputName") or ""),
         ("memory", config.get("memoryName") or ""),

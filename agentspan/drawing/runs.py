@@ -22,6 +22,7 @@ from agentspan.drawing.words import (
     count,
     duration,
     facts,
+    limit,
     money,
     plural,
     short,
@@ -203,19 +204,15 @@ def _limits(budget: Any, spent: Any) -> Html | None:
         return None
     used = spent if isinstance(spent, Mapping) else {}
     drawn = []
-    for name, limit in budget.items():
-        if number(limit) <= 0:
+    for name, most in budget.items():
+        if number(most) <= 0:
             continue
-        part = min(1.0, number(used.get(name)) / number(limit))
+        part = min(1.0, number(used.get(name)) / number(most))
         colour = RED if part >= 0.95 else AMBER if part >= 0.75 else BLUE
         inner = tag("div", css=f"height:4px;width:{part * 100:.0f}%;background:{colour};border-radius:2px")
         bar = tag("div", inner, css=f"width:160px;height:4px;background:{FAINT};border-radius:2px;margin:3px 0 5px")
-        left = max(0.0, number(limit) - number(used.get(name)))
-        words = (
-            f"{money(left)} of {money(limit)} left"
-            if name == "cost"
-            else f"{left:,.0f} of {number(limit):,.0f} {LIMITS.get(name, name)} left"
-        )
+        left = max(0.0, number(most) - number(used.get(name)))
+        words = f"{limit(name, left)} of {limit(name, most)} left"
         drawn.append(tag("div", muted(words), bar, css="display:inline-block;margin-right:24px;font-size:12px"))
     return tag("div", *drawn, css="margin:4px 0") if drawn else None
 
@@ -274,7 +271,6 @@ def _side(value: Any, same: bool) -> Html:
     return muted(text) if same else tag("span", text)
 
 
-LIMITS = {"tokens": "tokens", "modelCalls": "model calls", "toolCalls": "tool calls", "seconds": "seconds"}
 RUN_COLUMNS = (
     {"key": "run", "label": "Run"},
     {"key": "agent", "label": "Agent"},

@@ -51,6 +51,11 @@ def plural(n: Any, word: str, words: str | None = None) -> str:
     return f"{count(n)} {word if round(number(n)) == 1 else words or word + 's'}"
 
 
+def limit(name: str, value: Any) -> str:
+    """A limit of a budget: `$1.00`, `5 tool calls`."""
+    return money(value) if name == "cost" else f"{number(value):,.10g} {LIMITS.get(name, name)}"
+
+
 def since(ms: Any, now: Any) -> str:
     """`just now`, `4 min ago`, `3 d ago`; `-` for no time."""
     if number(ms) <= 0:
@@ -122,6 +127,8 @@ SEPARATOR = Html('<span style="opacity:.45"> · </span>')
 # Each reads at more than 4 to 1 on white and on #111.
 GREEN, RED, AMBER, BLUE = "#03883d", "#d63d3e", "#af6300", "#2776d2"
 VIOLET, TEAL, GREY, PINK = "#8e5bd4", "#008389", "#71767f", "#c6448b"
+
+LIMITS = {"tokens": "tokens", "modelCalls": "model calls", "toolCalls": "tool calls", "seconds": "seconds"}
 
 STATUS = {
     "RUNNING": ("●", "running", BLUE),

@@ -155,7 +155,11 @@ OWN = [
     "WorkerMissingError",
     "ServerUnreachableError",
     "ToolArgumentError",
+    "RunInfo",
     "RunSettings",
+    "Runs",
+    "runs",
+    "runs_async",
     "PrefillToolCall",
     "Schedule",
     "ScheduleInfo",
@@ -329,7 +333,7 @@ def test_a_handoff_condition_of_one_s_own_must_say_when() -> None:
 
 
 TWINS = {
-    AgentRuntime: """run start stream resume plan deploy
+    AgentRuntime: """run start stream resume runs plan deploy
         versions rollback diff save_prompt serve prepare get_status respond approve reject inbox
         send_message message_status pause unpause cancel stop signal continue_run fork retry export import_run
         shutdown""",

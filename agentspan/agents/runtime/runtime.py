@@ -29,6 +29,7 @@ from agentspan.agents.inbox import Request, request_of
 from agentspan.agents.memory import SemanticMemory
 from agentspan.agents.planning import coerce_plan
 from agentspan.agents.result import AgentEvent, AgentResult, AgentStatus, DeploymentInfo, MessageStatus
+from agentspan.agents.runs import Runs, Since, runs_async
 from agentspan.agents.runtime.config import DEFAULT_URL, AgentConfig
 from agentspan.agents.runtime.preflight import preflight
 from agentspan.agents.runtime.prompts import prompt_text
@@ -258,6 +259,22 @@ class AgentRuntime:
     def attach(self, execution_id: str, *, output_type: Any = None) -> AgentHandle:
         """A handle on a run by its id; `output_type` is what its output is to be. Serves no tools: see `resume`."""
         return AgentHandle(execution_id, self, output_type=output_type)
+
+    async def runs_async(
+        self,
+        agent: str | None = None,
+        *,
+        status: str | None = None,
+        session: str | None = None,
+        since: Since = None,
+        text: str | None = None,
+        limit: int = 20,
+    ) -> Runs:
+        """The newest runs on the server, at most `limit`: of an agent, in a status, of a session, begun `since` (a
+        datetime, or a timedelta: so long ago), with a text. A table in a notebook; `to_pandas()`."""
+        return await runs_async(
+            agent, status=status, session=session, since=since, text=text, limit=limit, runtime=self
+        )
 
     async def plan_async(self, agent: Any) -> Json:
         """What a start would register: `{workflowDef, requiredWorkers}`. Nothing is started or stored."""
@@ -572,6 +589,21 @@ class AgentRuntime:
     def resume(self, execution_id: str, agent: Any, *, timeout: float | None = None) -> AgentHandle:
         """See `resume_async`."""
         return self.portal.call(self.resume_async(execution_id, agent, timeout=timeout))
+
+    def runs(
+        self,
+        agent: str | None = None,
+        *,
+        status: str | None = None,
+        session: str | None = None,
+        since: Since = None,
+        text: str | None = None,
+        limit: int = 20,
+    ) -> Runs:
+        """See `runs_async`."""
+        return self.portal.call(
+            self.runs_async(agent, status=status, session=session, since=since, text=text, limit=limit)
+        )
 
     def plan(self, agent: Any) -> Json:
         """See `plan_async`."""
