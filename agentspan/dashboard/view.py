@@ -27,9 +27,10 @@ AGAIN_SECONDS = 2.0
 
 class View(Viewer):
     """What every view has. A subclass says how it looks (`build`), what it reads (`read`), how that is shown (`fill`)
-    and which news concerns it (`concerns`). `title` is the page's."""
+    and which news concerns it (`concerns`). `title` is the page's. Between two reads it rests for `pause_seconds`."""
 
     title = ""
+    pause_seconds = PAUSE_SECONDS
 
     def __init__(self, store: Store, address: Address | None = None, **params: Any) -> None:
         super().__init__(**params)
@@ -116,7 +117,7 @@ class View(Viewer):
         while True:
             self._news.clear()
             self.news, self._heard = self._heard, NOTHING
-            wait = PAUSE_SECONDS
+            wait = self.pause_seconds
             try:
                 self.data = await self.read()
             except AgentspanError as problem:

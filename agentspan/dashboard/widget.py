@@ -39,7 +39,8 @@ export function render({model, el, view}) {
 
 
 class Widget(JSComponent):
-    """A part of a page: subclasses name their module by `module` and their traits by params."""
+    """A part of a page: subclasses name their module by `module` and their traits by params. A module of several files
+    names those that the last one, the part itself, is made of before it, with spaces between."""
 
     _esm = ""
     module = ""
@@ -66,9 +67,9 @@ class Widget(JSComponent):
 
 @lru_cache
 def module_of(name: str) -> str:
-    """The ES module of a part as Panel wants it; `name` is a file of `parts`, or a path."""
-    path = PARTS / name
-    source = path.read_text(encoding="utf-8").replace("export default", "const widget =", 1)
+    """The ES module of a part as Panel wants it; `name` is a file of `parts`, or a path, or several, the part last."""
+    files = [(PARTS / each).read_text(encoding="utf-8") for each in name.split()]
+    source = "\n".join(files).replace("export default", "const widget =", 1)
     marks = {word: [sign, said] for word, (sign, said, _) in words.STATUS.items()}
     base = (PARTS / "base.js").read_text(encoding="utf-8")
     return "\n".join([f"const MARKS = {json.dumps(marks)}", base, source, ADAPTER])
