@@ -30,7 +30,7 @@ class Branch(Struct, frozen=True, omit_defaults=True):
     error: str = ""
 
 
-class Fact(Struct, frozen=True, omit_defaults=True, tag_field="type"):
+class Fact(Struct, frozen=True, omit_defaults=True, tag_field="type", gc=False):
     """One thing that happened."""
 
 
@@ -299,7 +299,7 @@ AnyFact = (
 )
 
 
-class Event(Struct, frozen=True):
+class Event(Struct, frozen=True, gc=False):
     """A fact with its place: number in the tree, the execution it is about, and milliseconds since the epoch."""
 
     seq: int

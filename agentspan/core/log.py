@@ -21,7 +21,8 @@ class Log(Mapping[int, Json]):
         self._facts[seq] = fact
 
     def fact(self, seq: int) -> e.AnyFact | None:
-        self.have((seq,))
+        if seq not in self._facts:
+            self.have((seq,))
         return self._facts.get(seq)
 
     def have(self, seqs: Iterable[int]) -> None:

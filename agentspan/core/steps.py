@@ -150,9 +150,10 @@ def answered(output: e.Json) -> str:
     return " → ".join(part for part in (str(output.get("content") or ""), calls_told(output)) if part)
 
 
-def calls_told(output: e.Json) -> str:
-    """The calls that a model's answer makes, in words."""
-    return ", ".join(f"{call['name']}({brief(call.get('arguments') or {}, 60)})" for call in calls_in(output))
+def calls_told(output: e.Json, most: int | None = None) -> str:
+    """The calls that a model's answer makes, in words; the first `most` of them."""
+    calls = calls_in(output)[:most]
+    return ", ".join(f"{call['name']}({brief(call.get('arguments') or {}, 60)})" for call in calls)
 
 
 def _words(name: str) -> str:

@@ -18,11 +18,12 @@ from agentspan.spec.agent import AgentSpec
 
 SUMMARY_CHARS = 200
 ERROR_CHARS = 500
+CALLS_TOLD = 20
 
 Names = tuple[str, ...]
 
 
-class Span(Struct, frozen=True, rename="camel", kw_only=True):
+class Span(Struct, frozen=True, rename="camel", kw_only=True, gc=False):
     """One attempt of a task. It waited in its queue from `available_at` to `started_at` and ran from there to
     `ended_at`; a person was waited for from `scheduled_at` to `ended_at`. `stale_tool`: the code that ran is not the
     one that the agent was started with.
@@ -99,7 +100,7 @@ def spans(chapter: Chapter) -> list[Span]:
 
 
 def _span(chapter: Chapter, event: e.Event, order: e.TaskScheduled) -> Span:
-    place, number = chapter.places[event.execution], event.seq
+    place, number, index = chapter.places[event.execution], event.seq, order.index
     end, lease = _end(chapter, event, order), chapter.leases.get(number)
     output = chapter.log.get(end.seq) or {} if end and order.kind is Kind.LLM else {}
     usage = output.get("usage") or {}
@@ -116,8 +117,8 @@ def _span(chapter: Chapter, event: e.Event, order: e.TaskScheduled) -> Span:
         kind=order.kind,
         purpose=order.purpose,
         turn=order.turn,
-        index=order.index,
-        call_id=transcript.call_id(order.turn, order.index) if order.purpose in CALLS else "",
+        index=index,
+        call_id=transcript.call_id(order.turn, index) if order.purpose in CALLS else "",
         status=_status(order, end, lease),
         attempt=order.attempt + order.lost,
         retried_task_id=task_id(tree, chapter.retried[number]) if number in chapter.retried else "",
@@ -132,7 +133,7 @@ def _span(chapter: Chapter, event: e.Event, order: e.TaskScheduled) -> Span:
         cached_tokens=usage.get("cached_tokens", 0),
         cost=output.get("cost") or 0.0,
         cost_unknown=order.kind is Kind.LLM and answered and output.get("cost") is None,
-        summary=_summary(order, end, chapter),
+        summary=_summary(order, index, end, chapter),
         error=_shown(_error(end), chapter.hidden, ERROR_CHARS) if end else "",
         child_id=execution_id(tree, number) if agent else "",
         seq=number,
@@ -180,12 +181,12 @@ def _error(end: e.Event) -> str:
     return ""
 
 
-def _summary(order: e.TaskScheduled, end: e.Event | None, chapter: Chapter) -> str:
+def _summary(order: e.TaskScheduled, index: int, end: e.Event | None, chapter: Chapter) -> str:
     """What a task was about: the arguments of a call, the end of an answer, the question to a person."""
     hidden, log = chapter.hidden, chapter.log
     is_done = end is not None and isinstance(end.fact, e.TaskCompleted)
     if order.purpose in CALLS or order.purpose is Purpose.APPROVE:
-        given = mask.masked(log.call(order.source, order.index), hidden)
+        given = mask.masked(log.call(order.source, index), hidden)
         asked = next((given[key] for key in ASKED if key in given), given) if order.kind is Kind.HUMAN else given
         words = brief(asked, SUMMARY_CHARS) if asked else ""
         if order.purpose is Purpose.APPROVE and end and is_done:
@@ -196,7 +197,7 @@ def _summary(order: e.TaskScheduled, end: e.Event | None, chapter: Chapter) -> s
     done = log.get(end.seq) or {}
     if order.purpose in SPOKEN:
         words = str(done.get("content") or "") if order.kind is not Kind.AGENT else log.text(_result(end))
-        return _joined(_tail(words, hidden), brief(mask.masked(calls_told(done), hidden), SUMMARY_CHARS))
+        return _joined(_tail(words, hidden), brief(mask.masked(calls_told(done, CALLS_TOLD), hidden), SUMMARY_CHARS))
     return _shown(said(order, done), hidden, SUMMARY_CHARS)
 
 

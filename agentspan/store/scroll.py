@@ -26,7 +26,7 @@ class Scroll(Sequence[e.Event]):
         self._rows: dict[int, Any] = {}
         self._sketches: dict[int, e.Event] = {}
         rows = connection.execute(ROWS, {"tree": tree, "after": after, "last": last})
-        self.fresh = self._keep(rows)
+        self.fresh = self._keep(rows.all())
         """The numbers of the events that were read."""
 
     def __len__(self) -> int:
@@ -70,7 +70,7 @@ class Scroll(Sequence[e.Event]):
         return self.sketches(self._keep(rows))
 
     def _keep(self, rows: Iterable[Any]) -> list[int]:
-        found = {row.seq: row for row in rows}
+        found = {row[0]: row for row in rows}
         self._rows.update(found)
         return list(found)
 
@@ -82,8 +82,8 @@ class Scroll(Sequence[e.Event]):
 
     def _sketch(self, seq: int) -> e.Event:
         if seq not in self._sketches:
-            row = self._rows[seq]
-            self._sketches[seq] = e.Event(seq, row.execution, row.at, codec.sketch(row.data))
+            _, execution, at, data, _ = self._rows[seq]
+            self._sketches[seq] = e.Event(seq, execution, at, codec.sketch(data))
         return self._sketches[seq]
 
     def _find(self, seqs: Iterable[int]) -> Mapping[int, e.AnyFact]:
