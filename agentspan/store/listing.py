@@ -88,6 +88,10 @@ def question(connection: Connection, wanted: Wanted, order: Order, last_poll: La
 
 def counted(connection: Connection, asked: Asked) -> tuple[int, bool]:
     """How many runs there are among the first COUNTED candidates, and whether there may be more."""
+    if not _rest(asked):
+        rows = candidates(connection, asked, None, COUNTED + 1).subquery()
+        total = connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one()
+        return min(total, COUNTED), total > COUNTED
     rows = _chosen(asked, candidates(connection, asked, None, COUNTED), _x.tree).subquery()
     total = connection.execute(sa.select(sa.func.count()).select_from(rows)).scalar_one()
     return total, _last(connection, asked, None, COUNTED) is not None
@@ -131,8 +135,9 @@ def _rows(connection: Connection, asked: Asked, place: tuple[int, str] | None, s
     """The rows of a page, and the cursor after them."""
     found: list[Any] = []
     for count in CHUNKS if _rest(asked) else (size + 1,):
-        rows = _chosen(asked, candidates(connection, asked, place, count), *ROW, _x.preview, sort_key=True)
-        found += connection.execute(_ordered(rows, asked.order).limit(size + 1 - len(found)))
+        given = candidates(connection, asked, place, count)
+        fit = _ordered(_chosen(asked, given), asked.order).limit(size + 1 - len(found)) if _rest(asked) else given
+        found += connection.execute(_ordered(_whole(fit), asked.order))
         if len(found) > size:
             return found[:size], _cursor(asked.order, found[size - 1].at, found[size - 1].tree)
         last = _last(connection, asked, place, count)
@@ -142,12 +147,20 @@ def _rows(connection: Connection, asked: Asked, place: tuple[int, str] | None, s
     return found, _cursor(asked.order, *place) if place else ""
 
 
-def _chosen(asked: Asked, given: Any, *columns: Any, sort_key: bool = False) -> Any:
-    """The candidates that the other filters let pass."""
+def _chosen(asked: Asked, given: Any, *columns: Any) -> Any:
+    """The candidates that the other filters let pass: these columns, or tree and sort key."""
     given = given.subquery("candidates")
+    source = given.join(t.executions, sa.and_(_x.tree == given.c.tree, _root))
+    if asked.wanted.version is not None or asked.wanted.correlation_id:
+        source = source.join(t.trees, t.trees.c.tree == _x.tree)
+    return sa.select(*(columns or given.c)).select_from(source).where(*_rest(asked))
+
+
+def _whole(given: Any) -> Any:
+    """The rows of a page."""
+    given = given.subquery("page")
     source = given.join(t.executions, sa.and_(_x.tree == given.c.tree, _root)).join(t.trees, t.trees.c.tree == _x.tree)
-    key = (given.c.at,) if sort_key else ()
-    return sa.select(*columns, *key).select_from(source).where(*_rest(asked))
+    return sa.select(*ROW, _x.preview, given.c.at).select_from(source)
 
 
 def _last(connection: Connection, asked: Asked, place: tuple[int, str] | None, count: int) -> Any:

@@ -39,8 +39,8 @@ def statistics(
     """The runs that began from `since` to `until`, in so many buckets; of one agent, if it is named."""
     width = max(1, -(-(until - since) // buckets))
     begun, spent = _began(since, until, agent), _was_spent(since, until, agent)
-    by_status = _by_status(connection, begun, since, width)
-    money = _money(connection, spent, since, width)
+    runs, money = _runs(connection, begun, since, width), _money(connection, spent, since, width)
+    by_status, by_place = _counts(runs), _sums(money, "place")
     status = Counter[str]()
     for counts in by_status.values():
         status.update(counts)
@@ -50,11 +50,11 @@ def statistics(
         since=since,
         until=until,
         bucket_ms=width,
-        buckets=[_bucket(since + place * width, by_status.get(place, {}), money.get(place)) for place in places],
-        totals=_totals(dict(status), money.values()),
+        buckets=[_bucket(since + place * width, by_status.get(place, {}), by_place.get(place, {})) for place in places],
+        totals=_totals(dict(status), money),
         durations=_durations(ended),
         failures=_failures(connection, begun),
-        agents=_agents(connection, begun, spent, ended),
+        agents=_agents(runs, _sums(money, "root_agent"), ended),
         waiting=_waits(connection, last_poll),
     )
 
@@ -82,30 +82,46 @@ def _was_spent(since: int, until: int, agent: str) -> list[Any]:
     return [_s.at >= since, _s.at < until, *named]
 
 
-def _by_status(connection: Connection, begun: list[Any], since: int, width: int) -> dict[int, dict[str, int]]:
+def _runs(connection: Connection, begun: list[Any], since: int, width: int) -> Sequence[Any]:
+    """How many runs of each bucket and agent have which status."""
+    source = sa.select(((_x.started_at - since) // width).label("place"), _x.agent, _x.status).where(*begun).subquery()
+    rows = sa.select(*source.c, sa.func.count().label("runs")).group_by(*source.c)
+    return connection.execute(rows).all()
+
+
+def _money(connection: Connection, spent: list[Any], since: int, width: int) -> Sequence[Any]:
+    """What the runs of each agent spent in each bucket."""
+    place = ((_s.at - since) // width).label("place")
+    source = sa.select(place, _s.root_agent, *(_s[name] for name in SUMMED)).where(*spent).subquery()
+    sums = (_sum(source.c[name]).label(name) for name in SUMMED)
+    keys = source.c.place, source.c.root_agent
+    return connection.execute(sa.select(*keys, *sums).group_by(*keys)).all()
+
+
+def _counts(runs: Sequence[Any]) -> dict[int, Counter[str]]:
     """How many runs of each bucket have which status."""
-    source = sa.select(((_x.started_at - since) // width).label("place"), _x.status).where(*begun).subquery()
-    found: dict[int, dict[str, int]] = {}
-    for row in connection.execute(sa.select(*source.c, sa.func.count().label("runs")).group_by(*source.c)):
-        found.setdefault(int(row.place), {})[row.status] = row.runs
+    found: dict[int, Counter[str]] = {}
+    for row in runs:
+        found.setdefault(int(row.place), Counter())[row.status] += row.runs
     return found
 
 
-def _money(connection: Connection, spent: list[Any], since: int, width: int) -> dict[int, Any]:
-    """What was spent in each bucket."""
-    place = ((_s.at - since) // width).label("place")
-    source = sa.select(place, *(_s[name] for name in SUMMED)).where(*spent).subquery()
-    sums = (_sum(source.c[name]).label(name) for name in SUMMED)
-    rows = connection.execute(sa.select(source.c.place, *sums).group_by(source.c.place))
-    return {int(row.place): row for row in rows}
+def _sums(money: Sequence[Any], key: str) -> dict[Any, dict[str, Any]]:
+    """What was spent, by one column."""
+    found: dict[Any, dict[str, Any]] = {}
+    for row in money:
+        sums = found.setdefault(getattr(row, key), dict.fromkeys(SUMMED, 0))
+        for name in SUMMED:
+            sums[name] += getattr(row, name)
+    return found
 
 
-def _bucket(at: int, counts: dict[str, int], money: Any) -> Bucket:
-    tokens = money.prompt_tokens + money.completion_tokens if money else 0
-    return Bucket(at=at, counts=counts, cost=money.cost if money else 0.0, tokens=tokens)
+def _bucket(at: int, counts: Counter[str] | dict[str, int], money: dict[str, Any]) -> Bucket:
+    tokens = money.get("prompt_tokens", 0) + money.get("completion_tokens", 0)
+    return Bucket(at=at, counts=dict(counts), cost=float(money.get("cost", 0.0)), tokens=tokens)
 
 
-def _totals(status: dict[str, int], money: Any) -> Totals:
+def _totals(status: dict[str, int], money: Sequence[Any]) -> Totals:
     sums = {name: sum(getattr(row, name) for row in money) for name in SUMMED}
     return Totals(
         runs=sum(status.values()), status=status, cost=float(sums["cost"]), cost_unknown=sums["unpriced"] > 0,
@@ -145,22 +161,22 @@ def _failures(connection: Connection, begun: list[Any]) -> list[Failure]:
 
 
 def _agents(
-    connection: Connection, begun: list[Any], spent: list[Any], ended: Sequence[tuple[str, int]]
+    counted: Sequence[Any], money: dict[Any, dict[str, Any]], ended: Sequence[tuple[str, int]]
 ) -> list[AgentSum]:
     """The agents with the most runs; what their runs cost counts all agents below them."""
-    failed = sa.func.sum(sa.case((_x.status.in_(FAILED), 1), else_=0))
-    rows = sa.select(_x.agent, sa.func.count().label("runs"), failed.label("failed")).where(*begun).group_by(_x.agent)
-    money = sa.select(_s.root_agent, _sum(_s.cost)).where(*spent).group_by(_s.root_agent)
-    cost = {row[0]: row[1] for row in connection.execute(money)}
+    runs, failed = Counter[str](), Counter[str]()
+    for row in counted:
+        runs[row.agent] += row.runs
+        failed[row.agent] += row.runs if row.status in FAILED else 0
     times: dict[str, list[int]] = {}
     for agent, time in sorted(ended, key=lambda each: each[1]):
         times.setdefault(agent, []).append(time)
     return [
         AgentSum(
-            agent_name=row.agent, runs=row.runs, failed=int(row.failed), cost=cost.get(row.agent, 0.0),
-            p50=percentile(times.get(row.agent, ()), 50), p95=percentile(times.get(row.agent, ()), 95),
+            agent_name=agent, runs=count, failed=failed[agent], cost=float(money.get(agent, {}).get("cost", 0.0)),
+            p50=percentile(times.get(agent, ()), 50), p95=percentile(times.get(agent, ()), 95),
         )
-        for row in connection.execute(rows.order_by(sa.desc("runs"), _x.agent).limit(AGENTS))
+        for agent, count in runs.most_common(AGENTS)
     ]  # fmt: skip
 
 
