@@ -6,6 +6,7 @@ All channels are read in the thread of the test, so nothing is lost and nothing 
 import fcntl
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 SECONDS = 60.0
 TICK_SECONDS = 0.05
 OLD = ("ipykernel==6.31.0", "nest-asyncio==1.6.0")
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -59,9 +61,8 @@ class Cell:
     @property
     def error(self) -> str:
         """The traceback of a cell that failed, without colours."""
-        return "\n".join(
-            line for each in self.messages if each["msg_type"] == "error" for line in each["content"]["traceback"]
-        )
+        found = [line for each in self.messages if each["msg_type"] == "error" for line in each["content"]["traceback"]]
+        return COLOURS.sub("", "\n".join(found))
 
     @property
     def displays(self) -> list[Json]:
