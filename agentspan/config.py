@@ -45,6 +45,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idle_seconds: float = 60
     total_seconds: float = 600
     limits: tuple["Limit", ...] = ()
+    ui: bool = True
+    ui_warm: bool = False
     log_level: str = "INFO"
     sources: dict[str, str]
 
@@ -447,6 +449,8 @@ SETTINGS: tuple[Setting, ...] = (
         _limits,
         "providers with their limits, as in openai rpm=500 tpm=200000 concurrency=50; anthropic rpm=50",
     ),
+    Setting("ui", ("--ui", "AGENTSPAN_UI"), _switch, "true or false"),
+    Setting("ui_warm", ("AGENTSPAN_UI_WARM",), _switch, "true or false"),
     Setting("scripts_path", ("AGENTSPAN_SCRIPTS",), _path, "a file or a folder with scripted models"),
     Setting(
         "log_level",

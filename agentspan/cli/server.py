@@ -29,6 +29,7 @@ def start(
     database: str | None = typer.Option(None, help="sqlite:////FILE or postgresql://USER@HOST/DATABASE"),
     data_dir: str | None = DataDir,
     log_level: str | None = typer.Option(None, help="debug, info, warning or error"),
+    ui: bool | None = typer.Option(None, "--ui/--no-ui", help="Show the dashboard at /ui, or not."),
     foreground: bool = typer.Option(False, "--foreground", help="Stay in this terminal until Ctrl-C."),
 ) -> None:
     """Start a server, in the background unless --foreground, and print its address."""
@@ -39,6 +40,7 @@ def start(
             "--database": database,
             "--data-dir": data_dir,
             "--log-level": log_level,
+            "--ui": None if ui is None else str(ui).lower(),
         }
     )
     if foreground:

@@ -21,8 +21,9 @@ import agentspan
 from agentspan.config import Settings, mask_url
 from agentspan.engine.engine import Engine
 from agentspan.errors import AgentspanError, ConfigurationProblem, TooLarge
-from agentspan.server import openapi, routes
+from agentspan.server import openapi, routes, ui
 from agentspan.server.auth import Door
+from agentspan.server.dashboard import Dashboard
 from agentspan.server.handler import Context, Unknown, encode, error_body
 from agentspan.server.maintenance import enabled_providers
 from agentspan.server.origin import is_loopback
@@ -35,13 +36,14 @@ DRAINED_BYTES = 1 << 30
 """So much over the limit is read and thrown away, so that the sender of a body that is too large sees the answer."""
 
 
-def make_app(engine: Engine, settings: Settings) -> Application:
-    """The whole API over an engine."""
-    context = Context(engine, settings, Door(settings), Timings())
+def make_app(engine: Engine, settings: Settings, dashboard: Dashboard | None = None) -> Application:
+    """The whole API over an engine, and the way to the dashboard."""
+    context = Context(engine, settings, Door(settings), Timings(), dashboard or Dashboard(is_on=settings.ui))
     specs = [
         URLSpec(routes.pattern(route.path), route.handler, {"route": route.path, "context": context})
         for route in routes.collect(routes.ROUTES, openapi.ROUTES)
     ]
+    specs += [URLSpec(pattern, page, {"route": name, "context": context}) for pattern, name, page in ui.PAGES]
     return BoundedApplication(
         settings.max_body_bytes,
         specs,
@@ -81,15 +83,18 @@ async def _serve(settings: Settings) -> None:
         engine = await Engine.open(settings)
         try:
             url = address(settings, sockets)
-            server = listen(make_app(engine, settings), sockets, settings)
+            dashboard = Dashboard(is_on=settings.ui)
+            server = listen(make_app(engine, settings, dashboard), sockets, settings)
             with told_to_stop() as stop:
                 if claim:
                     claim.write(url, mask_url(settings.database_url), agentspan.__version__)
                 print(f"agentspan {agentspan.__version__} serves {url}", flush=True)
                 loading = asyncio.create_task(_preload(engine))
+                if settings.ui_warm:
+                    dashboard.begin(url)
                 await stop.wait()
                 loading.cancel()
-            await shut_down(engine, server, settings)
+            await asyncio.gather(dashboard.stop(), shut_down(engine, server, settings))
         finally:
             await engine.close()
     finally:

@@ -6,19 +6,22 @@ import socket
 from collections.abc import Awaitable, Coroutine
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from urllib.parse import unquote
 
 import msgspec
+from tornado.httputil import HTTPHeaders
 from tornado.web import Finish, HTTPError, RequestHandler
 
 from agentspan.errors import AgentspanError, BadInput, NotImplementedHere
 from agentspan.server.auth import WrongCredentials
-from agentspan.server.origin import check_host, check_origin, is_navigation
+from agentspan.server.origin import check_host, check_origin, check_own_page, is_navigation
 from agentspan.server.unbuilt import UNBUILT
 
 if TYPE_CHECKING:
     from agentspan.config import Settings
     from agentspan.engine.engine import Engine
     from agentspan.server.auth import Door
+    from agentspan.server.dashboard import Dashboard
     from agentspan.server.timings import Timings
     from agentspan.store.reads import Reads
 
@@ -27,6 +30,8 @@ log = logging.getLogger("agentspan.server")
 Json = dict[str, Any]
 T = TypeVar("T")
 
+USER_COOKIE = "agentspan-user"
+"""Who somebody says they are, where nobody logs in."""
 MAX_WAIT_MS = 60_000
 """A long poll is answered after this time at the latest, so that proxies do not cut it."""
 
@@ -48,6 +53,7 @@ class Context(NamedTuple):
     settings: "Settings"
     door: "Door"
     timings: "Timings"
+    dashboard: "Dashboard"
 
 
 class BodyProblem(BadInput):
@@ -73,6 +79,8 @@ class Handler(RequestHandler):
     """A page that a person may open from another page: reads nobody is harmed by, never a poll."""
 
     route: str
+    visitor = ""
+    """The name of the person whose cookie was shown."""
     _work: "asyncio.Future[Any] | None" = None
     _is_gone = False
 
@@ -94,12 +102,27 @@ class Handler(RequestHandler):
         """Refuse what a web page, a stranger or a mistake has sent."""
         headers, settings = self.request.headers, self.context.settings
         check_host(headers.get("Host", ""), settings)
-        if not (self.may_be_a_link and self.request.method == "GET" and is_navigation(headers)):
+        if not (self.may_be_a_link and self.request.method == "GET" and self.is_opened(headers)):
             check_origin(headers, settings)
         if not self.without_credentials:
-            self.context.door.check(headers)
+            self._check_credentials()
         self._check_verb()
         self._check_media()
+
+    def is_opened(self, headers: HTTPHeaders) -> bool:
+        """Whether a person opens this by a link, so that no page sees the answer."""
+        return is_navigation(headers)
+
+    def _check_credentials(self) -> None:
+        """Those that the request shows, else the cookie of a person who has logged in."""
+        door, headers = self.context.door, self.request.headers
+        cookie = self.get_cookie(door.cookie)
+        if door.is_open or door.is_shown(headers) or not cookie:
+            door.check(headers)
+            return
+        self.visitor = door.in_session(cookie)
+        if self.request.method not in ("GET", "HEAD"):
+            check_own_page(headers)
 
     def _check_verb(self) -> None:
         verb = (self.request.method or "").lower()
@@ -177,7 +200,8 @@ class Handler(RequestHandler):
 
     def person(self) -> str:
         """Who asks, by their own word; "" if they do not say."""
-        return self.request.headers.get("X-Agentspan-User", "").strip()
+        said = self.request.headers.get("X-Agentspan-User", "").strip()
+        return unquote(said) or self.visitor or unquote(self.get_cookie(USER_COOKIE) or "")
 
     # The answer
 

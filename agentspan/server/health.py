@@ -82,6 +82,7 @@ class Root(HealthHandler):
                 "executions": "/api/agent/executions",
                 "health": "/health",
                 "metrics": "/metrics",
+                **({"ui": "/ui/"} if self.context.settings.ui else {}),
             }
         )
 

@@ -362,6 +362,7 @@ OPERATIONS: dict[str, Operation] = {
     "POST /api/credentials/resolve": Operation("values", credentials.ResolveRequest),
     "GET /api/agent/executions/{execution_id}/credentials": Operation("objects"),
     "POST /api/token": Operation("token", tokens.TokenRequest),
+    "POST /api/auth/ticket": Operation("object"),
     "POST /api/auth/login": Operation("token", tokens.Login),
     "GET /api/version": Operation("text"),
     "GET /": Operation("object"),

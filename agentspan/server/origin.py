@@ -30,6 +30,17 @@ def check_origin(headers: Mapping[str, str], settings: Settings) -> None:
         raise Forbidden("this server does not take requests that a page of another site has caused")
 
 
+def check_own_page(headers: Mapping[str, str]) -> None:
+    """Refuse what a cookie alone speaks for, unless a page of ours has sent it. `check_origin` was there before."""
+    if not headers.get("Origin") and headers.get("Sec-Fetch-Site") != "same-origin":
+        raise Forbidden("with a cookie, this server takes changes only from its own pages; show a token instead")
+
+
+def is_framed(headers: Mapping[str, str]) -> bool:
+    """Whether a browser opens a page inside another one, which the answer may forbid it to show."""
+    return "Origin" not in headers and headers.get("Sec-Fetch-Mode") == "navigate"
+
+
 def is_navigation(headers: Mapping[str, str]) -> bool:
     """Whether a person follows a link: the page that holds the link does not see the answer."""
     return (

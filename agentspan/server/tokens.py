@@ -1,9 +1,9 @@
-"""Tokens: the key and the secret exchanged for one."""
+"""Tokens: the key and the secret exchanged for one. Tickets: by which a program lets its user in to the pages."""
 
 import msgspec
 
 from agentspan.errors import NotFound
-from agentspan.server.auth import WrongCredentials
+from agentspan.server.auth import TICKET_SECONDS, WrongCredentials
 from agentspan.server.handler import Handler, Route
 
 
@@ -47,4 +47,11 @@ class LogIn(TokenHandler):
         self.answer({"token": token, "user": user})
 
 
-ROUTES = [Route("/api/token", Token), Route("/api/auth/login", LogIn)]
+class Ticket(Handler):
+    def post(self) -> None:
+        """What lets a person in to the pages once, by /login?ticket=...&next=/ui/..., within a minute."""
+        ticket = self.context.door.ticket(self.person())
+        self.answer({"ticket": ticket, "expiresSeconds": TICKET_SECONDS})
+
+
+ROUTES = [Route("/api/token", Token), Route("/api/auth/login", LogIn), Route("/api/auth/ticket", Ticket)]

@@ -16,10 +16,8 @@ _QUEUE_UPDATE = "Outside queues are not built yet; report by POST /api/tasks or 
 _REQUEUE = (
     "A queue here is a view of the runs' logs, from which no task can be missing; there is nothing to push again."
 )
-_UI = "The dashboard is not built yet; read runs by GET /api/agent/executions."
 
 UNBUILT: dict[str, str] = {
-    "GET /ui": _UI,
     "POST /api/agent/executions/{execution_id}/restart": _RESTART,
     "POST /api/agent/executions/bulk/restart": _RESTART,
     "POST /api/agent/events/{execution_id}": _FRAMEWORK,

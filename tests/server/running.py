@@ -12,6 +12,7 @@ import httpx
 from agentspan.config import Settings
 from agentspan.engine.engine import Engine
 from agentspan.server.app import bind, listen, make_app
+from agentspan.server.dashboard import Dashboard
 
 Json = dict[str, Any]
 
@@ -134,7 +135,9 @@ def frames(text: str) -> list[Json]:
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, *, headers: Json | None = None, **environ: str) -> AsyncIterator[Running]:
+async def running(
+    folder: Path, *, headers: Json | None = None, dashboard: Dashboard | None = None, **environ: str
+) -> AsyncIterator[Running]:
     """A server on a folder, with these environment variables."""
     scripts = folder / "scripts"
     scripts.mkdir(parents=True, exist_ok=True)
@@ -142,12 +145,14 @@ async def running(folder: Path, *, headers: Json | None = None, **environ: str) 
     settings = Settings.load({"AGENTSPAN_DATA_DIR": str(folder), "AGENTSPAN_PORT": "0", **environ})
     engine = await Engine.open(settings)
     sockets = bind(settings)
-    server = listen(make_app(engine, settings), sockets, settings)
+    pages = dashboard or Dashboard(is_on=settings.ui)
+    server = listen(make_app(engine, settings, pages), sockets, settings)
     url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
     try:
         async with httpx.AsyncClient(base_url=url, timeout=20, headers=headers, trust_env=False) as http:
             yield Running(url, engine, settings, http)
     finally:
+        await pages.stop()
         server.stop()
         await server.close_all_connections()
         await engine.close()

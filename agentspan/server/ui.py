@@ -1,0 +1,256 @@
+"""The pages: `/ui` and all below it comes from the dashboard's process, for who is logged in; `/login` and `/logout`.
+
+What is sent to that process says who asks. Addresses in answers are relative: another proxy may stand before this one,
+which shows all of this below a path of its own.
+"""
+
+import re
+import time
+from typing import Any
+from urllib.parse import quote, unquote, urlencode, urlsplit
+
+from tornado.httputil import HTTPHeaders
+from tornado.web import HTTPError
+
+from agentspan.errors import NotFound
+from agentspan.server import dashboard, pages, proxy
+from agentspan.server.auth import SESSION_SECONDS, SHOWN, WrongCredentials
+from agentspan.server.handler import USER_COOKIE, Handler, error_body
+from agentspan.server.origin import is_framed
+from agentspan.server.throttle import Throttle
+
+ROOT = "/ui"
+OWN = "X-Agentspan-"
+"""How the headers begin by which this process speaks to the dashboard's: nobody else may."""
+USER_COOKIE_SECONDS = 365 * 24 * 3600
+NAME_CHARS = 100
+PREFIX = re.compile(r"(/[\w.~%@+-]+)*")
+PLAIN = " !#$&'()*+,/:;=?@[]"
+SOURCES = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:;"
+    " object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
+    " http://localhost:* https://localhost:* http://127.0.0.1:* https://127.0.0.1:* vscode-webview:"
+)
+"""A page takes everything from here (so an image in a model's answer tells nobody that it was read), and is shown in
+other pages of this machine alone: notebooks."""
+
+
+class Page(Handler):
+    """A page for a person: what goes wrong is said on one, too."""
+
+    may_be_a_link = True
+    accepts_text = True
+
+    def is_opened(self, headers: HTTPHeaders) -> bool:
+        # A notebook shows pages in a frame; SOURCES says which pages may.
+        return is_framed(headers)
+
+    @property
+    def wants_page(self) -> bool:
+        return "text/html" in self.request.headers.get("Accept", "") and not proxy.is_websocket(self.request)
+
+    def send_to(self, below: str, status: int = 303) -> None:
+        """Redirect to a path of this server, wherever its root is seen."""
+        self.clear_header("Content-Type")
+        self.redirect(self.up(below), status=status)
+
+    def up(self, below: str) -> str:
+        """The path relative to the page that was asked for."""
+        return "../" * (self.request.path.count("/") - 1) + (below.lstrip("/") or "./")
+
+    def scheme(self) -> str:
+        """How the browser asked, which the last proxy may know better."""
+        told = self.request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
+        return told if told in ("http", "https") else self.request.protocol
+
+    def show(self, page: str, status: int = 200, policy: str = pages.POLICY) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", "text/html; charset=UTF-8")
+        self.set_header("Content-Security-Policy", policy)
+        self.set_header("Referrer-Policy", "same-origin")
+        self.finish(page)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if not self.wants_page:
+            super().write_error(status_code, **kwargs)
+            return
+        body = error_body(kwargs.get("exc_info", (None, None, None))[1], status_code)
+        self.show(pages.message("This did not work", body["message"]), body["status"])
+
+
+class Pages(Page):
+    """The dashboard's pages and all that they load."""
+
+    def prepare(self) -> None:
+        try:
+            super().prepare()
+        except WrongCredentials:
+            if self.request.method != "GET" or not self.wants_page:
+                raise
+            self.send_to(f"login?{urlencode({'next': self.request.uri})}")
+
+    async def get(self) -> None:
+        """What the dashboard's process answers; a page that waits for it while it starts."""
+        if self.request.path == ROOT:
+            query = f"?{self.request.query}" if self.request.query else ""
+            self.send_to(f"ui/{query}", 302)
+            return
+        at = self.context.dashboard
+        state = at.begin(self.own_address())
+        if state.word == dashboard.READY:
+            try:
+                await self.while_open(self._hand_on(at.port))
+                return
+            except proxy.Gone:
+                state = at.state()
+        self._wait(state)
+
+    head = post = get
+
+    async def _hand_on(self, port: int) -> None:
+        if proxy.is_websocket(self.request):
+            await proxy.tunnel(self, port, self._told())
+            return
+        self.set_header("Content-Security-Policy", self._policy())
+        await proxy.forward(self, port, self._told())
+
+    def _headers_of_person(self) -> dict[str, str]:
+        door = self.context.door
+        return {
+            "X-Agentspan-Dashboard": self.context.dashboard.secret,
+            "X-Agentspan-Token": "" if door.is_open else door.token(),
+            "X-Agentspan-User": quote(self.person(), safe=PLAIN),
+        }
+
+    def _told(self) -> HTTPHeaders:
+        """What the process is told: the request's headers without what lets somebody in, and who asks."""
+        request = self.request
+        kept = HTTPHeaders()
+        for name, value in request.headers.get_all():
+            if name not in _DROPPED and not name.startswith(OWN):
+                kept.add(name, value)
+        prefix = request.headers.get("X-Forwarded-Prefix", "").rstrip("/")
+        kept["X-Forwarded-Prefix"] = prefix if PREFIX.fullmatch(prefix) else ""
+        kept["X-Forwarded-Proto"] = self.scheme()
+        kept["X-Forwarded-Host"] = request.headers.get("X-Forwarded-Host") or request.headers.get("Host", "")
+        kept.update(self._headers_of_person())
+        return kept
+
+    def _policy(self) -> str:
+        hosts = [name for name in self.context.settings.allowed_hosts if name != "*"]
+        return " ".join([SOURCES, *(f"{scheme}://{name}:*" for name in hosts for scheme in ("http", "https"))])
+
+    def own_address(self) -> str:
+        """Where the dashboard's process reaches this server: where this request did."""
+        host, port = self.request.connection.stream.socket.getsockname()[:2]  # type: ignore[union-attr]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def _wait(self, state: dashboard.State) -> None:
+        if state.word == dashboard.OFF:
+            raise NotFound(state.sentence)
+        if not self.wants_page:
+            raise HTTPError(503, state.sentence)
+        self.set_header("Retry-After", "1")
+        if state.word == dashboard.ABSENT:
+            self.show(pages.message("The dashboard is not installed", state.sentence), 503)
+        else:
+            self.show(pages.waiting(state.sentence, self.up("ui/-/state")), 503, pages.WAITING_POLICY)
+
+
+class Standing(Handler):
+    """What a page that waits asks again and again."""
+
+    without_credentials = True
+
+    def get(self) -> None:
+        """How the dashboard stands, in a word and a sentence."""
+        state = self.context.dashboard.state()
+        self.answer({"word": state.word, "sentence": state.sentence})
+
+
+class LogIn(Page):
+    """Lets a person in, who shows the credentials or a ticket, and learns their name."""
+
+    without_credentials = True
+
+    async def get(self) -> None:
+        """The form; with a ticket, straight to the page that was asked for."""
+        if "ticket" in self.request.query_arguments:
+            self.let_in(self.context.door.admit(self.param("ticket")))
+        else:
+            self.show(self._form())
+
+    async def post(self) -> None:
+        door, throttle, who = self.context.door, self.throttle, self.request.remote_ip or ""
+        if not door.is_open:
+            if wait := throttle.wait(who):
+                self.set_header("Retry-After", str(int(wait) + 1))
+                self.show(self._form(f"Too many wrong tries: wait {int(wait) + 1} s, then try again."), 429)
+                return
+            try:
+                door.check_pair(self.get_body_argument("key", ""), self.get_body_argument("secret", ""))
+            except WrongCredentials:
+                throttle.missed(who)
+                self.show(self._form("The key or the secret is wrong."), 401)
+                return
+            throttle.hit(who)
+        self.let_in(self._name())
+
+    def let_in(self, name: str) -> None:
+        """Give the cookies and go on to the page that was asked for."""
+        door = self.context.door
+        if not door.is_open:
+            self._keep(door.cookie, door.session(name), SESSION_SECONDS)
+        if name:
+            self._keep(USER_COOKIE, quote(name, safe=""), USER_COOKIE_SECONDS)
+        self.send_to(self._after())
+
+    def _keep(self, name: str, value: str, seconds: int) -> None:
+        secure = self.scheme() == "https"
+        self.set_cookie(name, value, max_age=seconds, httponly=True, secure=secure, samesite="Lax")
+
+    @property
+    def throttle(self) -> Throttle:
+        settings: dict[str, Any] = self.application.settings
+        throttle: Throttle = settings.setdefault("login_throttle", Throttle(time.monotonic))
+        return throttle
+
+    def _form(self, problem: str = "") -> str:
+        known = self._name() or unquote(self.get_cookie(USER_COOKIE) or "")
+        key = self.get_body_argument("key", "")
+        after = self.get_argument("next", "")
+        return pages.login(problem=problem, name=known, key=key, after=after, is_open=self.context.door.is_open)
+
+    def _name(self) -> str:
+        return " ".join(self.get_body_argument("name", "").split())[:NAME_CHARS]
+
+    def _after(self) -> str:
+        """The page that was asked for; never one of another site."""
+        asked = self.get_argument("next", "")
+        parts = urlsplit(asked)
+        ours = asked == ROOT or asked.startswith((f"{ROOT}/", f"{ROOT}?"))
+        if not ours or parts.netloc or ".." in parts.path.split("/") or "\\" in asked:
+            return "ui/"
+        return asked
+
+
+class LogOut(Page):
+    without_credentials = True
+    may_be_a_link = False
+
+    def get(self) -> None:
+        """Forget the cookie. What was handed out stays good until it expires."""
+        self.clear_cookie(self.context.door.cookie)
+        self.send_to("login")
+
+
+_DROPPED = proxy.ONE_HOP | {"Cookie", *SHOWN, "X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-Host"}
+
+PAGES: tuple[tuple[str, str, type[Handler]], ...] = (
+    (r"/ui/-/state", "/ui/-/state", Standing),
+    (r"/ui(?:/.*)?", "/ui", Pages),
+    (r"/login", "/login", LogIn),
+    (r"/logout", "/logout", LogOut),
+)
+"""A pattern, the name by which it is counted, and who answers."""
