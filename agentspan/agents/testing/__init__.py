@@ -25,7 +25,7 @@ from agentspan.agents.testing.assertions import (
     assert_tool_used,
     assert_tools_used_exactly,
 )
-from agentspan.agents.testing.cassette import Cassette, CassetteMiss, cassette, replay_run
+from agentspan.agents.testing.cassette import Cassette, CassetteMiss, cassette, replay_file, replay_run
 from agentspan.agents.testing.engine import LocalEngine, LocalResult, LocalRun
 from agentspan.agents.testing.evals import CorrectnessEval, EvalCase, EvalCaseResult, EvalSuiteResult
 from agentspan.agents.testing.events import MockEvent
@@ -77,6 +77,7 @@ __all__ = [
     "mock_run",
     "record",
     "replay",
+    "replay_file",
     "replay_run",
     "scripted_model",
     "stored",

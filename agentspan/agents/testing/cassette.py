@@ -16,13 +16,14 @@ from typing import Any
 
 import msgspec
 
-from agentspan.agents.agent import resolve_agent
+from agentspan.agents.agent import Agent, resolve_agent
 from agentspan.agents.encode import plain_of
 from agentspan.agents.result import AgentResult
 from agentspan.agents.testing import secrets as keys
 from agentspan.agents.testing.answers import NOT_GIVEN, Asked, Recorded, ToolCall
 from agentspan.agents.testing.engine import HISTORY, LocalEngine, LocalResult, LocalRun, history, question
 from agentspan.core import events as e
+from agentspan.core import transcript
 from agentspan.core.log import Log
 from agentspan.core.material import Material
 from agentspan.core.people import KINDS
@@ -79,8 +80,10 @@ class Cassette:
         return cls.from_log(spec, events, name)
 
     @classmethod
-    def from_log(cls, spec: AgentSpec, events: Sequence[e.Event], execution_id: str = "") -> "Cassette":
-        """The cassette of a log."""
+    def from_log(
+        cls, spec: AgentSpec, events: Sequence[e.Event], execution_id: str = "", *, functions: bool = False
+    ) -> "Cassette":
+        """The cassette of a log; with `functions`, also of what guardrails, callbacks and the like gave."""
         started = events[0].fact if events else None
         given = dict(started.input or {}) if isinstance(started, e.ExecutionStarted) else {}
         prompt = str(given.pop("prompt", ""))
@@ -88,7 +91,7 @@ class Cassette:
         hidden = mask.names(spec)
         shown = [
             Exchange(each.kind, mask.masked(each.request, hidden), mask.masked(each.answer, hidden))
-            for each in _exchanges(spec, events)
+            for each in _exchanges(spec, events, functions)
         ]
         return cls(shown, spec.name, prompt, kept, execution_id, sorted(hidden))
 
@@ -106,6 +109,16 @@ class Cassette:
         exchanges = [Exchange(each["kind"], each["request"], each["answer"], each["key"]) for each in body["exchanges"]]
         names = ("agent", "prompt", "given", "execution_id", "masked")
         return cls(exchanges, **{name: body[name] for name in names if name in body})
+
+    def result(self, tool: str, arguments: Json) -> Any:
+        """What a tool gave for these arguments, the last time. CassetteMiss if it was not called so; RuntimeError if it
+        failed."""
+        for each in reversed(self.exchanges):
+            if each.kind == "tool" and each.request["name"] == tool and each.request["args"] == arguments:
+                if "error" in each.answer:
+                    raise RuntimeError(str(each.answer["error"]))
+                return transcript.visible(each.answer)
+        raise CassetteMiss(f"the tool {tool!r} was not called with {arguments}")
 
     def save(self, path: Any, *, secrets: Iterable[str] = ()) -> Path:
         """Write it without secrets: keys, tokens and passwords by their names and forms, values of such environment
@@ -132,9 +145,11 @@ class Cassette:
 class Player:
     """Answers from a cassette. `misses` are the questions that it has no answer for, each with the nearest one."""
 
-    def __init__(self, tape: Cassette, *, run_tools: bool = False, secrets: Iterable[str] = ()) -> None:
+    def __init__(
+        self, tape: Cassette, *, run_tools: bool = False, functions: bool = False, secrets: Iterable[str] = ()
+    ) -> None:
         self.misses: list[str] = []
-        self._tape, self._run_tools, self._secrets = tape, run_tools, list(secrets)
+        self._tape, self._run_tools, self._functions, self._secrets = tape, run_tools, functions, list(secrets)
         self._played: Counter[str] = Counter()
 
     def model(self, asked: Asked) -> Any:
@@ -150,10 +165,11 @@ class Player:
         return Recorded(found.answer)
 
     def tool(self, call: ToolCall) -> Any:
-        """What the tool gave. Guardrails, callbacks and the like run as they are."""
-        if call.purpose != Purpose.ACT or self._run_tools:
+        """What the tool gave. Guardrails, callbacks and the like run as they are, unless theirs are on the cassette."""
+        is_tool = call.purpose == Purpose.ACT
+        if self._run_tools if is_tool else not self._functions:
             return NOT_GIVEN
-        found = self._find("tool", _of_tool(call.name, call.args, call.agent))
+        found = self._find("tool" if is_tool else call.purpose, _of_tool(call.name, call.args, call.agent))
         if found is None:
             raise CassetteMiss(self.misses[-1])
         return e.TaskFailed(0, **found.answer) if "error" in found.answer else Recorded(found.answer)
@@ -206,7 +222,23 @@ def replay_run(
     tape = cassette if isinstance(cassette, Cassette) else Cassette.load(cassette)
     player = Player(tape, run_tools=run_tools, secrets=secrets)
     engine = LocalEngine(agent, answering=player, id=tape.execution_id.partition(".")[0] or "cassette")
-    result = engine.run(tape.prompt if prompt is None else prompt, **tape.given)
+    return _played(engine, tape, player, tape.prompt if prompt is None else prompt, strict)
+
+
+def replay_file(file: Any, agent: Any = None, *, strict: bool = True) -> LocalResult:
+    """Play the file of an exported run (its path or its content): the same definition, with what its models, functions
+    and people said. With `agent`, that agent instead of the definition. See `replay_run`."""
+    name, spec, events = _read(file if isinstance(file, bytes) else Path(file).read_bytes())
+    tape = Cassette.from_log(spec, events, name, functions=True)
+    player = Player(tape, functions=True)
+    stand_in = Agent("recorded", "recorded/model") if agent is None else agent
+    own = spec if agent is None else None
+    engine = LocalEngine(stand_in, answering=player, id=name.partition(".")[0], spec=own)
+    return _played(engine, tape, player, tape.prompt, strict)
+
+
+def _played(engine: LocalEngine, tape: Cassette, player: Player, prompt: str, strict: bool) -> LocalResult:
+    result = engine.run(prompt, **tape.given)
     if strict and player.misses:
         raise CassetteMiss("\n\n".join(player.misses))
     return result
@@ -264,7 +296,7 @@ def key_of(kind: str, request: Json) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _exchanges(spec: AgentSpec, events: Sequence[e.Event]) -> Iterator[Exchange]:
+def _exchanges(spec: AgentSpec, events: Sequence[e.Event], functions: bool) -> Iterator[Exchange]:
     """What was asked and answered, from a log: each question as it stood when it was asked."""
     log = Log(lambda seqs: {seq: events[seq - 1].fact for seq in seqs if 0 < seq <= len(events)})
     runs: dict[int, Run] = {}
@@ -273,7 +305,7 @@ def _exchanges(spec: AgentSpec, events: Sequence[e.Event]) -> Iterator[Exchange]
         fact = event.fact
         runs[event.execution] = evolve(runs.get(event.execution) or Run(id=event.execution), event)
         if isinstance(fact, e.TaskScheduled):
-            shown = _asked(spec, log, dict(runs), events[: event.seq], event, fact)
+            shown = _asked(spec, log, dict(runs), events[: event.seq], event, fact, functions)
             asked |= {event.seq: shown} if shown else {}
         elif isinstance(fact, e.SETTLEMENTS) and fact.task in asked:
             kind, request = asked.pop(fact.task)
@@ -282,7 +314,13 @@ def _exchanges(spec: AgentSpec, events: Sequence[e.Event]) -> Iterator[Exchange]
 
 
 def _asked(
-    spec: AgentSpec, log: Log, runs: dict[int, Run], so_far: Sequence[e.Event], event: e.Event, order: e.TaskScheduled
+    spec: AgentSpec,
+    log: Log,
+    runs: dict[int, Run],
+    so_far: Sequence[e.Event],
+    event: e.Event,
+    order: e.TaskScheduled,
+    functions: bool,
 ) -> tuple[str, Json] | None:
     run = runs[event.execution]
 
@@ -297,6 +335,8 @@ def _asked(
         return "person", {"kind": KINDS[order.purpose], "tool": order.name, "arguments": plain_of(given, order.name)}
     if order.kind is not Kind.AGENT and order.purpose is Purpose.ACT:
         return "tool", _of_tool(order.name, material.given(run, order), spec.at(run.path).name)
+    if order.kind is Kind.WORKER and functions:
+        return str(order.purpose), _of_tool(order.name, material.given(run, order), spec.at(run.path).name)
     return None
 
 

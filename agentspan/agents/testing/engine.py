@@ -6,7 +6,7 @@ the code that a worker runs them with.
 
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import msgspec
@@ -191,7 +191,7 @@ class LocalRun:
         body = _body(self, run)
         if run.ended:
             whole = result_of(body, events=self.events, output_type=self.engine.agent.output_type)
-            shown = {name: getattr(whole, name) for name in whole.__dataclass_fields__}
+            shown = {each.name: getattr(whole, each.name) for each in fields(whole) if each.init}
         else:
             shown = _open(body, self.events)
         return LocalResult(**shown, pending=self.requests(), asked=self.asked)
