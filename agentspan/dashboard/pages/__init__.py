@@ -1,5 +1,7 @@
 """The pages: which view an address asks for."""
 
+from agentspan.dashboard.pages.costs import Costs
+from agentspan.dashboard.pages.overview import Overview
 from agentspan.dashboard.pages.runs import Runs
 from agentspan.dashboard.pages.unknown import Unknown
 from agentspan.dashboard.view import View
@@ -18,7 +20,9 @@ def find(path: str) -> tuple[type[View], dict[str, str]]:
 
 
 ROUTES: dict[str, type[View]] = {
+    "/": Overview,
     "/runs": Runs,
+    "/costs": Costs,
 }
 
 ICONS = {

@@ -1,0 +1,163 @@
+"""What runs cost: by agent, model, day or session, with what no price is known for."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from html import escape
+from typing import Any
+
+import panel as pn
+from panel.viewable import Viewable
+
+from agentspan.dashboard import look
+from agentspan.dashboard.figures import RANGES, SAID, Chart, Choices, Figures, ranges, window
+from agentspan.dashboard.listing import Calm
+from agentspan.dashboard.store import News
+from agentspan.dashboard.table import Table
+from agentspan.dashboard.view import View
+from agentspan.drawing import words
+
+Json = dict[str, Any]
+
+CALM_SECONDS = 2.0
+
+
+class Costs(View):
+    """Money and tokens of a time, in sums."""
+
+    title = "Costs"
+
+    def build(self) -> Viewable:
+        self._calm = Calm(self.again, CALM_SECONDS)
+        self.range = Choices(label="Time", sizing_mode="fixed", width=216)
+        self.by = Choices(label="By", sizing_mode="fixed", width=300)
+        self.figures = Figures()
+        self.unpriced = pn.pane.HTML(visible=False, sizing_mode="stretch_width", margin=(0, 0, 16, 0))
+        self.chart = Chart(min_height=200)
+        self.table = Table()
+        return pn.Column(
+            look.heading("Costs", self.range),
+            look.card(self.figures),
+            self.unpriced,
+            look.card(self.chart),
+            look.card(self.by, self.table),
+            sizing_mode="stretch_width", margin=0,
+        )  # fmt: skip
+
+    async def read(self) -> Any:
+        client = self.store.client
+        since, until, buckets = window(self._range, int(time.time() * 1000))
+        costs, models, stats = await asyncio.gather(
+            client.costs(self._by, since=since, until=until),
+            client.costs("model", since=since, until=until),
+            client.stats(since=since, until=until, buckets=buckets),
+        )
+        self._calm.begin()
+        return {"costs": costs, "models": models, "stats": stats}
+
+    def fill(self, data: Any) -> None:
+        costs, stats = data["costs"], data["stats"]
+        self.range.choices = ranges(self.address, "/costs", self._range, by=self._by)
+        self.by.choices = [
+            {"name": name, "href": self.address.link("/costs", by=key, range=self._range), "current": key == self._by}
+            for key, name in BY.items()
+        ]
+        self.figures.figures = _figures(costs["total"])
+        self._say_unpriced(data["models"]["rows"])
+        in_money = costs["total"]["cost"] > 0
+        self.chart.param.update(
+            kind="money" if in_money else "count",
+            label=f"{'Cost' if in_money else 'Tokens'} over time",
+            series=[{"key": "sum", "name": "US dollars" if in_money else "tokens", "status": "sum"}],
+            length=stats["bucketMs"],
+            buckets=[
+                {"at": each["at"], "values": {"sum": each["cost" if in_money else "tokens"]},
+                 "href": self.address.link("/runs", since=each["at"], until=each["at"] + stats["bucketMs"])}
+                for each in stats["buckets"]
+            ],
+        )  # fmt: skip
+        self.table.param.update(
+            label=f"Costs by {self._by}",
+            columns=[{"key": "key", "name": BY[self._by].removeprefix("By ").capitalize()}, *COLUMNS],
+            rows=[self._line(each, costs["rows"]) for each in costs["rows"]],
+            empty={"title": "Nothing was spent", "text": f"No model was called in {SAID[self._range]}."},
+        )
+
+    def concerns(self, news: News) -> bool:
+        return bool(news.all or (news.runs and self._calm.lets()))
+
+    def close(self) -> None:
+        self._calm.close()
+        super().close()
+
+    @property
+    def _range(self) -> str:
+        asked = self.address.query.get("range", "7d")
+        return asked if asked in RANGES else "7d"
+
+    @property
+    def _by(self) -> str:
+        asked = self.address.query.get("by", "agent")
+        return asked if asked in BY else "agent"
+
+    def _say_unpriced(self, models: list[Json]) -> None:
+        """Say of which models the prices are not known."""
+        found = [each for each in models if each["unpriced"]]
+        said = ", ".join(
+            f"{words.plural(each['unpriced'], 'call')} of {each['key'] or 'no model'}" for each in found[:4]
+        )
+        more = f" and of {words.plural(len(found) - 4, 'more model')}" if len(found) > 4 else ""
+        self.unpriced.param.update(visible=bool(found), object=UNPRICED.format(escape(said + more)))
+
+    def _line(self, row: Json, rows: list[Json]) -> Json:
+        """A sum as a row, with its share of the greatest."""
+        measure = "cost" if any(each["cost"] for each in rows) else "promptTokens"
+        most = max(each[measure] for each in rows) or 1
+        unknown = row["unpriced"] > 0
+        return {
+            **row,
+            "id": row["key"],
+            "key": {"text": row["key"] or NAMELESS[self._by], "href": self._runs(row["key"])},
+            "cost": {"text": row["cost"], "unknown": unknown},
+            "share": {"text": " ", "share": row[measure] / most, "title": f"compared with the {MEASURES[measure]}"},
+            "unpriced": row["unpriced"] or None,
+        }
+
+    def _runs(self, key: str) -> str | None:
+        """The runs that a row counts."""
+        if self._by == "day":
+            day = int(datetime.fromisoformat(key).replace(tzinfo=UTC).timestamp() * 1000)
+            return self.address.link("/runs", since=day, until=day + words.DAY)
+        return self.address.link("/runs", **{self._by: key}, range=self._range) if key else None
+
+
+def _figures(total: Json) -> list[Json]:
+    return [
+        {"name": "Cost", "kind": "money", "value": total["cost"], "unknown": total["unpriced"] > 0},
+        {"name": "Runs", "value": total["runs"]},
+        {"name": "Model calls", "value": total["calls"],
+         "note": f"{words.count(total['unpriced'])} without a price" if total["unpriced"] else ""},
+        {"name": "Tokens in", "value": total["promptTokens"],
+         "note": f"{words.count(total['cachedTokens'])} from cache" if total["cachedTokens"] else ""},
+        {"name": "Tokens out", "value": total["completionTokens"]},
+        {"name": "Per run", "kind": "money", "value": total["cost"] / total["runs"] if total["runs"] else None,
+         "unknown": total["unpriced"] > 0},
+    ]  # fmt: skip
+
+
+BY = {"agent": "By agent", "model": "By model", "day": "By day", "session": "By session"}
+NAMELESS = {"agent": "no name", "model": "no model", "day": "", "session": "no session"}
+MEASURES = {"cost": "dearest", "promptTokens": "one with most tokens"}
+
+COLUMNS = [
+    {"key": "share", "name": "", "kind": "bar", "width": "22%"},
+    {"key": "cost", "name": "Cost", "kind": "money"},
+    {"key": "promptTokens", "name": "Tokens in", "kind": "count"},
+    {"key": "completionTokens", "name": "Tokens out", "kind": "count"},
+    {"key": "calls", "name": "Calls", "kind": "count"},
+    {"key": "runs", "name": "Runs", "kind": "count"},
+    {"key": "unpriced", "name": "No price", "kind": "count"},
+]
+
+UNPRICED = """<div style="border-left:3px solid #c77700;background:rgba(199,119,0,.1);padding:8px 14px;
+border-radius:0 6px 6px 0">The price is unknown for {}. Their tokens are counted, their money is not.</div>"""
