@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from agentspan.agents import watching
 from agentspan.agents.agent import Agent, PromptTemplate, resolve_agent
 from agentspan.agents.approval import ApprovalPolicy
 from agentspan.agents.budget import Budget
@@ -43,8 +44,11 @@ def portrait(shown: Any) -> Json:
     raise TypeError(f"there is no picture of {type(shown).__name__}")
 
 
-def result_portrait(result: AgentResult, *, times: bool = True) -> Json:
-    """A result. What the end of its run brought with it (see `watching`) is drawn too."""
+def result_portrait(result: AgentResult, *, times: bool = True, shown: bool = True) -> Json:
+    """A result; what the end of its run brought with it (see `watching`) is drawn too. `shown`: in short, if this very
+    cell shows it already. Without `times` nothing differs from run to run but the id."""
+    if shown and (found := watching.watcher()) is not None and found.is_shown(result):
+        return {TEXT: f"{result.agent_name or 'run'}: {status_word(result.status)} (shown above)"}
     body = result_json(result)
     kept = result._surroundings
     value = result.output
@@ -52,8 +56,8 @@ def result_portrait(result: AgentResult, *, times: bool = True) -> Json:
         value = value.get("result")
     drawn = {**body, "messages": result.messages, "toolCalls": result.tool_calls, "subResults": result.sub_results}
     card = lists.result_card(drawn, value, kept.get("timeline"), kept.get("url") or "", times)
-    found: Json = {TEXT: result_text(result), HTML: card, JSON: body}
-    return {**found, MARKDOWN: value} if isinstance(value, str) else found
+    forms: Json = {TEXT: result_text(result), HTML: str(card), JSON: body}
+    return {**forms, MARKDOWN: value} if isinstance(value, str) else forms
 
 
 def result_text(result: AgentResult) -> str:

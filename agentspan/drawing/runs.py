@@ -48,19 +48,16 @@ def result_card(result: Json, value: Any = None, timeline: Any = None, url: str 
         _took(timeline) if times else None,
         _reason(result),
     )
+    said = records(result.get("messages"))
+    bars = tag("div", waterfall(timeline, limit=100), css="overflow-x:auto") if found and times else None
     parts = [
         heading(str(result.get("agentName") or "run"), status_mark(result.get("status") or "COMPLETED"), "", told),
         _problem(result.get("error")),
         tag("div", output(value), css="margin:8px 0") if value is not None or not result.get("error") else None,
         *_said_below(result),
-        _steps(timeline, len(found)) if found else _calls(calls),
-        fold("Timeline", tag("div", waterfall(timeline, limit=100), css="overflow-x:auto")) if found else None,
-        fold(
-            f"Conversation ({plural(len(records(result.get('messages'))), 'message')})",
-            transcript(result["messages"], 50),
-        )
-        if records(result.get("messages"))
-        else None,
+        _steps(timeline, len(found), times) if found else _calls(calls),
+        fold("Timeline", bars) if bars else None,
+        fold(f"Conversation ({plural(len(said), 'message')})", transcript(said, 50)) if said else None,
         _foot(str(result.get("executionId") or ""), url),
     ]
     return box(*parts)
@@ -155,8 +152,8 @@ def _said_below(result: Json) -> list[Html]:
     ]
 
 
-def _steps(timeline: Any, n: int) -> Html:
-    return fold(f"Steps ({count(n)})", steps(timeline, 100))
+def _steps(timeline: Any, n: int, times: bool) -> Html:
+    return fold(f"Steps ({count(n)})", steps(timeline, 100, times=times))
 
 
 def _calls(calls: list[dict[str, Any]]) -> Html | None:

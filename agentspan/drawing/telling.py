@@ -25,12 +25,13 @@ from agentspan.drawing.words import (
 )
 
 
-def steps(timeline: Any, limit: int = 500) -> Html:
+def steps(timeline: Any, limit: int = 500, *, times: bool = True) -> Html:
     """Each step in a row: what it was, about what, how it ended, how long it took, tokens and money."""
     found = lines(timeline)
     shown = chosen(found, max(1, limit))
     last = extent(timeline, found)[1]
-    drawn = table(COLUMNS, [_step(each, last) for each in shown], "No steps yet.")
+    columns = [each for each in COLUMNS if times or each["key"] != "time"]
+    drawn = table(columns, [_step(each, last) for each in shown], "No steps yet.")
     hidden = len(found) - len(shown)
     return join(drawn, muted(f"… {plural(hidden, 'more step')}") if hidden else None)
 

@@ -113,6 +113,11 @@ def facts(*told: Any) -> Html:
     return join(*pieces)
 
 
+def facts_text(*told: Any) -> str:
+    """The same as text."""
+    return " · ".join(str(each) for each in told if each)
+
+
 def _time(ms: Any, zone: tzinfo | None, form: str) -> str:
     at = number(ms)
     if not 0 < at < LAST_MS:
