@@ -19,6 +19,7 @@ DOORS = {
     "travel_async": "moments",
     "cards": "card",
     "dashboard": "page",
+    "display": "mode",
 }
 """Each name, and the module that has it."""
 
