@@ -6,6 +6,7 @@ Failures are the errors of `client.errors`.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -15,13 +16,15 @@ from agentspan.client.transport import SLACK_SECONDS, Transport, path_of
 
 Json = dict[str, Any]
 
+PLAIN = " !#$&'()*+,/:;=?@[]"
 EMBED_SECONDS = 600.0
 RESOLVE_SECONDS = 10.0
 FILE_SECONDS = 600.0
 
 
 class Client:
-    """Speaks to the server at `url` (with or without `/api`), as `api_key` or as `auth_key` with `auth_secret`.
+    """Speaks to the server at `url` (with or without `/api`), as `api_key`, as `auth_key` with `auth_secret`, or by a
+    `token` that somebody else got.
 
     `user`: the person who asks, by their own word.
     """
@@ -33,6 +36,7 @@ class Client:
         api_key: str | None = None,
         auth_key: str | None = None,
         auth_secret: str | None = None,
+        token: str | None = None,
         via: Portal | None = None,
         user: str | None = None,
         revive: Callable[[], str | None] | None = None,
@@ -41,8 +45,11 @@ class Client:
         self.transport = Transport(
             url, api_key=api_key, auth_key=auth_key, auth_secret=auth_secret, via=self._portal, revive=revive
         )
+        if token:
+            self.transport.headers["X-Authorization"] = token
         if user:
-            self.transport.headers["X-Agentspan-User"] = user
+            # A header holds no more than ASCII.
+            self.transport.headers["X-Agentspan-User"] = quote(user, safe=PLAIN)
 
     @property
     def url(self) -> str:
@@ -491,6 +498,10 @@ class Client:
     async def used_credentials(self, execution_id: str) -> list[Json]:
         """Which credentials the tasks of a run were given: `{taskId, name, since}` each."""
         return await self._list("GET", path_of("agent", "executions", execution_id, "credentials"))
+
+    async def ticket(self) -> str:
+        """What lets a person in to the server's pages once, within a minute: `/login?ticket=...&next=/ui/...`."""
+        return str((await self._json("POST", "/auth/ticket", again=True))["ticket"])
 
     # Models
 
