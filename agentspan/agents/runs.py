@@ -21,12 +21,15 @@ PAGE = 200
 
 @dataclass(frozen=True)
 class RunInfo:
-    """A run in a list. Times are aware datetimes; what the server does not say is None. `data`: all of it."""
+    """A run in a list, `preview` the beginning of its prompt. Times are aware datetimes, None for none yet.
+
+    `data`: all that the server says of it.
+    """
 
     execution_id: str
     agent_name: str
     status: str
-    input: str
+    preview: str
     start_time: datetime | None
     end_time: datetime | None
     duration_ms: int | None
@@ -43,7 +46,7 @@ class RunInfo:
 class Runs(Shown, Sequence[RunInfo]):
     """Runs, the newest first; `total` are there in all. `runs[0]` is a RunInfo, `runs["<id>"]` an AgentHandle.
 
-    An id can be cut short as long as it fits one run alone.
+    An id can be given by its beginning or its end, as long as that fits one run alone.
     """
 
     def __init__(self, rows: Sequence[RunInfo], total: int, host: Host | None = None, url: str = "") -> None:
@@ -59,7 +62,7 @@ class Runs(Shown, Sequence[RunInfo]):
         """The handle of one of them, by its place or its id."""
         if isinstance(key, int):
             return AgentHandle(self.rows[key].execution_id, self._host)
-        found = [each for each in self.ids if each.startswith(key)]
+        found = [each for each in self.ids if each.startswith(key) or each.endswith(key)]
         if len(found) != 1 or not key:
             raise KeyError(f"{'no run' if not found else 'more than one run'} of this list has an id like {key!r}")
         return AgentHandle(found[0], self._host)
@@ -98,66 +101,67 @@ class Runs(Shown, Sequence[RunInfo]):
 
 
 async def runs_async(
-    agent: str | None = None,
+    agent: str | Sequence[str] | None = None,
     *,
-    status: str | None = None,
+    status: str | Sequence[str] | None = None,
     session: str | None = None,
     since: Since = None,
     text: str | None = None,
     limit: int = 20,
     runtime: Host | None = None,
+    **filters: Any,
 ) -> Runs:
     """The newest runs on the server, at most `limit`: of an agent, in a status, of a session, begun since, with a text.
 
-    `since`: a datetime, a timedelta (so long ago) or ms since the epoch.
+    `since`: a datetime, a timedelta (so long ago) or ms since the epoch. `filters`: model, finish_reason, version,
+    min_cost, waiting ("person" or "worker"), until. Of `agent` and `status` several can be given.
     """
     if limit < 1:
         raise ValueError(f"limit must be 1 or more, got {limit}")
     host = runtime or own_host()
-    client, found, total = await host.client(), list[RunInfo](), 0
-    begun: Json = {} if since is None else {"since": milliseconds(since)}
+    client, found, total, cursor = await host.client(), list[RunInfo](), 0, ""
+    wanted = {"agent_name": agent, "status": status, "session_id": session, "free_text": text, **filters}
+    if since is not None:
+        wanted["since"] = milliseconds(since)
     while len(found) < limit:
         page = await client.executions(
-            start=len(found), size=min(PAGE, limit - len(found)), status=status, agent_name=agent, session_id=session,
-            free_text=text, **begun,
-        )  # fmt: skip
-        rows, total = page.get("results") or [], int(page.get("totalHits") or 0)
-        found += [run_of(each) for each in rows]
-        if len(found) >= total or not rows:
+            cursor=cursor, size=min(PAGE, limit - len(found)), count="none" if cursor else "capped", **wanted
+        )
+        total = total or int(page.get("totalHits") or 0)
+        found += [run_of(each) for each in page.get("results") or ()]
+        if not (cursor := str(page.get("nextCursor") or "")):
             break
-    return Runs(found, total, host, f"{client.url}/ui/runs/")
+    return Runs(found, max(total, len(found)), host, f"{client.url}/ui/runs/")
 
 
 def runs(
-    agent: str | None = None,
+    agent: str | Sequence[str] | None = None,
     *,
-    status: str | None = None,
+    status: str | Sequence[str] | None = None,
     session: str | None = None,
     since: Since = None,
     text: str | None = None,
     limit: int = 20,
     runtime: Host | None = None,
+    **filters: Any,
 ) -> Runs:
     """See `runs_async`."""
     host = runtime or own_host()
-    found = runs_async(agent, status=status, session=session, since=since, text=text, limit=limit, runtime=host)
-    return host.portal.call(found)
+    return host.portal.call(
+        runs_async(agent, status=status, session=session, since=since, text=text, limit=limit, runtime=host, **filters)
+    )
 
 
 def run_of(body: Json) -> RunInfo:
     """The RunInfo of the server's answer."""
-    start, end = moment(body.get("startTime")), moment(body.get("endTime"))
-    took = body.get("durationMs")
-    if took is None and start and end:
-        took = round((end - start) / timedelta(milliseconds=1))
     return RunInfo(
         execution_id=str(body["executionId"]),
         agent_name=str(body.get("agentName") or ""),
         status=str(body.get("status") or ""),
-        input=str(body.get("input") or ""),
-        start_time=start,
-        end_time=end,
-        duration_ms=took,
+        preview=str(body.get("preview") or ""),
+        start_time=moment(body.get("startTime")),
+        end_time=moment(body.get("endTime")),
+        duration_ms=body.get("durationMs"),
         prompt_tokens=body.get("promptTokens") or 0,
         completion_tokens=body.get("completionTokens") or 0,
         cost=None if body.get("costUnknown") else body.get("cost"),
@@ -169,13 +173,9 @@ def run_of(body: Json) -> RunInfo:
     )
 
 
-def moment(given: Any) -> datetime | None:
-    """A time of the server's: ms since the epoch, or text."""
-    if not given:
-        return None
-    if isinstance(given, str):
-        return datetime.fromisoformat(given)
-    return datetime.fromtimestamp(given / 1000, UTC)
+def moment(ms: int | None) -> datetime | None:
+    """A time of the server's."""
+    return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
 
 
 def milliseconds(since: datetime | timedelta | float) -> int:
@@ -186,6 +186,6 @@ def milliseconds(since: datetime | timedelta | float) -> int:
 
 
 COLUMNS = [
-    "execution_id", "agent_name", "status", "input", "start_time", "end_time", "duration_ms", "prompt_tokens",
+    "execution_id", "agent_name", "status", "preview", "start_time", "end_time", "duration_ms", "prompt_tokens",
     "completion_tokens", "cost", "finish_reason", "session_id", "version", "waiting",
 ]  # fmt: skip

@@ -46,6 +46,12 @@ def code(text: Any) -> Html:
     return tag("code", text, css=CODE)
 
 
+def link(address: str, *content: Any, **attributes: Any) -> Html:
+    """A link, which opens beside the page."""
+    given = {"href": address, "target": "_blank", "rel": "noopener noreferrer", **attributes}
+    return tag("a", *content, css="color:inherit;text-decoration:underline", **given)
+
+
 def pre(text: Any) -> Html:
     """Lines as they are, in a box that scrolls."""
     return tag("pre", text, css=PRE)

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agentspan.drawing.markup import CODE, FAINT, LINE, Html, pre, tag
+from agentspan.drawing.markup import CODE, FAINT, LINE, Html, link, pre, tag
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -58,7 +58,7 @@ def _image(reader: Any, tokens: Sequence[Any], place: int, options: Any, env: An
     address, said = str(token.attrs.get("src") or ""), token.content or "picture"
     if address.startswith("data:image/"):
         return tag("img", src=address, alt=said, css="max-width:100%")
-    return tag("a", said, href=address, rel="noopener noreferrer", target="_blank", css=LINK)
+    return link(address, said)
 
 
 LINK = "color:inherit;text-decoration:underline"

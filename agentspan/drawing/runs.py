@@ -8,7 +8,7 @@ from typing import Any
 
 from agentspan.drawing.bars import waterfall
 from agentspan.drawing.cards import heading, note_card
-from agentspan.drawing.markup import FAINT, Html, box, code, fold, join, muted, number, records, tag
+from agentspan.drawing.markup import FAINT, Html, box, code, fold, join, link, muted, number, records, tag
 from agentspan.drawing.order import lines
 from agentspan.drawing.output import output
 from agentspan.drawing.prose import markdown
@@ -18,7 +18,6 @@ from agentspan.drawing.words import (
     AMBER,
     BLUE,
     RED,
-    clock,
     count,
     duration,
     facts,
@@ -27,6 +26,7 @@ from agentspan.drawing.words import (
     plural,
     short,
     since,
+    stamp,
     status_mark,
 )
 
@@ -181,8 +181,7 @@ def _foot(execution_id: str, url: str) -> Html | None:
 
 
 def _link(url: str) -> Html:
-    css = "color:inherit;text-decoration:underline"
-    return tag("a", "open in the dashboard", href=url, target="_blank", rel="noopener", css=css)
+    return link(url, "open in the dashboard")
 
 
 def _now(run: Json) -> Html | None:
@@ -233,19 +232,17 @@ def _unserved(waiting: Json) -> Html:
 
 def _run_row(row: Json, url: str, now: int | None) -> dict[str, Any]:
     key = str(row.get("executionId") or "")
-    name = code(key[:8])
+    name = code(f"{key[:8]}…{key[-4:]}" if len(key) > 13 else key)
     start, end = number(row.get("startTime")), number(row.get("endTime"))
     took = row.get("durationMs") if row.get("durationMs") is not None else (end - start if start and end else None)
     waiting = {"person": "WAITING"}.get(str(row.get("waiting") or ""))
     tokens = number(row.get("promptTokens")) + number(row.get("completionTokens"))
     return {
-        "run": tag("a", name, href=url + key, target="_blank", rel="noopener", title=key)
-        if url
-        else tag("span", name, title=key),
+        "run": link(url + key, name, title=key) if url else tag("span", name, title=key),
         "agent": tag("b", short(row.get("agentName") or "", 40), title=str(row.get("agentName") or "")),
         "status": status_mark(waiting or row.get("status")),
-        "input": short(row.get("input") or "", 80),
-        "started": since(start, now) if now else clock(start),
+        "preview": short(row.get("preview") or "", 80),
+        "started": since(start, now) if now else stamp(start),
         "time": duration(took) if took is not None else "",
         "tokens": count(tokens) if tokens else "",
         "cost": money(row.get("cost"), bool(row.get("costUnknown"))) if row.get("cost") is not None else "",
@@ -272,7 +269,7 @@ RUN_COLUMNS = (
     {"key": "run", "label": "Run"},
     {"key": "agent", "label": "Agent"},
     {"key": "status", "label": "Status"},
-    {"key": "input", "label": "Input"},
+    {"key": "preview", "label": "Prompt"},
     {"key": "started", "label": "Started", "align": "right"},
     {"key": "time", "label": "Time", "align": "right"},
     {"key": "tokens", "label": "Tokens", "align": "right"},

@@ -77,6 +77,11 @@ def moment(ms: Any, zone: tzinfo | None = None) -> str:
     return _time(ms, zone, "%Y-%m-%d %H:%M:%S")
 
 
+def stamp(ms: Any, zone: tzinfo | None = None) -> str:
+    """`11-23 14:03`, in the machine's zone or `zone`; `-` for no time."""
+    return _time(ms, zone, "%m-%d %H:%M")
+
+
 def short(text: Any, n: int) -> str:
     """At most `n` characters on one line."""
     line = " ".join(str(text).split())

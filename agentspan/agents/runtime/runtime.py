@@ -10,7 +10,7 @@ import threading
 import uuid
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -262,18 +262,19 @@ class AgentRuntime:
 
     async def runs_async(
         self,
-        agent: str | None = None,
+        agent: str | Sequence[str] | None = None,
         *,
-        status: str | None = None,
+        status: str | Sequence[str] | None = None,
         session: str | None = None,
         since: Since = None,
         text: str | None = None,
         limit: int = 20,
+        **filters: Any,
     ) -> Runs:
         """The newest runs on the server, at most `limit`: of an agent, in a status, of a session, begun `since` (a
-        datetime, or a timedelta: so long ago), with a text. A table in a notebook; `to_pandas()`."""
+        datetime, or a timedelta: so long ago), with a text; `filters`: see `runs`. A table in a notebook."""
         return await runs_async(
-            agent, status=status, session=session, since=since, text=text, limit=limit, runtime=self
+            agent, status=status, session=session, since=since, text=text, limit=limit, runtime=self, **filters
         )
 
     async def plan_async(self, agent: Any) -> Json:
@@ -592,17 +593,18 @@ class AgentRuntime:
 
     def runs(
         self,
-        agent: str | None = None,
+        agent: str | Sequence[str] | None = None,
         *,
-        status: str | None = None,
+        status: str | Sequence[str] | None = None,
         session: str | None = None,
         since: Since = None,
         text: str | None = None,
         limit: int = 20,
+        **filters: Any,
     ) -> Runs:
         """See `runs_async`."""
         return self.portal.call(
-            self.runs_async(agent, status=status, session=session, since=since, text=text, limit=limit)
+            self.runs_async(agent, status=status, session=session, since=since, text=text, limit=limit, **filters)
         )
 
     def plan(self, agent: Any) -> Json:
