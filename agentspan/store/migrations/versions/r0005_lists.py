@@ -96,8 +96,18 @@ def _models(config: Any) -> Iterator[tuple[str, str]]:
     if isinstance(config, dict):
         for each in config.values():
             yield from _models(each)
-        if isinstance(config.get("name"), str) and isinstance(config.get("model"), str):
-            yield config["name"], config["model"]
+        if isinstance(config.get("name"), str) and (model := _model(config)):
+            yield config["name"], model
+
+
+def _model(config: Any) -> str:
+    """An agent's model; of a team that has none itself, the first one among its agents."""
+    if not isinstance(config, dict):
+        return ""
+    own, agents = config.get("model"), config.get("agents")
+    if isinstance(own, str) and own:
+        return own
+    return next((model for each in agents if (model := _model(each))), "") if isinstance(agents, list) else ""
 
 
 def _asked(row: Any) -> bool:
