@@ -4,6 +4,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from agentspan.agents import watching
 from agentspan.agents.host import Host, own_host
 
 Json = dict[str, Any]
@@ -48,6 +49,20 @@ class Request:
     decided_at: int | None = None
     data: Json = field(default_factory=dict, repr=False, compare=False)
     host: Host | None = field(default=None, repr=False, compare=False)
+
+    def _ipython_display_(self) -> None:
+        """As the value of a cell it is answered by a click, where somebody looks on."""
+        watcher = watching.watcher()
+        if watcher is None or not watcher.ask(self):
+            raise NotImplementedError  # IPython then shows it as it stands
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Json:
+        from agentspan.drawing.asking import asking
+
+        body = {"kind": self.kind, "tool": self.tool, "agentName": self.agent_name, "path": self.path}
+        asked = {"arguments": self.arguments, "content": self.content, "deadline": self.deadline, "status": self.status}
+        settled = {"answer": self.decision, "decidedBy": self.decided_by, "decidedAt": self.decided_at}
+        return {"text/plain": repr(self), "text/html": str(asking({**body, **asked, **settled}))}
 
     async def answer_async(self, answer: Any, *, by: str | None = None) -> None:
         """Answer with an object, or with text (`{"message": text}`)."""

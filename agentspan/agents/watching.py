@@ -18,6 +18,7 @@ from agentspan.client.portal import in_caller
 
 if TYPE_CHECKING:
     from agentspan.agents.handle import AgentHandle
+    from agentspan.agents.inbox import Request
     from agentspan.agents.result import AgentResult
 
 log = logging.getLogger("agentspan")
@@ -54,6 +55,10 @@ class Watcher(Protocol):
 
     def is_shown(self, result: "AgentResult") -> bool:
         """Has this result been shown in this very cell?"""
+        ...
+
+    def ask(self, request: "Request") -> bool:
+        """Show a request as the value of a cell, to be answered by a click; False if nobody looks on."""
         ...
 
 

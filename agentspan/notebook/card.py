@@ -18,6 +18,7 @@ from typing import Any
 import anywidget
 import ipywidgets  # type: ignore[import-untyped]
 import traitlets
+from IPython import get_ipython
 from IPython.display import display
 
 from agentspan.agents.handle import AgentHandle
@@ -120,10 +121,7 @@ class Cards:
     def bundle(self) -> Json:
         """What is shown and saved: the static cards, and beside them the widget while something is open."""
         plain = [each.plain for each in self.cards.values()]
-        bundle: Json = {
-            "text/plain": "\n".join(map(told, plain)) or "nothing is asked",
-            "text/html": "".join(map(asking, plain)) or "<i>Nothing is asked.</i>",
-        }
+        bundle: Json = {"text/plain": "\n".join(map(told, plain)), "text/html": "".join(map(asking, plain))}
         waiting = [each for each in self.cards.values() if not each.decision]
         if waiting:
             view = waiting[0] if len(waiting) == 1 else ipywidgets.VBox(waiting)
@@ -216,6 +214,21 @@ def show(request: Request) -> None:
     Cards(request.root_id or request.execution_id, request.host, only=request.request_id).show()
 
 
+def beside(request: Request, *, awaits: bool) -> None:
+    """Show below the cell that waits (or `awaits`) what the run asks now and later; once for a run and a cell."""
+    shell, root = get_ipython(), request.root_id or request.execution_id
+    if (root, shell.execution_count) in _beside:
+        return
+    shown = _beside[root, shell.execution_count] = Cards(root, request.host, note=note_while(awaits))
+
+    def free(*_: Any) -> None:
+        shell.events.unregister("post_run_cell", free)
+        shown.tell("")
+
+    shell.events.register("post_run_cell", free)
+    shown.show()
+
+
 def where(body: Json, url: str) -> Json:
     """Where else a request is answered: a page and a line for a terminal."""
     line = LINES.get(str(body.get("kind")), "agentspan answer {id} 'your answer'")
@@ -228,6 +241,8 @@ def note_while(awaits: bool) -> str:
         return ""
     return HELD.format("this cell awaits in ipykernel 6" if awaits else "this cell waits for the run")
 
+
+_beside: dict[tuple[str, int], Cards] = {}
 
 LINES = {
     "approval": "agentspan approve {id}",

@@ -145,3 +145,44 @@ def test_while_a_cell_blocks_a_click_in_a_subshell_arrives(ready: Kernel) -> Non
     click(ready, request, card, {"approved": True}, subshell=ready.subshell())
     ready.until(lambda: cell.ended, "the end of the cell", 30)
     assert "Done: paid 5 to Bo." in cell.text
+
+
+def test_a_run_that_a_cell_waits_for_has_its_card_below_which_says_what_a_busy_kernel_means(ready: Kernel) -> None:
+    before = set(ready.widgets)
+    cell = ready.begin("result = runtime.run(agent, 'Pay.'); print(result.output['result'])")
+    card = ready.until(lambda: new_card(ready, before), "the card")
+    assert "this cell waits for the run" in ready.widgets[card]["note"]
+    request = ready.widgets[card]["request"]["requestId"]
+    if ready.old:
+        ready.until(lambda: any(WIDGET in each for each in cell.displays), "the card's output")
+        ready.interrupt()
+        ready.until(lambda: cell.ended, "the end of the cell")
+        ready.until(lambda: ready.widgets[card]["note"] == "", "a card without a note")
+        click(ready, request, card, {"approved": True})
+        assert decision(ready, card)["answer"] == {"approved": True}
+        return
+    click(ready, request, card, {"approved": True}, subshell=ready.subshell())
+    ready.until(lambda: cell.ended, "the end of the cell")
+    assert "Done: paid 5 to Bo." in cell.text
+
+
+def test_a_handle_as_the_value_of_a_cell_has_its_cards_below(ready: Kernel) -> None:
+    before = set(ready.widgets)
+    assert ready.run("runtime.start(agent, 'Pay.')").status == "ok"
+    card = ready.until(lambda: new_card(ready, before), "the card")
+    click(ready, ready.widgets[card]["request"]["requestId"], card, {"approved": False, "reason": "No."})
+    assert decision(ready, card)["answer"]["reason"] == "No."
+
+
+def test_a_request_as_the_value_of_a_cell_is_its_card(ready: Kernel) -> None:
+    request, _ = asked(ready)
+    before = set(ready.widgets)
+    assert ready.run("run.requests()[0]").status == "ok"
+    card = ready.until(lambda: new_card(ready, before), "the card")
+    click(ready, request, card, {"approved": True})
+    assert decision(ready, card)["decidedBy"] == "Ada"
+
+
+def new_card(kernel: Kernel, before: set[str]) -> str:
+    found = [each for each, had in kernel.widgets.items() if each not in before and had.get("request")]
+    return found[-1] if found else ""
