@@ -11,11 +11,12 @@ import os
 import sys
 import threading
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 import panel as pn
 
 from agentspan.client.client import Client
+from agentspan.dashboard import alone
 from agentspan.dashboard.app import of_request
 
 SECRET = "AGENTSPAN_DASHBOARD_SECRET"
@@ -46,6 +47,7 @@ def make(server_url: str, port: int, prefix: str) -> Any:
     logging.getLogger("bokeh.server.util").setLevel(logging.ERROR)  # it warns of the origin "*", see below
     pn.extension(notifications=True)
     secret = os.environ.get(SECRET, "")
+    port = port if secret else port or alone.free_port()
 
     def app() -> Any:
         # The request itself: what Bokeh keeps of its headers and cookies would stand in the page.
@@ -54,11 +56,13 @@ def make(server_url: str, port: int, prefix: str) -> Any:
             return pn.Column()
         if secret and not hmac.compare_digest(asked.headers.get("X-Agentspan-Dashboard", ""), secret):
             raise PermissionError("this page is shown through the agentspan server alone")
-        path = urlsplit(asked.uri)
-        user = asked.headers.get("X-Agentspan-User", "")
-        client = Client(server_url, token=asked.headers.get("X-Agentspan-Token") or None, user=user)
+        path, query = _asked_for(asked)
+        user = unquote(asked.headers.get("X-Agentspan-User", ""))
+        before = asked.headers.get("X-Forwarded-Prefix", "")  # another proxy shows us below this path
+        token = asked.headers.get("X-Agentspan-Token") or None
+        client = Client(server_url, token=token, user=user) if secret else alone.client(server_url)
         theme = asked.cookies[THEME].value if THEME in asked.cookies else ""
-        return of_request(client, base=prefix, path=path.path, query=path.query, user=user, theme=theme)
+        return of_request(client, base=before + prefix, path=before + path, query=query, user=user, theme=theme)
 
     return pn.io.server.get_server(
         {"/": app, "/{page}": app, "/{page}/{name}": app},
@@ -66,12 +70,23 @@ def make(server_url: str, port: int, prefix: str) -> Any:
         address="127.0.0.1",
         prefix=prefix,
         # The proxy has looked at the origin, and shows the secret.
-        websocket_origin="*",
+        websocket_origin="*" if secret else alone.origins(port),
         include_headers=[],
         include_cookies=[],
         unused_session_lifetime_milliseconds=UNUSED_SESSION_MS,
         warm=True,
     )
+
+
+def _asked_for(asked: Any) -> tuple[str, str]:
+    """The path and the query of the page. Behind a balancer the page may come from another process than its websocket,
+    whose path says the page; the arguments are in the token that the page was given."""
+    found = urlsplit(asked.uri)
+    if asked.headers.get("Upgrade", "").lower() != "websocket":
+        return found.path, found.query
+    arguments = pn.state.curdoc.session_context.request.arguments
+    pairs = [(name, value.decode()) for name, values in arguments.items() for value in values]
+    return found.path.removesuffix("/ws"), urlencode(pairs)
 
 
 def _end_with_stdin() -> None:

@@ -23,6 +23,8 @@ ROOT = "/ui"
 OWN = "X-Agentspan-"
 """How the headers begin by which this process speaks to the dashboard's: nobody else may."""
 USER_COOKIE_SECONDS = 365 * 24 * 3600
+THEME_COOKIE = "agentspan-theme"
+"""The one cookie that the dashboard's process is told of; all others are nobody's business."""
 NAME_CHARS = 100
 PREFIX = re.compile(r"(/[\w.~%@+-]+)*")
 PLAIN = " !#$&'()*+,/:;=?@[]"
@@ -130,6 +132,8 @@ class Pages(Page):
         for name, value in request.headers.get_all():
             if name not in _DROPPED and not name.startswith(OWN):
                 kept.add(name, value)
+        if theme := self.get_cookie(THEME_COOKIE):
+            kept["Cookie"] = f"{THEME_COOKIE}={quote(theme, safe='')}"
         prefix = request.headers.get("X-Forwarded-Prefix", "").rstrip("/")
         kept["X-Forwarded-Prefix"] = prefix if PREFIX.fullmatch(prefix) else ""
         kept["X-Forwarded-Proto"] = self.scheme()

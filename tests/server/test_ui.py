@@ -169,7 +169,7 @@ async def test_nobody_speaks_for_this_server_to_the_process(paged):
     server, dashboard = paged
     forged = {
         "X-Agentspan-Dashboard": "guess", "X-Agentspan-Token": "t", "x-agentspan-user": "Kim", "X-AGENTSPAN-MORE": "1",
-        "X-Authorization": "t", "Cookie": "a=b", "X-Forwarded-Prefix": "/a\"><script>", "X-Forwarded-Proto": "ftp",
+        "X-Authorization": "t", "Cookie": "a=b; agentspan-theme=dark", "X-Forwarded-Prefix": "/a\"><script>", "X-Forwarded-Proto": "ftp",
     }  # fmt: skip
     said = (await asked(server, headers=forged))["headers"]
     assert said["X-Agentspan-Dashboard"] == dashboard.secret
@@ -177,7 +177,8 @@ async def test_nobody_speaks_for_this_server_to_the_process(paged):
     assert said["X-Agentspan-User"] == "Kim"  # on an open server, people are who they say they are
     assert said["X-Forwarded-Prefix"] == ""
     assert said["X-Forwarded-Proto"] == "http"
-    assert not {"X-Agentspan-More", "X-Authorization", "Cookie"} & set(said)
+    assert said["Cookie"] == "agentspan-theme=dark"
+    assert not {"X-Agentspan-More", "X-Authorization"} & set(said)
     below = {"X-Forwarded-Prefix": "/user/kim/proxy/6767", "X-Forwarded-Proto": "https"}
     said = (await asked(server, headers=below))["headers"]
     assert (said["X-Forwarded-Prefix"], said["X-Forwarded-Proto"]) == ("/user/kim/proxy/6767", "https")
