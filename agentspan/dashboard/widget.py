@@ -40,15 +40,17 @@ export function render({model, el, view}) {
 
 class Widget(JSComponent):
     """A part of a page: subclasses name their module by `module` and their traits by params. A module of several files
-    names those that the last one, the part itself, is made of before it, with spaces between."""
+    names those that the last one, the part itself, is made of before it, with spaces between. `style` is a file of
+    rules that it has beside the shared ones."""
 
     _esm = ""
     module = ""
+    style = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if source := cls.__dict__.get("module"):
             cls._esm = module_of(source)
-            cls._stylesheets = [stylesheet()]
+            cls._stylesheets = [stylesheet(), *([(PARTS / cls.style).read_text(encoding="utf-8")] if cls.style else [])]
         super().__init_subclass__(**kwargs)
 
     def __init__(self, **params: Any) -> None:

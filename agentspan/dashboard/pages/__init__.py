@@ -2,6 +2,7 @@
 
 from agentspan.dashboard.pages.costs import Costs
 from agentspan.dashboard.pages.overview import Overview
+from agentspan.dashboard.pages.run import Run
 from agentspan.dashboard.pages.runs import Runs
 from agentspan.dashboard.pages.unknown import Unknown
 from agentspan.dashboard.view import View
@@ -22,6 +23,7 @@ def find(path: str) -> tuple[type[View], dict[str, str]]:
 ROUTES: dict[str, type[View]] = {
     "/": Overview,
     "/runs": Runs,
+    "/runs/{id}": Run,
     "/costs": Costs,
 }
 

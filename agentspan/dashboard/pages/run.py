@@ -1,0 +1,331 @@
+"""One run: its header, its waterfall with the inspector, its transcript, its graph and its events, live.
+
+The browser holds the picture: it gets the whole once, and then what each read brings that is new.
+"""
+
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+import msgspec
+from panel.viewable import Viewable
+
+from agentspan.client.errors import AgentNotFoundError
+from agentspan.dashboard.address import Address
+from agentspan.dashboard.picture import Picture
+from agentspan.dashboard.store import News, Store
+from agentspan.dashboard.view import View
+from agentspan.dashboard.widget import Widget, param
+from agentspan.drawing.prose import markdown
+from agentspan.errors import AgentspanError
+
+Json = dict[str, Any]
+
+SOON_SECONDS, LATER_SECONDS = 0.5, 5.0
+"""No event tells when a worker takes a task, or that it was waited for in vain: an open run is read again so soon."""
+WORDS_SECONDS = 0.1
+"""Words that a model says within this time are shown at once."""
+LOG_SHARE = 5
+"""A log is read again after so many times the time that reading it took."""
+PAGE = 1000
+
+
+class Screen(Widget):
+    """The page of a run. `whole`, `detail`, `moment`, `log` and `talk` are JSON; what is new of them comes as messages.
+
+    It sends {select: number}, {tab: name}, {act: name}, {fork: {at, edits}}, {moment: number}, {export: true}, and
+    {again: true} when it has missed something.
+    """
+
+    module = "rows.js waterfall.js forking.js inspector.js transcript.js asran.js log.js head.js run.js"
+    style = "run.css"
+
+    base = param.String(default="")
+    server = param.String(default="", doc="The address of the server, where the page does not come from it.")
+    whole = param.String(default="")
+    detail = param.String(default="")
+    moment = param.String(default="")
+    log = param.String(default="")
+    talk = param.String(default="")
+    missing = param.String(default="", doc="What is said where there is no such run.")
+    step = param.Integer(default=0)
+    tab = param.String(default="timeline")
+
+
+class Run(View):
+    """A run by its id. `?step=` is the number of the event that is looked into, `?tab=` what is shown of the run."""
+
+    pause_seconds = 0.08
+
+    def __init__(self, store: Store, address: Address | None = None, *, id: str, **params: Any) -> None:
+        self.id = id
+        self.title = f"Run {id[-8:]}"
+        self.picture = Picture()
+        self.why: Json = {}
+        self.about: Json = {}
+        self.log: list[Json] = []
+        self.talk: list[Json] = []
+        self._detail: tuple[int, Json | None] = (0, None)
+        self._log_due = 0.0
+        self._words: dict[str, str] = {}
+        self._tail: asyncio.Task[None] | None = None
+        self._timers: dict[Any, asyncio.TimerHandle] = {}
+        super().__init__(store, address, **params)
+
+    def build(self) -> Viewable:
+        self.screen = Screen(base=self.address.base, server=self.store.client.url)
+        self.screen.on_message(self._told)
+        self._place()
+        return self.screen
+
+    def arrived(self) -> None:
+        self._place()
+        self.again()
+
+    def concerns(self, news: News) -> bool:
+        return news.all or self.id.partition(".")[0] in news.runs
+
+    def _place(self) -> None:
+        """What the address says of this page."""
+        step, tab = (self.address.query.get(name, "") for name in ("step", "tab"))
+        self.screen.param.update(step=int(step) if step.isdecimal() else 0, tab=tab if tab in TABS else TABS[0])
+
+    def close(self) -> None:
+        super().close()
+        if self._tail is not None:
+            self._tail.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
+
+    # Reading
+
+    async def read(self) -> Any:
+        client, last = self.store.client, self.picture.frame.get("last", 0)
+        try:
+            timeline, why = await asyncio.gather(client.timeline(self.id, last), client.why(self.id))
+            about = self.about or await self._about()
+        except AgentNotFoundError as problem:
+            return {"missing": problem.message}
+        new = self.picture.take(timeline)
+        await self._look(timeline["spans"])
+        found = {"new": new, "why": why, "about": about}
+        if self.screen.tab == "events":
+            found["log"] = await self._more_log()
+        if self.screen.tab == "transcript":
+            found["talk"] = await self._more_talk()
+        return found
+
+    async def _about(self) -> Json:
+        """What stays while a run goes on: its agent's definition, its input, its forks."""
+        client = self.store.client
+        run, forks = await asyncio.gather(client.execution(self.id), client.forks(self.id.partition(".")[0]))
+        return {"agent": run.get("agentDef") or {}, "input": run.get("input") or {}, "forks": forks}
+
+    async def _look(self, moved: list[Json]) -> None:
+        """Read the selected step closely, and again when it has moved."""
+        step = self.screen.step
+        span = self.picture.span(step)
+        known, detail = self._detail
+        if span is None:
+            self._detail = (step, None)
+        elif known != step or detail is None or any(each["seq"] == span["seq"] for each in moved):
+            self._detail = (step, await self.store.client.task_detail(span["taskId"]))
+
+    async def _more_log(self) -> list[Json]:
+        """The lines of the log that are new. The server tells them all, so it is asked at a measured pace."""
+        last = self.log[-1]["seq"] if self.log else 0
+        if last >= self.picture.frame["last"] or time.monotonic() < self._log_due:
+            return []
+        began = time.monotonic()
+        lines = [line for line in await self.store.client.steps(self.id) if line["seq"] > last]
+        took = time.monotonic() - began
+        self._log_due = time.monotonic() + LOG_SHARE * took
+        self.log += lines
+        return lines
+
+    async def _more_talk(self) -> list[Json]:
+        """What was said and called that is new."""
+        said: list[Json] = []
+        after = self.talk[-1]["id"] if self.talk else 0
+        while True:
+            page = await self.store.client.events(self.id, after=after, limit=PAGE)
+            said += [_said(event) for event in page["events"]]
+            if len(page["events"]) < PAGE:
+                self.talk += said
+                return said
+            after = page["events"][-1]["id"]
+
+    # Showing
+
+    def fill(self, data: Any) -> None:
+        if "missing" in data:
+            self.screen.missing = data["missing"]
+            return
+        new, self.why, self.about = data["new"], data["why"], data["about"]
+        self.title = f"{self.picture.frame['agentName']} {self.id[-8:]}"
+        if not self.screen.whole:
+            self._show_all()
+        else:
+            self.screen._send_msg({"patch": {**new, "why": self.why}})
+        self._show_more("log", self.log, data.get("log"))
+        self._show_more("talk", self.talk, data.get("talk"))
+        self._show_detail()
+        self._go_on()
+
+    def _show_all(self) -> None:
+        self.screen.param.update(whole=_json({**self.picture.whole(), "why": self.why, "about": self.about}))
+
+    def _show_more(self, name: str, known: list[Json], new: list[Json] | None) -> None:
+        """The lines of the log or of the talk, or those that are new."""
+        if new is None:
+            return
+        if not getattr(self.screen, name):
+            setattr(self.screen, name, _json(known))
+        elif new:
+            self.screen._send_msg({name: {"from": len(known) - len(new), "lines": new}})
+
+    def _show_detail(self) -> None:
+        self.screen.detail = _json({"step": self._detail[0], "task": self._detail[1]})
+
+    def _go_on(self) -> None:
+        """While the run is open: hear its stream, and read again what no event tells of."""
+        if self.picture.is_over:
+            return
+        if self._tail is None or self._tail.done():
+            self._tail = asyncio.ensure_future(self._follow())
+        self._after("read", SOON_SECONDS if self.picture.has_untaken else LATER_SECONDS, self.again)
+
+    def _after(self, name: str, seconds: float, do: Any) -> None:
+        """Do something once, later; the same again only when it is done."""
+        known = self._timers.get(name)
+        if known is not None:
+            known.cancel()
+        self._timers[name] = asyncio.get_running_loop().call_later(seconds, do)
+
+    async def _follow(self) -> None:
+        """Hear each event and each word as it comes."""
+        following = self.store.client.follow(self.id, after=self.picture.frame["last"])
+        try:
+            async for event in following:
+                if event["type"] == "token":
+                    self._word(event)
+                else:
+                    self.again()
+        except AgentspanError as problem:
+            self._after("read", SOON_SECONDS, self.again)
+            self.notify(problem.message, is_error=True)
+        finally:
+            with contextlib.suppress(AgentspanError):
+                await following.aclose()
+
+    def _word(self, event: Json) -> None:
+        if not self._words:
+            self._after("words", WORDS_SECONDS, self._speak)
+        name = event["executionId"]
+        self._words[name] = self._words.get(name, "") + event["content"]
+
+    def _speak(self) -> None:
+        words, self._words = self._words, {}
+        self.screen._send_msg({"words": words})
+
+    # What the person does
+
+    def _told(self, message: Json) -> None:
+        for name, value in message.items():
+            if name in TOLD:
+                TOLD[name](self, value)
+
+    def _select(self, step: int) -> None:
+        self.screen.step = step
+        self.address.note(step=step or None)
+        self._do(self._reselect())
+
+    async def _reselect(self) -> None:
+        await self._look([])
+        self._show_detail()
+
+    def _turn_to(self, tab: str) -> None:
+        self.screen.tab = tab
+        self.address.note(tab=None if tab == TABS[0] else tab)
+        self.again()
+
+    def _act(self, name: str) -> None:
+        act, done = ACTS[name]
+        self._do(self.attempt(act(self.store.client, self.id), done))
+
+    def _fork(self, asked: Json) -> None:
+        self._do(self._forked(asked))
+
+    async def _forked(self, asked: Json) -> None:
+        client, tree = self.store.client, self.id.partition(".")[0]
+        made = await self.attempt(client.fork(tree, asked["at"], asked["edits"]))
+        if made:
+            self.notify(f"Forked at event {asked['at']}.")
+            self.address.go(f"/runs/{made['executionId']}")
+        else:
+            self.screen._send_msg({"unforked": True})
+
+    def _moment(self, step: int) -> None:
+        self._do(self._at(step))
+
+    async def _at(self, step: int) -> None:
+        self.screen.moment = _json(await self.store.client.moment(self.id, step))
+
+    def _export(self, _: Any) -> None:
+        self._do(self._exported())
+
+    async def _exported(self) -> None:
+        text = await self.store.client.export(self.id.partition(".")[0])
+        self.screen._send_msg({"file": {"name": f"{self.id}.jsonl", "text": text}})
+
+    def _resend(self, _: Any) -> None:
+        """The browser has missed something."""
+        self._show_all()
+        if self.log:
+            self.screen.log = _json(self.log)
+        if self.talk:
+            self.screen.talk = _json(self.talk)
+
+    def _do(self, work: Any) -> None:
+        """Do what was asked; what the server refuses is told to the person."""
+        asyncio.ensure_future(self._done(work))
+
+    async def _done(self, work: Any) -> None:
+        try:
+            await work
+        except AgentspanError as problem:
+            self.notify(problem.message, is_error=True)
+
+
+def _said(event: Json) -> Json:
+    """An event of the transcript, its words as HTML as well."""
+    words = event.get("content") if event["type"] in SPOKEN else None
+    return {**event, "html": markdown(words)} if isinstance(words, str) and words else event
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+TABS = ("timeline", "transcript", "graph", "events")
+SPOKEN = ("message", "user_message")
+
+ACTS = {
+    "pause": (lambda client, name: client.pause(name), "Paused: what runs ends, nothing new begins."),
+    "resume": (lambda client, name: client.resume(name), "The run goes on."),
+    "stop": (lambda client, name: client.stop(name), "The run ends after its present turn."),
+    "cancel": (lambda client, name: client.cancel(name, "cancelled in the dashboard"), "Cancelled."),
+    "retry": (lambda client, name: client.retry(name), "The run goes on from where it failed."),
+}
+
+TOLD = {
+    "select": Run._select,
+    "tab": Run._turn_to,
+    "act": Run._act,
+    "fork": Run._fork,
+    "moment": Run._moment,
+    "export": Run._export,
+    "again": Run._resend,
+}
+"""What the page says, by name."""

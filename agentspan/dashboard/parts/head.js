@@ -1,0 +1,121 @@
+// The top of a run's page: what it is, how it stands and why, what it took, and what can be done with it.
+
+const ENDED = new Set(["COMPLETED", "FAILED", "TERMINATED", "TIMED_OUT"])
+const SURE = {
+  stop: ["Stop this run?", "It ends after its present turn and keeps what it has.", "Stop"],
+  cancel: ["Cancel this run?", "It and all below it end at once. What was done stays done.", "Cancel the run"],
+}
+
+function runhead({send, select, link, origin}) {
+  const element = h("header.runhead")
+  const dialog = h("dialog", {"aria-label": "Are you sure?"})
+  const took = h("dd", {"data-fact": "took"})
+  let run = null, print = ""
+
+  const update = (given) => {
+    run = given
+    const now = JSON.stringify([run.status, run.why, run.totals, run.name, run.id])
+    if (now !== print) { print = now; draw() }
+    tick()
+  }
+  const tick = () => run && replace(took, words.duration(run.clock()))
+  const draw = () => {
+    const own = run.executions.get(run.root) ?? {}
+    replace(element,
+      lineage(own),
+      h("div.line", null,
+        h("h1.cut", {title: run.name}, run.name), own.version ? h("a.chip", {href: link(`/agents/${encodeURIComponent(run.name)}`, {version: own.version}), title: "This version of the agent"}, `v${own.version}`) : null,
+        status(run.status), h("span.room"), actions()),
+      why(),
+      h("dl.facts", null,
+        fact("Took", took), fact("Tokens", words.count(run.totals.tokens), run.totals.cached ? `${words.count(run.totals.cached)} read from the cache` : null),
+        fact("Cost", words.money(run.totals.cost, run.totals.unknown), run.totals.unknown ? "The price of a model is not known" : null),
+        budget(), fact(run.totals.models.length > 1 ? "Models" : "Model", h("span.cut", {title: run.totals.models.join("\n")}, run.totals.models.slice(0, 2).join(", ") + (run.totals.models.length > 2 ? ` +${run.totals.models.length - 2}` : ""))),
+        run.executions.size > 1 ? fact("Agents", words.count(run.executions.size)) : null,
+        own.sessionId ? fact("Session", h("a.cut", {href: link("/runs", {session: own.sessionId}), title: own.sessionId}, own.sessionId)) : null,
+        fact("Began", words.clock(own.startTime), own.startTime ? new Date(own.startTime).toISOString() : ""),
+        fact("Run", copy_id(run.id))),
+      dialog)
+    tick()
+  }
+  const fact = (name, value, title) => value === "" ? null : h("div", {title}, h("dt", null, name), value.tagName === "DD" ? value : h("dd", {"data-fact": name.toLowerCase()}, value))
+  const budget = () => {
+    const limit = run.budget?.maxCost ?? run.budget?.max_cost ?? run.budget?.usd
+    return limit ? fact("Budget", words.money(limit)) : null
+  }
+  const copy_id = (id) => h("button.plain.mono", {title: `${id}\nCopy`, onclick: (event) => { clip(id); event.target.textContent = "copied"; setTimeout(() => { event.target.textContent = brief_id(id) }, 1200) }}, brief_id(id))
+
+  const lineage = (own) => {
+    const parts = []
+    if (run.root) parts.push("Part of ", h("a", {href: link(`/runs/${run.tree}`)}, `run ${brief_id(run.tree)}`))
+    if (own.forkedFrom) {
+      parts.push(parts.length ? " · " : "", "Fork of ", h("a", {href: link(`/runs/${own.forkedFrom}`, {step: own.forkedAt})}, brief_id(own.forkedFrom)), ` at event ${own.forkedAt}`,
+        " · ", h("a", {href: link("/compare", {a: own.forkedFrom, b: run.id})}, "compare"))
+    }
+    const forks = run.about?.forks ?? []
+    if (forks.length) parts.push(parts.length ? " · " : "", `${forks.length} ${forks.length === 1 ? "fork" : "forks"}: `, forks.slice(0, 4).map((each, place) => [place ? ", " : "", h("a", {href: link(`/runs/${each.executionId}`)}, `at ${each.at}`)]))
+    return parts.length ? h("p.lineage.muted", null, parts) : null
+  }
+
+  const why = () => {
+    const reasons = run.why?.reasons ?? []
+    const troubles = reasons.filter((each) => each.code !== "ended" && each.sentence)
+    const tone = ENDED.has(run.status) ? run.status : troubles.some((each) => STUCK.has(each.code)) ? "PAUSED" : null
+    const first = run.why?.sentence
+    if (!first || (run.status === "COMPLETED" && !troubles.length)) return null
+    const main = reasons.find((each) => each.taskId) ?? reasons[0]
+    const rest = troubles.filter((each) => each.sentence !== first).slice(0, 3)
+    return h("div.why", {"data-status": tone, role: "status"},
+      h("p", null, first, " ", main ? goto(main) : null, main?.remedy && !first.includes(main.remedy) ? h("span.remedy.muted", null, ` ${main.remedy}`) : null),
+      rest.map((each) => h("p.muted", null, each.sentence, " ", goto(each))))
+  }
+  const goto = (reason) => {
+    const step = seq_of(reason.taskId)
+    if (!step) return null
+    if (reason.code === "person") return h("a", {href: link(`/inbox/${reason.taskId}`), "data-why": step}, "Answer it")
+    return h("button.plain", {"data-why": step, onclick: () => select(step)}, reason.code === "failed" ? "Show the failing step" : "Show the step")
+  }
+
+  const actions = () => {
+    const button = (name, label, is_plain) => h("button", {"data-act": name, class: name === "cancel" ? "danger" : null, onclick: () => SURE[name] ? sure(name) : send({act: name})}, label)
+    const over = ENDED.has(run.status)
+    const own = [
+      run.status === "RUNNING" ? button("pause", "Pause") : null, run.status === "PAUSED" ? button("resume", "Resume") : null,
+      over ? null : button("stop", "Stop"), over ? null : button("cancel", "Cancel"),
+      over && run.status !== "COMPLETED" ? button("retry", "Retry") : null,
+    ]
+    return h("div.actions", {role: "group", "aria-label": "Actions"}, run.root ? null : own,
+      h("a.button", {href: link("/compare", {a: run.id})}, "Compare"), menu(),
+      h("button", {"data-act": "export", title: "The run as a file that any server can take in", onclick: () => send({export: true})}, "Export"))
+  }
+  const menu = () => {
+    const item = ([name, text]) => h("button", {"data-copy": name.toLowerCase(), role: "menuitem", onclick: async (event) => {
+      await clip(text())
+      const details = event.target.closest("details")
+      replace(details.querySelector("summary"), `Copied as ${name}`)
+      details.open = false
+      setTimeout(() => replace(details.querySelector("summary"), "Copy"), 1500)
+    }}, name)
+    const details = h("details.menu", null, h("summary.button", null, "Copy"), h("div.items", {role: "menu"}, COPIES(run, origin).map(item)))
+    details.addEventListener("focusout", (event) => { if (!details.contains(event.relatedTarget)) details.open = false })
+    return details
+  }
+  const sure = (name) => {
+    const [title, text, label] = SURE[name]
+    replace(dialog, h("h2", null, title), h("p", null, text), h("form", {method: "dialog"}, h("div.line", null, h("span.room"), h("button", null, "Not now"),
+      h("button.danger", {"data-sure": name, onclick: () => send({act: name})}, label))))
+    dialog.showModal()
+  }
+  return {element, update, tick}
+}
+
+const STUCK = new Set(["no_worker", "worker_silent", "person", "message", "limited", "budget", "paused"])
+const brief_id = (id) => id.length > 20 ? `${id.slice(0, 8)}…${id.slice(-6)}` : id
+const seq_of = (task) => Number(/\.t(\d+)$/.exec(task ?? "")?.[1] ?? 0)
+
+const COPIES = (run, origin) => [
+  ["Python", () => `from agentspan.agents import attach\n\nhandle = attach("${run.id}")\nresult = handle.join()\n`],
+  ["curl", () => `curl ${origin()}/api/agent/${run.id}/status`],
+  ["CLI", () => `agentspan export ${run.tree} -o ${run.tree}.jsonl`],
+  ["Link", () => location.href],
+]
