@@ -23,6 +23,7 @@ from agentspan.agents.result import AgentEvent, AgentResult, EventType, result_o
 from agentspan.client.portal import in_caller
 from agentspan.drawing.markup import Html, code, join
 from agentspan.drawing.order import title
+from agentspan.drawing.prose import markdown
 from agentspan.drawing.runs import run_card
 from agentspan.drawing.words import duration, facts_text, plural, short, status_word
 from agentspan.errors import AgentspanError
@@ -130,24 +131,30 @@ class Live:
 
     async def _read(self) -> None:
         """Take in what happens; what the server is asked for anew is read when it is drawn."""
+        assert self._news is not None
         await self._refresh()
+        self._news.set()
+        await asyncio.to_thread(markdown, "")  # its reader is made once, which takes a while
         async with aclosing(self.handle._follow(int(self.timeline.get("last") or 0))) as events:
             async for event in events:
                 self._hear(event)
-                assert self._news is not None
                 self._news.set()
 
     async def _paint(self, news: asyncio.Event) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), TICK_SECONDS)
+                await asyncio.wait_for(news.wait(), max(0.0, self._due()) if self._stale else TICK_SECONDS)
             news.clear()
-            if time.monotonic() - self._read_at >= REFRESH_SECONDS and (self._stale or self._is_stuck()):
+            if self._due() <= 0 and (self._stale or self._is_stuck()):
                 with contextlib.suppress(AgentspanError):  # who waits for the run is told; the next frame asks again
                     await self._refresh()
             began = time.monotonic()
             self._draw()
-            await asyncio.sleep(max(FRAME_SECONDS, SHARE * (time.monotonic() - began)))
+            await asyncio.sleep(min(TICK_SECONDS, max(FRAME_SECONDS, SHARE * (time.monotonic() - began))))
+
+    def _due(self) -> float:
+        """In how many seconds the server may be asked again."""
+        return self._read_at + REFRESH_SECONDS - time.monotonic()
 
     async def _refresh(self) -> None:
         """Ask the server for what has changed."""
