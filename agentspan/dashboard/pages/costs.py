@@ -29,17 +29,19 @@ class Costs(View):
 
     def build(self) -> Viewable:
         self._calm = Calm(self.again, CALM_SECONDS)
-        self.range = Choices(label="Time", sizing_mode="fixed", width=216)
-        self.by = Choices(label="By", sizing_mode="fixed", width=300)
+        self.range = Choices(label="Time", sizing_mode=None)
+        self.by = Choices(label="By", margin=(0, 0, 8, 0))
         self.figures = Figures()
         self.unpriced = pn.pane.HTML(visible=False, sizing_mode="stretch_width", margin=(0, 0, 16, 0))
-        self.chart = Chart(min_height=200)
+        self.chart = Chart(min_height=168)
+        self.measure = look.section("Cost")
         self.table = Table()
+        self.sums, self.over_time = look.card(self.figures), look.card(self.measure, self.chart)
         return pn.Column(
             look.heading("Costs", self.range),
-            look.card(self.figures),
+            self.sums,
             self.unpriced,
-            look.card(self.chart),
+            self.over_time,
             look.card(self.by, self.table),
             sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
@@ -56,30 +58,47 @@ class Costs(View):
         return {"costs": costs, "models": models, "stats": stats}
 
     def fill(self, data: Any) -> None:
-        costs, stats = data["costs"], data["stats"]
+        total, stats = data["costs"]["total"], data["stats"]
         self.range.choices = ranges(self.address, "/costs", self._range, by=self._by)
         self.by.choices = [
             {"name": name, "href": self.address.link("/costs", by=key, range=self._range), "current": key == self._by}
             for key, name in BY.items()
         ]
-        self.figures.figures = _figures(costs["total"])
+        self.sums.visible = self.over_time.visible = total["calls"] > 0
+        self.figures.figures = _figures(total)
         self._say_unpriced(data["models"]["rows"])
-        in_money = costs["total"]["cost"] > 0
-        self.chart.param.update(
-            kind="money" if in_money else "count",
-            label=f"{'Cost' if in_money else 'Tokens'} over time",
-            series=[{"key": "sum", "name": "US dollars" if in_money else "tokens", "status": "sum"}],
-            length=stats["bucketMs"],
-            buckets=[
-                {"at": each["at"], "values": {"sum": each["cost" if in_money else "tokens"]},
-                 "href": self.address.link("/runs", since=each["at"], until=each["at"] + stats["bucketMs"])}
-                for each in stats["buckets"]
-            ],
-        )  # fmt: skip
+        self._draw(stats, "cost" if total["cost"] > 0 else "tokens")
+        self._list(data["costs"]["rows"], total)
+
+    def _draw(self, stats: Json, measure: str) -> None:
+        """The bars over time: money, or tokens if nothing has cost any."""
+        name, kind, unit = MEASURES[measure]
+        self.measure.object = look.section(name).object
+        width, link = stats["bucketMs"], self.address.link
+        buckets = [
+            {
+                "at": at,
+                "values": {measure: each[measure]},
+                "href": self.address.link("/runs", since=at, until=at + width),
+            }
+            for each in stats["buckets"]
+            for at in (each["at"],)
+        ]
+        series = [{"key": measure, "name": unit, "status": "sum"}]
+        self.chart.param.update(kind=kind, label=name, series=series, length=width, buckets=buckets)
+
+    def _list(self, rows: list[Json], total: Json) -> None:
+        """The rows of the table, each with its share of the greatest."""
+        spent = _money if total["cost"] > 0 else _tokens
+        most = max(map(spent, rows), default=0) or 1
+        ordered = rows if self._by == "day" else sorted(rows, key=spent, reverse=True)
         self.table.param.update(
             label=f"Costs by {self._by}",
-            columns=[{"key": "key", "name": BY[self._by].removeprefix("By ").capitalize()}, *COLUMNS],
-            rows=[self._line(each, costs["rows"]) for each in costs["rows"]],
+            columns=[
+                {"key": "key", "name": self._by.capitalize()},
+                *(each for each in COLUMNS if each["key"] != "unpriced" or total["unpriced"]),
+            ],
+            rows=[self._line(each, spent(each) / most) for each in ordered],
             empty={"title": "Nothing was spent", "text": f"No model was called in {SAID[self._range]}."},
         )
 
@@ -109,26 +128,35 @@ class Costs(View):
         more = f" and of {words.plural(len(found) - 4, 'more model')}" if len(found) > 4 else ""
         self.unpriced.param.update(visible=bool(found), object=UNPRICED.format(escape(said + more)))
 
-    def _line(self, row: Json, rows: list[Json]) -> Json:
-        """A sum as a row, with its share of the greatest."""
-        measure = "cost" if any(each["cost"] for each in rows) else "promptTokens"
-        most = max(each[measure] for each in rows) or 1
-        unknown = row["unpriced"] > 0
+    def _line(self, row: Json, share: float) -> Json:
+        """A sum as a row."""
         return {
             **row,
             "id": row["key"],
-            "key": {"text": row["key"] or NAMELESS[self._by], "href": self._runs(row["key"])},
-            "cost": {"text": row["cost"], "unknown": unknown},
-            "share": {"text": " ", "share": row[measure] / most, "title": f"compared with the {MEASURES[measure]}"},
+            "key": {"text": row["key"] or NAMELESS[self._by], "href": self._where(row["key"])},
+            "cost": {"text": row["cost"], "unknown": row["unpriced"] > 0},
+            "share": {"text": " ", "share": share},
             "unpriced": row["unpriced"] or None,
         }
 
-    def _runs(self, key: str) -> str | None:
-        """The runs that a row counts."""
+    def _where(self, key: str) -> str | None:
+        """Where a row's runs are."""
+        if not key:
+            return None
+        if self._by == "agent":  # which may be one below the agents that runs are listed by
+            return self.address.link(f"/agents/{key}")
         if self._by == "day":
             day = int(datetime.fromisoformat(key).replace(tzinfo=UTC).timestamp() * 1000)
             return self.address.link("/runs", since=day, until=day + words.DAY)
-        return self.address.link("/runs", **{self._by: key}, range=self._range) if key else None
+        return self.address.link("/runs", **{self._by: key}, range=self._range)
+
+
+def _money(row: Json) -> float:
+    return float(row["cost"])
+
+
+def _tokens(row: Json) -> int:
+    return int(row["promptTokens"] + row["completionTokens"])
 
 
 def _figures(total: Json) -> list[Json]:
@@ -147,7 +175,8 @@ def _figures(total: Json) -> list[Json]:
 
 BY = {"agent": "By agent", "model": "By model", "day": "By day", "session": "By session"}
 NAMELESS = {"agent": "no name", "model": "no model", "day": "", "session": "no session"}
-MEASURES = {"cost": "dearest", "promptTokens": "one with most tokens"}
+MEASURES = {"cost": ("Cost over time", "money", "US dollars"), "tokens": ("Tokens over time", "count", "tokens")}
+"""By measure: what its chart is called, what it counts, and in what."""
 
 COLUMNS = [
     {"key": "share", "name": "", "kind": "bar", "width": "22%"},

@@ -32,9 +32,9 @@ class Overview(View):
     def build(self) -> Viewable:
         self._calm = Calm(self.again, CALM_SECONDS)
         self._tick: asyncio.TimerHandle | None = None
-        self.range = Choices(label="Time", sizing_mode="fixed", width=216)
+        self.range = Choices(label="Time", sizing_mode=None)
         self.figures = Figures()
-        self.chart = Chart(series=SERIES, label="Runs by state over time", min_height=224)
+        self.chart = Chart(series=SERIES, label="Runs by state over time", min_height=196)
         self.failures = Table(label="Why runs failed", columns=FAILURES)
         self.waiting = Table(label="What waits", columns=WAITING, empty=NOTHING_WAITS)
         self.agents = Table(label="Agents", columns=AGENTS)
@@ -158,7 +158,7 @@ class Overview(View):
         asked = [
             {
                 "id": each["requestId"],
-                "agent": {"text": PATH.join([each["rootAgent"], *each["path"]]), "href": link(f"/inbox/{each['requestId']}")},
+                "agent": {"text": PATH.join([each["rootAgentName"], *each["path"]]), "href": link(f"/inbox/{each['requestId']}")},
                 "what": {"text": f"a person: {each.get('tool') or each['kind']}", "tone": "WAITING"},
                 "since": each["since"],
             }
@@ -208,7 +208,7 @@ SERIES = [
 """From the ground up."""
 
 FAILURES = [
-    {"key": "reason", "name": "Reason"},
+    {"key": "reason", "name": "Reason", "grows": True},
     {"key": "agentName", "name": "Agent"},
     {"key": "count", "name": "Runs", "kind": "count"},
     {"key": "lastAt", "name": "Last", "kind": "since", "align": "right"},
@@ -216,7 +216,7 @@ FAILURES = [
 
 WAITING = [
     {"key": "agent", "name": "Agent"},
-    {"key": "what", "name": "Waits for"},
+    {"key": "what", "name": "Waits for", "grows": True},
     {"key": "since", "name": "Since", "kind": "since", "align": "right"},
 ]
 
@@ -234,7 +234,7 @@ NOTHING_WAITS = {"title": "Nothing waits", "text": "No person and no worker is w
 
 CODE = """\
 import os
-os.environ["AGENTSPAN_SERVER_URL"] = "SERVER"
+os.environ["AGENTSPAN_SERVER_URL"] = "{server}"
 
 from agentspan.agents import Agent, AgentRuntime
 

@@ -269,7 +269,7 @@ def _is_first(query: Json) -> bool:
 
 
 def _summary(page: Json) -> str:
-    if page["totalHits"] < 0:
+    if page["totalHits"] <= 0:
         return ""
     return f"{words.plural(page['totalHits'], 'run')}{' or more' if page.get('totalCapped') else ''}"
 
@@ -305,7 +305,7 @@ FACETS = {
 }
 """By the facet's name: the filter of it."""
 
-PLAIN = ("", "stop", None)
+PLAIN = ("", "stop", "error", None)
 
 COLUMNS: list[Json] = [
     {"key": "status", "name": "State", "kind": "status"},
@@ -313,11 +313,11 @@ COLUMNS: list[Json] = [
     {"key": "preview", "name": "Prompt", "grows": True},
     {"key": "startTime", "name": "Started", "kind": "since", "sortable": True},
     {"key": "duration", "name": "Took", "kind": "duration"},
-    {"key": "turns", "name": "Turns", "kind": "count"},
-    {"key": "tokens", "name": "Tokens", "kind": "count"},
-    {"key": "cost", "name": "Cost", "kind": "money"},
-    {"key": "sessionId", "name": "Session"},
-    {"key": "executionId", "name": "Run", "kind": "mono"},
+    {"key": "turns", "name": "Turns", "kind": "count", "spare": 1},
+    {"key": "tokens", "name": "Tokens", "kind": "count", "spare": 2},
+    {"key": "cost", "name": "Cost", "kind": "money", "spare": 3},
+    {"key": "sessionId", "name": "Session", "spare": 1},
+    {"key": "executionId", "name": "Run", "kind": "mono", "spare": 2},
 ]
 
 ACTIONS: list[tuple[Json, tuple[str, ...]]] = [

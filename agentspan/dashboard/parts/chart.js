@@ -8,7 +8,7 @@ export default {
     const said = h("div.said", {hidden: true, role: "status"})
     const plot = h("div.plot")
     const legend = h("ul.legend")
-    const chart = h("div.chart", null, plot, said, legend)
+    const chart = h("div.plotted", null, plot, said, legend)
     let at = -1, wide = 0
 
     const draw = () => {
@@ -16,7 +16,7 @@ export default {
       const [series, buckets] = [model.get("series"), model.get("buckets")]
       const total = (bucket) => series.reduce((sum, {key}) => sum + (bucket.values[key] ?? 0), 0)
       const ticks = scale(Math.max(0, ...buckets.map(total)), model.get("kind") === "count")
-      const top = ticks.at(-1), step = (wide - LEFT - RIGHT) / Math.max(1, buckets.length)
+      const top = ticks.at(-1) || 1, step = (wide - LEFT - RIGHT) / Math.max(1, buckets.length)
       const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top)
       const had = plot.contains(plot.getRootNode().activeElement)
       replace(plot, h("svg:svg", {width: wide, height: HEIGHT, role: "group", "aria-label": model.get("label")},
@@ -90,7 +90,7 @@ export default {
 
 // From nought to a round number that is enough for `most`, in two to five steps.
 function scale(most, whole) {
-  if (!most) return [0, 1]
+  if (!most) return [0]
   const rough = most / 3, power = 10 ** Math.floor(Math.log10(rough))
   const step = Math.max([1, 2, 5, 10].find((each) => each * power >= rough) * power, whole ? 1 : 0)
   return Array.from({length: Math.ceil(most / step - 1e-9) + 1}, (_, place) => place * step)
@@ -99,9 +99,11 @@ function scale(most, whole) {
 // Where times stand below the bars: [place, text].
 function labels(buckets, step) {
   if (!buckets.length) return []
-  const every = Math.max(1, Math.ceil(96 / step)), long = buckets.at(-1).at - buckets[0].at > 2 * 86400000
-  return buckets.map(({at}, place) => [place, new Date(at)]).filter(([place]) => place % every === 0 && (buckets.length - place) * step > 44)
-    .map(([place, at]) => [place, long ? day(at) : hours(at)])
+  const long = buckets.at(-1).at - buckets[0].at > 2 * 86400000
+  const found = buckets.map(({at}, place) => [place, (long ? day : hours)(new Date(at))])
+    .filter(([place, text]) => !long || (place && text !== day(new Date(buckets[place - 1].at))))
+  const every = Math.max(1, Math.ceil(84 * found.length / (step * buckets.length)))
+  return found.filter(([place], nth) => nth % every === 0 && (buckets.length - place) * step > 44)
 }
 
 function span(at, width) {

@@ -2,7 +2,7 @@
 
 export default {
   render({model, el}) {
-    const group = h("div.choices", {role: "group"})
+    const group = h("div.picks", {role: "group"})
     const draw = () => {
       group.setAttribute("aria-label", model.get("label"))
       const focused = [...group.children].indexOf(group.getRootNode().activeElement)

@@ -2,7 +2,7 @@
 
 export default {
   render({model, el}) {
-    const list = h("dl.figures")
+    const list = h("dl.sums")
     const figure = ({name, value, kind, note, href, tone, unknown, title}) => {
       const shown = h("strong", {"data-status": tone, class: tone ? "tone" : null}, text(kind, value, unknown))
       const body = [h("dt", null, name), h("dd", null, shown, note ? h("small", null, note) : null)]

@@ -114,7 +114,7 @@ export default {
     for (const each of ["query", "facets", "here"]) model.on(`change:${each}`, draw)
     const moved = (event) => { if (event.key === KEPT) drawViews() }
     addEventListener("storage", moved)
-    el.append(h("div.filters", {role: "search"}, views,
+    el.append(h("div.narrowing", {role: "search"}, views,
       h("div.row", null, search, range, selects.map(([field]) => field)),
       h("div.row", null, chips.map(([button]) => button), others, h("span.end", null, save, clear))), naming)
     draw()

@@ -5,7 +5,7 @@
 
 export default {
   render({model, el}) {
-    const bar = h("div.listbar")
+    const bar = h("div.overlist")
     const dialog = h("dialog.acting")
     let acting = null
 

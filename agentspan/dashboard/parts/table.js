@@ -1,8 +1,9 @@
 // A table of at most a few hundred rows: links, sorting, choosing, keys j, k, x and Enter. Paging is its owner's.
 //
-// columns: [{key, name, kind?, align?, width?, wrap?, grows?, sortable?}], kind: text, mono, status, kind, duration, money,
-// count, clock, since, chip, bar. rows: [{id, href?, ...values by key}], a value may be {text, href?, title?, tone?, note?,
-// copy?}; a duration {from} is still going on. A row whose values are the same stays as it is, with its focus.
+// columns: [{key, name, kind?, align?, width?, wrap?, grows?, spare?, sortable?}], kind: text, mono, status, kind, duration,
+// money, count, clock, since, chip, bar. Where there is no room, columns with `spare` 1 are left out, then 2, then 3.
+// rows: [{id, href?, ...values by key}], a value may be {text, href?, title?, tone?, note?, said?, copy?}; a duration {from}
+// is still going on. A row whose values are the same stays as it is, with its focus.
 
 export default {
   render({model, el}) {
@@ -32,7 +33,7 @@ export default {
           ? h("button.sort", {onclick: () => { model.set("sort", `${column.key}:${turn}`); model.save_changes() }},
             column.name, h("span", {"aria-hidden": "true"}, sorted === "ascending" ? " ↑" : sorted ? " ↓" : ""))
           : column.name
-        return h(`th${right(column)}`, {scope: "col", "aria-sort": sorted, style: column.width ? `width:${column.width}` : null}, label)
+        return h(`th${right(column)}${spare(column)}`, {scope: "col", "aria-sort": sorted, style: column.width ? `width:${column.width}` : null}, label)
       })))
 
     const line = (row) => h("tr", {"data-id": row.id},
@@ -40,7 +41,7 @@ export default {
         type: "checkbox", "aria-label": `Choose ${plain(row[model.get("columns")[0].key]) ?? ""} ${row.id}`,
         onchange: (event) => tick(row.id, event.target.checked),
       })) : null,
-      model.get("columns").map((column, place) => h(`td${right(column)}${column.wrap ? "" : ".cut"}${column.grows ? ".grows" : ""}`,
+      model.get("columns").map((column, place) => h(`td${right(column)}${spare(column)}${column.wrap ? "" : ".cut"}${column.grows ? ".grows" : ""}`,
         {title: title(row[column.key]), "data-key": column.key}, cell(column, row, place))))
 
     const cell = (column, row, place) => {
@@ -137,6 +138,7 @@ export default {
 }
 
 const right = (column) => ["duration", "money", "count"].includes(column.kind) || column.align === "right" ? ".number" : ""
+const spare = (column) => column.spare ? `.spare${column.spare}` : ""
 const plain = (value) => value !== null && typeof value === "object" ? value.text : value
 const title = (value) => value?.title ?? (typeof plain(value) === "string" ? plain(value) : null)
 

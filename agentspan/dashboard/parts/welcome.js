@@ -7,8 +7,8 @@ export default {
       copied.textContent = "Copied"
       setTimeout(() => { copied.textContent = "Copy" }, 1500)
     }}, "Copy")
-    const code = model.get("code").replace("SERVER", location.origin)
-    el.append(h("section.welcome", {"aria-label": "The first run"},
+    const code = model.get("code").replace("{server}", location.origin)
+    el.append(h("section.hello", {"aria-label": "The first run"},
       h("h2", null, "Nothing has run here yet"),
       h("p.muted", null, "Put this into a notebook cell or a file and run it. The run appears here while it works."),
       h("div.code", null, h("pre", {tabindex: "0"}, code), copied),
