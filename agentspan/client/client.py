@@ -341,6 +341,10 @@ class Client:
         params = {"after": after or None}
         return await self._json("GET", path_of("agent", execution_id, "timeline"), params=params)
 
+    async def why(self, execution_id: str) -> Json:
+        """Why the run does not go on, what it does, or why it failed: `{status, sentence, reasons}`."""
+        return await self._json("GET", path_of("agent", execution_id, "why"))
+
     async def task_detail(self, task_id: str) -> Json:
         """One task closely: input, output, the messages its model was sent, attempts, logs."""
         return await self._json("GET", path_of("agent", "tasks", task_id, "detail"))

@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy.engine import Connection
 
 from agentspan.clock import now_ms
 from agentspan.core import events as e
@@ -54,7 +53,7 @@ async def inspect(reads: Reads, name: str) -> Inspection:
     return msgspec.structs.replace(found, logs=await reads.logs(name))
 
 
-def _inspection(reads: Reads, connection: Connection, name: str) -> Inspection:
+def _inspection(reads: Reads, connection: Any, name: str) -> Inspection:
     tree, number = split_task(name)
     scene = reads.scene(connection, tree)
     tried = attempts(connection, scene, number)
@@ -98,7 +97,7 @@ def _told(asked: ModelRequest) -> Json:
     return {"messages": asked.messages, "tools": asked.tools, "parameters": parameters}
 
 
-def _prompt(reads: Reads, connection: Connection, child: str) -> Json:
+def _prompt(reads: Reads, connection: Any, child: str) -> Json:
     """What an agent was asked; nothing if it was never begun."""
     try:
         scene = reads.scene(connection, child)
@@ -107,7 +106,7 @@ def _prompt(reads: Reads, connection: Connection, child: str) -> Json:
     return {"prompt": reads.material(connection, scene).prompt(scene.run)}
 
 
-def _outcome(connection: Connection, scene: Scene, span: Span) -> tuple[str, Json | None]:
+def _outcome(connection: Any, scene: Scene, span: Span) -> tuple[str, Json | None]:
     """The error, whole, and the output."""
     if span.end_seq is None:
         return "", None
@@ -120,7 +119,7 @@ def _outcome(connection: Connection, scene: Scene, span: Span) -> tuple[str, Jso
     return span.error, None
 
 
-def _fork(reads: Reads, connection: Connection, scene: Scene, span: Span) -> tuple[int | None, tuple[str, ...]]:
+def _fork(reads: Reads, connection: Any, scene: Scene, span: Span) -> tuple[int | None, tuple[str, ...]]:
     """Where a fork goes on from what came of a task, and what it can change there; from the task itself if nothing has
     come of it. None once the run has ended."""
     for seq in filter(None, (span.end_seq, span.seq)):
@@ -130,7 +129,7 @@ def _fork(reads: Reads, connection: Connection, scene: Scene, span: Span) -> tup
     return None, ()
 
 
-def _request(reads: Reads, connection: Connection, scene: Scene, span: Span) -> RequestView | None:
+def _request(reads: Reads, connection: Any, scene: Scene, span: Span) -> RequestView | None:
     if span.kind != Kind.HUMAN:
         return None
     tree = scene.meta.tree

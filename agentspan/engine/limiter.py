@@ -82,6 +82,11 @@ class Quota:
         return len(self._line)
 
     @property
+    def resting(self) -> float:
+        """The seconds for which it still rests."""
+        return max(0.0, self._rest_ends - self._loop.time())
+
+    @property
     def counts_tokens(self) -> bool:
         return bool(self.limit and self.limit.tpm)
 

@@ -226,6 +226,7 @@ OPERATIONS: dict[str, Operation] = {
     "GET /api/agent/{execution_id}/forks": Operation("objects"),
     "GET /api/agent/{execution_id}/export": Operation("lines"),
     "GET /api/agent/{execution_id}/timeline": Operation("object", query="after"),
+    "GET /api/agent/{execution_id}/why": Operation("object"),
     "GET /api/agent/{execution_id}/at/{seq}": Operation("object"),
     "GET /api/agent/tasks/{task_id}/detail": Operation("object"),
     "GET /api/agent/compare": Operation("object", query="a b"),

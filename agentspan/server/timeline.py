@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from agentspan.engine import why
 from agentspan.engine.inspection import Inspection, inspect
 from agentspan.errors import BadInput
 from agentspan.server.executions import ReadHandler, request
@@ -19,6 +20,12 @@ class Timeline(ReadHandler):
         """The run and all below it as executions and spans of tasks; with `after`, what is new since that event."""
         after = self.number("after", 0)
         self.answer(await self.reads.query(lambda c: timeline(self.reads, c, execution_id, after)))
+
+
+class Reasons(ReadHandler):
+    async def get(self, execution_id: str) -> None:
+        """Why the run does not go on, or what it does now, or why it failed, with what to do about it."""
+        self.answer(await why.asked(self.engine, execution_id))
 
 
 class Detail(ReadHandler):
@@ -58,6 +65,7 @@ def detail(found: Inspection) -> Json:
 
 ROUTES = [
     Route("/api/agent/{execution_id}/timeline", Timeline),
+    Route("/api/agent/{execution_id}/why", Reasons),
     Route("/api/agent/tasks/{task_id}/detail", Detail),
     Route("/api/agent/{execution_id}/at/{seq}", Moment),
 ]

@@ -183,7 +183,7 @@ class Reads:
 
     async def requests(self, name: str = "", **wanted: str) -> list[RequestView]:
         """What waits for a person: in this execution and below it, or everywhere. `wanted`: see `requests.chosen`."""
-        return requests.chosen(await self.query(lambda c: self._requests(c, name)), **wanted)
+        return requests.chosen(await self.query(lambda c: self.requests_in(c, name)), **wanted)
 
     async def all_requests(self, name: str, **wanted: str) -> list[RequestView]:
         """What people were ever asked in this execution and below it, with what became of it."""
@@ -379,7 +379,7 @@ class Reads:
             rows=rows,
             tasks=[task for row in rows for task in self._tasks(connection, row.execution_id)],
             messages=self._messages(connection, name),
-            requests=self._requests(connection, name) if is_open else [],
+            requests=self.requests_in(connection, name) if is_open else [],
             waiting=self._waiting(connection, name) if is_open else [],
         )
 
@@ -512,7 +512,8 @@ class Reads:
         scene = self.scene(connection, name)
         return scene.spec, self.material(connection, scene).transcript(scene.run)
 
-    def _requests(self, connection: Connection, name: str) -> list[RequestView]:
+    def requests_in(self, connection: Connection, name: str) -> list[RequestView]:
+        """What waits for a person, of an execution and below it if a name is given."""
         rows = self._open(connection, name, HUMAN)
         return [view for row in rows if (view := self._request(connection, row))]
 

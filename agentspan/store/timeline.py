@@ -84,13 +84,13 @@ def timeline(reads: "Reads", connection: Connection, name: str, after: int = 0) 
     tree, number = split_execution(name)
     scene = reads.scene(connection, name)
     scroll = Scroll(connection, tree, scene.seq, after)
-    below = _below(connection, tree, number)
-    fresh = [event for event in scroll.sketches(scroll.fresh) if below is None or event.execution in below]
-    rows = _open_rows(connection, scroll, after, below)
+    within = below(connection, tree, number)
+    fresh = [event for event in scroll.sketches(scroll.fresh) if within is None or event.execution in within]
+    rows = _open_rows(connection, scroll, after, within)
     orders, ends = _told(scroll, fresh, rows)
     touched = {event.execution for event in (*fresh, *orders.values())}
     children = {seq for seq, event in orders.items() if _is_agent(event)}
-    found = _executions(connection, tree, touched | children if after else None, below)
+    found = _executions(connection, tree, touched | children if after else None, within)
     places, paths = dict[int, Place](), dict[Path, tuple[AgentSpec, tuple[str, ...]]]()
     parts: list[Part] = []
     for row in found:
@@ -142,22 +142,22 @@ def attempts(connection: Connection, scene: "Scene", number: int) -> list[Span]:
     )  # fmt: skip
 
 
-def _below(connection: Connection, tree: str, number: int) -> set[int] | None:
+def below(connection: Connection, tree: str, number: int) -> set[int] | None:
     """The executions below one and itself; None for all of the tree."""
     if number == ROOT:
         return None
-    below = {number}
+    found = {number}
     for row in connection.execute(PARENTS, {"tree": tree}):
-        if row.number != ROOT and row.parent in below:
-            below.add(row.number)
-    return below
+        if row.number != ROOT and row.parent in found:
+            found.add(row.number)
+    return found
 
 
-def _open_rows(connection: Connection, scroll: Scroll, after: int, below: set[int] | None) -> list[Any]:
+def _open_rows(connection: Connection, scroll: Scroll, after: int, within: set[int] | None) -> list[Any]:
     """The rows of open tasks; of a patch, those that were leased or given back since."""
     since = next((event.at for event in scroll.sketches([after])), 0) if after else 0
     rows = connection.execute(OPEN, {"tree": scroll.tree, "since": since, "last": scroll.last})
-    return [row for row in rows if below is None or row.execution in below]
+    return [row for row in rows if within is None or row.execution in within]
 
 
 def _told(scroll: Scroll, fresh: list[e.Event], rows: Iterable[Any]) -> tuple[dict[int, e.Event], dict[int, e.Event]]:
@@ -178,10 +178,10 @@ def _told(scroll: Scroll, fresh: list[e.Event], rows: Iterable[Any]) -> tuple[di
     return {event.seq: event for event in orders if isinstance(event.fact, e.TaskScheduled)}, ends
 
 
-def _executions(connection: Connection, tree: str, numbers: set[int] | None, below: set[int] | None) -> list[Any]:
+def _executions(connection: Connection, tree: str, numbers: set[int] | None, within: set[int] | None) -> list[Any]:
     if numbers is None:
         found = list(connection.execute(PARTS, {"tree": tree}))
-        return [row for row in found if below is None or row.number in below]
+        return [row for row in found if within is None or row.number in within]
     wanted, found = sorted(numbers), []
     for start in range(0, len(wanted), AT_ONCE):
         given = {"tree": tree, "numbers": wanted[start : start + AT_ONCE]}

@@ -2,10 +2,11 @@
 
 It may import the limiter, spec, errors, config, clock, msgspec and the standard library; litellm only in gateway,
 xllamacpp only in local, both at first use. Its doors: `complete`, `embed`, `check_model`, `check_limits`, `preload`,
-`register`, `pull`, `weights_path`, `window` and the values `ModelRequest`, `ModelAnswer`, `ToolCall`, `Usage`.
+`quota_for`, `register`, `pull`, `weights_path`, `window` and the values `ModelRequest`, `ModelAnswer`, `ToolCall`,
+`Usage`.
 """
 
-from agentspan.engine.providers.call import check_limits, complete
+from agentspan.engine.providers.call import check_limits, complete, quota_for
 from agentspan.engine.providers.embeddings import embed
 from agentspan.engine.providers.gateway import preload
 from agentspan.engine.providers.model import CallSettings, ModelAnswer, ModelRequest, ToolCall, Usage
@@ -26,6 +27,7 @@ __all__ = [
     "embed",
     "preload",
     "pull",
+    "quota_for",
     "register",
     "weights_path",
     "window",

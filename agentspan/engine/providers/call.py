@@ -67,6 +67,15 @@ def check_limits(limits: tuple[Limit, ...]) -> None:
 # The quota: shared by all calls with one key at one address
 
 
+def quota_for(model: str, base_url: str | None, settings: CallSettings) -> Quota | None:
+    """The quota that a call of this model belongs to; None if it could not be made: its provider has no key."""
+    provider = PROVIDERS.get(model.partition("/")[0].lower(), GATEWAY)
+    try:
+        return quota_of(provider, model, base_url, settings, os.environ)
+    except ModelFailure:
+        return None
+
+
 def quota_of(provider: "Provider", model: str, base_url: str | None, settings: CallSettings, environ: Environ) -> Quota:
     """The quota that a call of this model belongs to."""
     name, key = provider.quota(model, base_url, environ)
