@@ -73,9 +73,10 @@ def told(result: "AgentResult", url: str) -> Iterator[str]:
     if result.token_usage:
         yield f"tokens: {result.token_usage.total_tokens}"
     yield ""
-    yield f"The run, with every step: {url}/api/agent/execution/{result.execution_id}"
+    if launch.has_pages(url):
+        yield f"The run in the dashboard, with every step: {url}/ui/runs/{result.execution_id}"
+    yield f"The run as JSON: {url}/api/agent/execution/{result.execution_id}"
     yield f"Its log as it was written: {url}/api/agent/{result.execution_id}/events"
-    yield f"The dashboard ({url}/ui) is not built yet; all runs are listed at {url}/api/agent/executions"
     yield "The server goes on when this program ends; stop it with: agentspan server stop"
 
 

@@ -5,7 +5,7 @@ import sys
 import typer
 
 import agentspan
-from agentspan.cli import credentials, db, doctor, inbox, model, runs, server
+from agentspan.cli import credentials, dashboard, db, doctor, inbox, model, runs, server
 from agentspan.errors import AgentspanError
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ app.add_typer(server.app, name="server")
 app.add_typer(db.app, name="db")
 app.add_typer(model.app, name="model")
 app.add_typer(credentials.app, name="credentials")
+app.command("dashboard")(dashboard.dashboard)
 app.command("doctor")(doctor.doctor)
 app.command("export")(runs.export)
 app.command("import")(runs.take_in)

@@ -16,7 +16,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from agentspan.config import Settings
 from agentspan.errors import AgentspanError
@@ -122,14 +122,13 @@ def start(settings: Settings, *, may_move: bool = True) -> Server:
 
 def is_healthy(url: str, path: str = "/health") -> bool:
     """Whether an agentspan server answers at this address."""
-    # A proxy of the environment must not stand between this machine and itself.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(f"{url}{path}", timeout=PROBE_SECONDS) as answer:
-            body = json.loads(answer.read())
-            return bool(body.get("healthy") or body.get("status") == "UP")
-    except (OSError, ValueError, AttributeError):
-        return False
+    body = _told(f"{url}{path}")
+    return bool(body.get("healthy") or body.get("status") == "UP")
+
+
+def has_pages(url: str) -> bool:
+    """Whether the server at this address shows the dashboard."""
+    return bool(_told(f"{url}/").get("ui"))
 
 
 def scripts_folder() -> Path:
@@ -151,6 +150,18 @@ def last_words(log: Path, start: int = 0) -> str:
 
 
 # Parts
+
+
+def _told(url: str) -> dict[str, Any]:
+    """The JSON object that is at this address; nothing if there is none."""
+    # A proxy of the environment must not stand between this machine and itself.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=PROBE_SECONDS) as answer:
+            body = json.loads(answer.read())
+    except (OSError, ValueError):
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _awaited(data_dir: Path) -> str | None:

@@ -1,0 +1,90 @@
+"""`agentspan dashboard`: open the pages of a server, or a dashboard of one's own for any server."""
+
+import os
+import signal
+import subprocess
+import sys
+import webbrowser
+from typing import Any
+from urllib.parse import quote
+
+import typer
+
+from agentspan.cli.extras import needs
+from agentspan.client import launch
+from agentspan.errors import AgentspanError, BadInput
+
+
+def dashboard(
+    server: str | None = typer.Option(None, "--server", help="The server's address; else AGENTSPAN_SERVER_URL."),
+    page: str = typer.Option("/", "--page", help="Which page, such as /runs or /inbox."),
+    no_browser: bool = typer.Option(False, "--no-browser", help="Only print the address."),
+    standalone: bool = typer.Option(
+        False, "--standalone", help="Run the dashboard here, for a server anywhere, until Ctrl-C."
+    ),
+    port: int = typer.Option(0, "--port", min=0, max=65535, help="With --standalone: the port; 0 for any free one."),
+) -> None:
+    """Open the dashboard of a server, which is started if this is the local one and none runs."""
+    if not page.startswith("/"):
+        raise BadInput(f"--page is a path such as /runs, not {page!r}")
+    if port and not standalone:
+        raise BadInput("--port is for --standalone: else the server shows the dashboard on its own port")
+    named = server or os.environ.get("AGENTSPAN_SERVER_URL", "").strip() or None
+    url = launch.find_or_start(named).url
+    if standalone:
+        alone(url, port, page, no_browser)
+        return
+    if not launch.has_pages(url):
+        raise AgentspanError(f"the server at {url} shows no dashboard; use --standalone to run one here")
+    show(_with_ticket(url, page), f"{url}/ui{page}", no_browser)
+
+
+def alone(url: str, port: int, page: str, no_browser: bool) -> None:
+    """A dashboard on this machine's loopback, as whom the environment says, until Ctrl-C."""
+    with needs("dashboard"):
+        import panel  # noqa: F401
+    command = [sys.executable, "-m", "agentspan.dashboard", "--server", url, "--port", str(port), "--child"]
+    environ = {name: value for name, value in os.environ.items() if name != "AGENTSPAN_DASHBOARD_SECRET"}
+    # Its own session: Ctrl-C is for this process, whose end closes the pipe and so ends the other.
+    with subprocess.Popen(
+        command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdin is not None
+        line = child.stdout.readline()
+        if not line:
+            raise AgentspanError(f"the dashboard did not start: it ended with exit code {child.wait()}")
+        address = line.split()[-1] + page
+        show(address, address, no_browser)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        try:
+            child.wait()
+        except KeyboardInterrupt:
+            print("stopped")
+        finally:
+            child.stdin.close()
+
+
+def show(address: str, shown: str, no_browser: bool) -> None:
+    """Print an address, and open it where there is a browser."""
+    print(f"the dashboard is at {shown}", flush=True)
+    if not no_browser:
+        webbrowser.open(address)
+
+
+def _with_ticket(url: str, page: str) -> str:
+    """The address of a page, by which whoever has credentials in the environment is let in."""
+    with needs("sdk"):
+        from agentspan.agents.runtime.config import AgentConfig
+        from agentspan.client.client import Client
+        from agentspan.client.portal import portal
+    config = AgentConfig.from_env()
+    shown: dict[str, Any] = {"api_key": config.api_key, "auth_key": config.auth_key, "auth_secret": config.auth_secret}
+    if not any(shown.values()):
+        return f"{url}/ui{page}"
+    client = Client(url, user=config.user, **shown)
+    try:
+        ticket = portal().call(client.ticket())
+    finally:
+        portal().call(client.aclose())
+    return f"{url}/login?ticket={quote(ticket)}&next={quote(f'/ui{page}', safe='/')}"
