@@ -18,10 +18,12 @@ from agentspan.agents.result import (
     AgentResult,
     AgentStatus,
     MessageStatus,
+    RunReasons,
     RunStep,
     answer_text,
     event_of,
     message_status_of,
+    reasons_of,
     result_of,
     status_of,
     step_of,
@@ -221,6 +223,19 @@ class AgentHandle(Shown):
         """Every event of the run as a line, with what a fork at it can change."""
         return [step_of(each) for each in await (await self.runtime.client()).steps(self.execution_id)]
 
+    async def timeline_async(self, after: int = 0) -> Json:
+        """The run and all below it: `executions`, and `spans` for each attempt of a task, with when it waited and ran,
+        what it was about and what it took; what is new since event `after`. `last` is the number to ask with next."""
+        return await (await self.runtime.client()).timeline(self.execution_id, after)
+
+    async def moment_async(self, seq: int) -> Json:
+        """The run as it stood right after event `seq` (see `steps`): `messages`, `state`, `pending`, `cost`, ..."""
+        return await (await self.runtime.client()).moment(self.execution_id, seq)
+
+    async def why_async(self) -> RunReasons:
+        """Why the run does not go on, what it does now, or at which step it failed, and what to do about it."""
+        return reasons_of(await (await self.runtime.client()).why(self.execution_id))
+
     async def events_async(self, after: int = 0) -> list[AgentEvent]:
         """What has happened so far, from the event after the number `after` on."""
         client, events = await self.runtime.client(), list[AgentEvent]()
@@ -343,6 +358,18 @@ class AgentHandle(Shown):
     def steps(self) -> list[RunStep]:
         """See `steps_async`."""
         return self.runtime.portal.call(self.steps_async())
+
+    def timeline(self, after: int = 0) -> Json:
+        """See `timeline_async`."""
+        return self.runtime.portal.call(self.timeline_async(after))
+
+    def moment(self, seq: int) -> Json:
+        """See `moment_async`."""
+        return self.runtime.portal.call(self.moment_async(seq))
+
+    def why(self) -> RunReasons:
+        """See `why_async`."""
+        return self.runtime.portal.call(self.why_async())
 
     def events(self, after: int = 0) -> list[AgentEvent]:
         """See `events_async`."""

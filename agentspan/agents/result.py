@@ -231,6 +231,24 @@ class RunStep:
     timestamp: int = 0
 
 
+@dataclass(frozen=True)
+class RunReasons:
+    """Why a run does not go on, what it does, or why it failed. `sentence` is the first of `reasons`, with what to do:
+    `{code, sentence, remedy, taskId, executionId, since, seq}` each, what holds the run up first."""
+
+    status: str
+    sentence: str
+    reasons: list[Json] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def reasons_of(body: Json) -> RunReasons:
+    """The RunReasons of the server's answer."""
+    return RunReasons(str(body.get("status") or ""), str(body.get("sentence") or ""), list(body.get("reasons") or ()))
+
+
 def step_of(body: Json) -> RunStep:
     """The RunStep of the server's answer."""
     return RunStep(

@@ -335,10 +335,10 @@ def test_a_handoff_condition_of_one_s_own_must_say_when() -> None:
 TWINS = {
     AgentRuntime: """run start stream resume runs plan deploy
         versions rollback diff save_prompt serve prepare get_status respond approve reject inbox
-        send_message message_status pause unpause cancel stop signal continue_run fork retry export import_run
-        shutdown""",
+        send_message message_status timeline moment why pause unpause cancel stop signal continue_run fork retry
+        export import_run shutdown""",
     agents.AgentHandle: """get_status respond approve reject select finish requests send send_message message_status
-        pause resume cancel stop signal continue_with fork retry steps events join""",
+        pause resume cancel stop signal continue_with fork retry steps timeline moment why events join""",
     agents.Request: "answer approve reject edit select link",
 }
 

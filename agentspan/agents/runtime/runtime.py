@@ -28,7 +28,7 @@ from agentspan.agents.handle import AgentHandle, Origin
 from agentspan.agents.inbox import Request, request_of
 from agentspan.agents.memory import SemanticMemory
 from agentspan.agents.planning import coerce_plan
-from agentspan.agents.result import AgentEvent, AgentResult, AgentStatus, DeploymentInfo, MessageStatus
+from agentspan.agents.result import AgentEvent, AgentResult, AgentStatus, DeploymentInfo, MessageStatus, RunReasons
 from agentspan.agents.runs import Runs, Since, runs_async
 from agentspan.agents.runtime.config import DEFAULT_URL, AgentConfig
 from agentspan.agents.runtime.preflight import preflight
@@ -382,6 +382,18 @@ class AgentRuntime:
         """See AgentHandle.message_status_async."""
         return await self.attach(execution_id).message_status_async(message_id)
 
+    async def timeline_async(self, execution_id: str, after: int = 0) -> Json:
+        """See AgentHandle.timeline_async."""
+        return await self.attach(execution_id).timeline_async(after)
+
+    async def moment_async(self, execution_id: str, seq: int) -> Json:
+        """See AgentHandle.moment_async."""
+        return await self.attach(execution_id).moment_async(seq)
+
+    async def why_async(self, execution_id: str) -> RunReasons:
+        """See AgentHandle.why_async."""
+        return await self.attach(execution_id).why_async()
+
     async def pause_async(self, execution_id: str) -> None:
         """See AgentHandle.pause_async."""
         await self.attach(execution_id).pause_async()
@@ -690,6 +702,18 @@ class AgentRuntime:
     def message_status(self, execution_id: str, message_id: str) -> MessageStatus:
         """See `message_status_async`."""
         return self.portal.call(self.message_status_async(execution_id, message_id))
+
+    def timeline(self, execution_id: str, after: int = 0) -> Json:
+        """See `timeline_async`."""
+        return self.portal.call(self.timeline_async(execution_id, after))
+
+    def moment(self, execution_id: str, seq: int) -> Json:
+        """See `moment_async`."""
+        return self.portal.call(self.moment_async(execution_id, seq))
+
+    def why(self, execution_id: str) -> RunReasons:
+        """See `why_async`."""
+        return self.portal.call(self.why_async(execution_id))
 
     def pause(self, execution_id: str) -> None:
         """See `pause_async`."""
