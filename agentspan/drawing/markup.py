@@ -1,6 +1,7 @@
 """HTML and SVG as values: text is escaped, what is markup already says so by its type. Styles are inline alone."""
 
 import math
+import re
 from html import escape
 from typing import Any
 
@@ -27,7 +28,12 @@ def tag(name: str, *content: Any, css: str = "", **attributes: Any) -> Html:
 
 def join(*content: Any) -> Html:
     """Pieces one after the other; what is not Html is escaped, None is nothing."""
-    return Html("".join(each if isinstance(each, Html) else escape(str(each)) for each in content if each is not None))
+    return Html("".join(each if isinstance(each, Html) else text(each) for each in content if each is not None))
+
+
+def text(value: Any) -> Html:
+    """A value as text, without the characters that no document can have."""
+    return Html(escape(UNWRITABLE.sub("\ufffd", str(value))))
 
 
 def fold(summary: Any, *content: Any, opened: bool = False, css: str = "") -> Html:
@@ -81,7 +87,7 @@ def records(value: Any) -> list[dict[str, Any]]:
 def _attribute(name: str, value: Any) -> str:
     name = name.removesuffix("_").replace("_", "-")
     name = CAMEL.get(name, name)
-    return f" {name}" if value is True else f' {name}="{escape(str(value))}"'
+    return f" {name}" if value is True else f' {name}="{text(value)}"'
 
 
 FONT = "system-ui,-apple-system,Segoe UI,Roboto,Helvetica Neue,Arial,sans-serif"
@@ -102,3 +108,4 @@ PRE = (
 VOID = ("br", "hr", "img", "input")
 CAMEL = {"viewbox": "viewBox", "preserveaspectratio": "preserveAspectRatio"}
 LIMIT = 1e15
+UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
