@@ -30,6 +30,10 @@ TOOL = {
 }
 
 
+STILL = {"name": "still", "model": "scripted/still", "instructions": "Say something."}
+"""An agent that answers at once."""
+
+
 def write_scripts(file: Path) -> None:
     file.write_text(
         json.dumps(
@@ -39,6 +43,7 @@ def write_scripts(file: Path) -> None:
                 "endless": [_calls(times=ENDLESS_TURNS)],
                 "many": [_calls(MANY_CALLS), DONE],
                 "child": [_calls(), DONE],
+                "still": [DONE],
             }
         )
     )
