@@ -10,13 +10,10 @@ import msgspec
 from agentspan.config import Settings
 from agentspan.engine import providers
 from agentspan.engine.engine import Engine
-from agentspan.engine.inspection import inspect
 from agentspan.server.handler import encode
 from agentspan.server.timeline import detail
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.tool import ToolSpec
-from agentspan.store.moments import moment
-from agentspan.store.timeline import timeline
 from agentspan.store.views import Report as Outcome
 from agentspan.store.views import Want
 from benchmarks.plan import Plan
@@ -42,18 +39,18 @@ async def _look(settings: Settings, kind: str, plan: Plan, report: Report) -> No
     engine = await Engine.open(settings)
     try:
         execution = await fill(engine)
-        whole = await engine.reads.query(lambda c: timeline(engine.reads, c, execution))
+        whole = await engine.history.timeline(execution)
         name = f"{kind}, {len(whole.spans):,} spans: "
         middle, last = whole.spans[len(whole.spans) // 2], whole.last
 
         async def lines(after: int) -> bytes:
-            return encode(await engine.reads.query(lambda c: timeline(engine.reads, c, execution, after)))
+            return encode(await engine.history.timeline(execution, after))
 
         async def closely() -> bytes:
-            return encode(detail(await inspect(engine.reads, middle.task_id)))
+            return encode(detail(await engine.history.task(middle.task_id)))
 
         async def then() -> bytes:
-            return encode(await engine.reads.query(lambda c: moment(engine.reads, c, execution, last)))
+            return encode(await engine.history.moment(execution, last))
 
         looks: dict[str, tuple[Callable[[], Awaitable[bytes]], float | None]] = {
             "timeline": (lambda: lines(0), 300),

@@ -1,4 +1,4 @@
-"""What can be asked of histories as a whole: a run's steps, its forks, two runs compared, a run as a file and back."""
+"""What can be asked of histories: a run's steps and spans, a task, a moment, its forks, two runs compared, a file."""
 
 import os
 from collections.abc import Callable
@@ -11,11 +11,14 @@ from agentspan.core.compare import Comparison, Side, compare
 from agentspan.core.ids import split_execution
 from agentspan.core.steps import Step, steps
 from agentspan.engine import bundle, commands, providers
+from agentspan.engine.inspection import Inspection, inspect
 from agentspan.engine.writer import Writer
 from agentspan.errors import BadInput, NotFound
 from agentspan.spec.agent import AgentSpec
 from agentspan.store.ledger import Meta
+from agentspan.store.moments import Moment, moment
 from agentspan.store.reads import Reads
+from agentspan.store.timeline import Timeline, timeline
 from agentspan.store.views import ExecutionRow
 
 
@@ -52,6 +55,18 @@ class History:
         """Every event of the run as a line: where it can be forked, and with which edits."""
         _, spec, events = await self._whole(execution)
         return steps(spec, events)
+
+    async def timeline(self, execution: str, after: int = 0) -> Timeline:
+        """An execution and all below it as spans of time; what is new since event `after`."""
+        return await self.reads.query(lambda connection: timeline(self.reads, connection, execution, after))
+
+    async def moment(self, execution: str, seq: int) -> Moment:
+        """The run as it stood right after an event."""
+        return await self.reads.query(lambda connection: moment(self.reads, connection, execution, seq))
+
+    async def task(self, task: str) -> Inspection:
+        """One task closely."""
+        return await inspect(self.reads, task)
 
     async def compare(self, a: str, b: str) -> Comparison:
         """Two runs step by step."""

@@ -5,12 +5,10 @@ from typing import Any
 import msgspec
 
 from agentspan.engine import why
-from agentspan.engine.inspection import Inspection, inspect
+from agentspan.engine.inspection import Inspection
 from agentspan.errors import BadInput
 from agentspan.server.executions import ReadHandler, request
 from agentspan.server.handler import Route
-from agentspan.store.moments import moment
-from agentspan.store.timeline import timeline
 
 Json = dict[str, Any]
 
@@ -18,8 +16,7 @@ Json = dict[str, Any]
 class Timeline(ReadHandler):
     async def get(self, execution_id: str) -> None:
         """The run and all below it as executions and spans of tasks; with `after`, what is new since that event."""
-        after = self.number("after", 0)
-        self.answer(await self.reads.query(lambda c: timeline(self.reads, c, execution_id, after)))
+        self.answer(await self.engine.history.timeline(execution_id, self.number("after", 0)))
 
 
 class Reasons(ReadHandler):
@@ -31,7 +28,7 @@ class Reasons(ReadHandler):
 class Detail(ReadHandler):
     async def get(self, task_id: str) -> None:
         """One task closely: what it was given and gave, what its model was sent, its attempts, what it wrote."""
-        self.answer(detail(await inspect(self.reads, task_id)))
+        self.answer(detail(await self.engine.history.task(task_id)))
 
 
 class Moment(ReadHandler):
@@ -39,7 +36,7 @@ class Moment(ReadHandler):
         """The run as it stood right after an event: state, messages, what was open, what it had cost."""
         if not seq.isdecimal() or len(seq) > 15:
             raise BadInput(f"an event has a number from 1 on, not {seq!r}; the steps of the run list them")
-        self.answer(await self.reads.query(lambda c: moment(self.reads, c, execution_id, int(seq))))
+        self.answer(await self.engine.history.moment(execution_id, int(seq)))
 
 
 def detail(found: Inspection) -> Json:

@@ -1,7 +1,7 @@
 """A tree as it stood right after one of its events: its runs folded up to there, and what its tasks were about then."""
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct
 from sqlalchemy.engine import Connection
@@ -16,10 +16,8 @@ from agentspan.core.states import Kind
 from agentspan.core.steps import step
 from agentspan.errors import BadInput, NotFound
 from agentspan.spec import mask
+from agentspan.store.reads import Reads, Scene
 from agentspan.store.scroll import Scroll
-
-if TYPE_CHECKING:
-    from agentspan.store.reads import Reads, Scene
 
 Json = dict[str, Any]
 
@@ -27,7 +25,7 @@ Json = dict[str, Any]
 class Past:
     """The tree of `scene` as it stood right after event `seq`."""
 
-    def __init__(self, reads: "Reads", connection: Connection, scene: "Scene", seq: int) -> None:
+    def __init__(self, reads: Reads, connection: Connection, scene: Scene, seq: int) -> None:
         self.seq, self.root, self.hidden = seq, scene.root, scene.hidden
         self.scroll = Scroll(connection, scene.meta.tree, seq)
         self._runs: dict[int, Run] = {}
@@ -105,7 +103,7 @@ class Moment(Struct, frozen=True, rename="camel", kw_only=True):
     edits: list[str]
 
 
-def moment(reads: "Reads", connection: Connection, name: str, seq: int) -> Moment:
+def moment(reads: Reads, connection: Connection, name: str, seq: int) -> Moment:
     """The run as it stood right after an event. BadInput if there is no such event, or if it is another run's."""
     tree, number = split_execution(name)
     if number:
@@ -160,7 +158,7 @@ def _pending(tree: str, past: Past, event: e.Event) -> Pending:
     )  # fmt: skip
 
 
-def before(reads: "Reads", connection: Connection, name: str, number: int) -> "Past":
+def before(reads: Reads, connection: Connection, name: str, number: int) -> "Past":
     """The tree as it stood when task `number` was scheduled. What a fork shares with another run and what was done
     there is as it was there. NotFound if there is no such task."""
     scene = reads.scene(connection, name)
@@ -173,6 +171,6 @@ def before(reads: "Reads", connection: Connection, name: str, number: int) -> "P
     return Past(reads, connection, scene, number)
 
 
-def _was_settled(connection: Connection, scene: "Scene", number: int, at: int) -> bool:
+def _was_settled(connection: Connection, scene: Scene, number: int, at: int) -> bool:
     scroll = Scroll(connection, scene.meta.tree, at, number)
     return any(getattr(event.fact, "task", 0) == number for event in scroll.sketches(scroll.fresh))

@@ -1,7 +1,7 @@
 """How a run stands: what is open in it and what is known of that, or the step that it failed at."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 from msgspec import Struct
@@ -17,12 +17,10 @@ from agentspan.core.states import Verdict
 from agentspan.core.steps import brief
 from agentspan.spec import mask
 from agentspan.store import tables as t
+from agentspan.store.reads import Reads, Scene
 from agentspan.store.scroll import Scroll
 from agentspan.store.timeline import below
 from agentspan.store.views import RequestView, Want
-
-if TYPE_CHECKING:
-    from agentspan.store.reads import Reads, Scene
 
 MOST_TASKS = 100
 LOOK_BACK = 50
@@ -82,7 +80,7 @@ class Known(Struct, frozen=True, kw_only=True):
     tasks: tuple[Open, ...] = ()
 
 
-def standing(reads: "Reads", connection: Connection, execution: str) -> Known:
+def standing(reads: Reads, connection: Connection, execution: str) -> Known:
     """What is known of a run, or of an agent below it. NotFound."""
     scene = reads.scene(connection, execution)
     row, run = scene.row, scene.run
@@ -98,7 +96,7 @@ def standing(reads: "Reads", connection: Connection, execution: str) -> Known:
     return replace(known, tasks=tuple(_open(reads, connection, scene, run.id)))
 
 
-def _open(reads: "Reads", connection: Connection, scene: "Scene", number: int) -> Iterable[Open]:
+def _open(reads: Reads, connection: Connection, scene: Scene, number: int) -> Iterable[Open]:
     """The open tasks of an execution and below it, the oldest first."""
     tree, within = scene.meta.tree, below(connection, scene.meta.tree, number)
     rows = [row for row in connection.execute(OPEN, {"tree": tree}) if within is None or row.execution in within]
@@ -161,7 +159,7 @@ def _error(fact: e.AnyFact) -> str:
     return fact.error if isinstance(fact, e.TaskFailed) else TIME_OUTS[getattr(fact, "limit", "attempt")]
 
 
-def _paused_at(connection: Connection, scene: "Scene", number: int) -> int:
+def _paused_at(connection: Connection, scene: Scene, number: int) -> int:
     scroll = Scroll(connection, scene.meta.tree, scene.seq)
     moments = [
         event.at
@@ -171,7 +169,7 @@ def _paused_at(connection: Connection, scene: "Scene", number: int) -> int:
     return moments[-1] if moments else scene.run.at
 
 
-def _failure(connection: Connection, scene: "Scene", number: int) -> Failure:
+def _failure(connection: Connection, scene: Scene, number: int) -> Failure:
     """The step at which an execution failed: down through the agents below it to the first that is not one of them."""
     tree = scene.meta.tree
     rows = {row.number: row for row in connection.execute(ALL, {"tree": tree})}

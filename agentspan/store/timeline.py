@@ -1,7 +1,7 @@
 """A tree as a picture of its time: every execution and every attempt of a task, read in a few statements."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -19,10 +19,8 @@ from agentspan.core.turn import model_of
 from agentspan.spec.agent import AgentSpec, Path
 from agentspan.store import requests, showing
 from agentspan.store import tables as t
+from agentspan.store.reads import Reads, Scene
 from agentspan.store.scroll import AT_ONCE, Scroll
-
-if TYPE_CHECKING:
-    from agentspan.store.reads import Reads, Scene
 
 Json = dict[str, Any]
 
@@ -78,7 +76,7 @@ class _Seat(Struct):
 _seat = msgspec.json.Decoder(_Seat)
 
 
-def timeline(reads: "Reads", connection: Connection, name: str, after: int = 0) -> Timeline:
+def timeline(reads: Reads, connection: Connection, name: str, after: int = 0) -> Timeline:
     """What happened in an execution and below it after an event. Open tasks that were leased since then are new too:
     no event tells of a lease."""
     tree, number = split_execution(name)
@@ -112,7 +110,7 @@ def timeline(reads: "Reads", connection: Connection, name: str, after: int = 0) 
     )  # fmt: skip
 
 
-def attempts(connection: Connection, scene: "Scene", number: int) -> list[Span]:
+def attempts(connection: Connection, scene: Scene, number: int) -> list[Span]:
     """All attempts of what task `number` is an attempt of; [] if there is no such task."""
     tree = scene.meta.tree
     scroll = Scroll(connection, tree, scene.seq)
@@ -212,7 +210,7 @@ def _last(events: Iterable[e.Event], first: int) -> int:
     return max(orders, default=first)
 
 
-def _part(scene: "Scene", row: Any, spec: AgentSpec, names: tuple[str, ...], seat: _Seat) -> Part:
+def _part(scene: Scene, row: Any, spec: AgentSpec, names: tuple[str, ...], seat: _Seat) -> Part:
     tree, root = scene.meta.tree, row.number == ROOT
     return Part(
         execution_id=execution_id(tree, row.number),

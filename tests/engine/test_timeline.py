@@ -11,10 +11,10 @@ from agentspan.core.ids import task_id
 from agentspan.core.timeline import Span
 from agentspan.engine import providers
 from agentspan.engine.engine import Engine
-from agentspan.engine.inspection import Inspection, inspect
+from agentspan.engine.inspection import Inspection
 from agentspan.errors import BadInput, NotFound
-from agentspan.store.moments import Moment, moment
-from agentspan.store.timeline import Timeline, timeline
+from agentspan.store.moments import Moment
+from agentspan.store.timeline import Timeline
 from tests.engine.house import (
     agent,
     calls,
@@ -36,15 +36,15 @@ Json = dict[str, Any]
 
 
 async def lines(engine: Engine, execution: str, after: int = 0) -> Timeline:
-    return await engine.reads.query(lambda c: timeline(engine.reads, c, execution, after))
+    return await engine.history.timeline(execution, after)
 
 
 async def at(engine: Engine, execution: str, seq: int) -> Moment:
-    return await engine.reads.query(lambda c: moment(engine.reads, c, execution, seq))
+    return await engine.history.moment(execution, seq)
 
 
 async def closely(engine: Engine, span: Span) -> Inspection:
-    return await inspect(engine.reads, span.task_id)
+    return await engine.history.task(span.task_id)
 
 
 def one(line: Timeline, **wanted: Any) -> Span:
@@ -239,11 +239,11 @@ async def test_the_timeline_of_an_unknown_run_is_not_found(engine: Engine) -> No
     with pytest.raises(NotFound):
         await lines(engine, "01890000-0000-7000-8000-000000000000")
     with pytest.raises(NotFound):
-        await inspect(engine.reads, task_id("01890000-0000-7000-8000-000000000000", 3))
+        await engine.history.task(task_id("01890000-0000-7000-8000-000000000000", 3))
     execution = await start(engine, agent(script({"content": "hi"})))
     await ended(engine, execution)
     with pytest.raises(NotFound):
-        await inspect(engine.reads, task_id(execution, 1))
+        await engine.history.task(task_id(execution, 1))
 
 
 # What a model was sent
