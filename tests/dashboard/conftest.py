@@ -23,6 +23,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     server.start()
     house = House(server)
     house.furnish()
+    house.open()
     yield house
     house.close()
     server.stop()

@@ -1,6 +1,8 @@
 """A server furnished with runs of every kind, as a team's server has them: ended well, failed, waiting, nested."""
 
 import time
+import urllib.error
+import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,6 +112,10 @@ class House:
             Agent("forecaster", weather, tools=[get_weather], instructions="You forecast. Be brief and kind.")
         )
 
+    def open(self) -> None:
+        """Wait until the dashboard's process is there."""
+        until(lambda: _answers(f"{self.url}/runs"), 60)
+
     def ended(self, agent: str, prompt: str, **options: Any) -> str:
         """The id of a run that has ended."""
         return self.runtime.run(self.agents[agent], prompt, **options).execution_id
@@ -136,6 +142,16 @@ class House:
 
 def _refund(customer: str, amount: int) -> dict[str, Any]:
     return {"name": "refund", "arguments": {"customer": customer, "amount": amount}}
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.HTTPError as problem:
+        if problem.code != 503:
+            raise
+        return False
 
 
 def _gone() -> Any:
