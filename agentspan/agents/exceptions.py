@@ -4,6 +4,7 @@ AgentspanError (agentspan.errors)
 ├── AgentAPIError, AgentNotFoundError, AgentConflictError, ServerUnreachableError (agentspan.client.errors)
 │   └── SessionBusyError        another run writes the session (an AgentConflictError)
 ├── WorkerMissingError          a run waits for a tool that no live worker serves
+├── HumanNeededError            a run waits for a person, and nobody is to be waited for
 ├── CredentialNotFoundError, CredentialAuthError, CredentialRateLimitError, CredentialServiceError
 └── ScheduleError               ├── ScheduleNameConflict, ScheduleNotFound, InvalidCronExpression
 ConfigurationError (ValueError)      a definition that cannot be used
@@ -36,6 +37,7 @@ __all__ = [
     "CredentialNotFoundError",
     "CredentialRateLimitError",
     "CredentialServiceError",
+    "HumanNeededError",
     "InvalidCronExpression",
     "ScheduleError",
     "ScheduleNameConflict",
@@ -66,6 +68,18 @@ class WorkerMissingError(AgentspanError):
         super().__init__(message)
         self.execution_id = execution_id
         self.waiting_for = waiting_for or []
+
+
+class HumanNeededError(AgentspanError):
+    """The run waits for a person, and nobody is to be waited for (`on_human`).
+
+    `request` is what is asked; `execution_id` is the run, which goes on waiting.
+    """
+
+    def __init__(self, message: str = "", *, execution_id: str = "", request: Any = None):
+        super().__init__(message)
+        self.execution_id = execution_id
+        self.request = request
 
 
 class SessionBusyError(AgentConflictError):

@@ -3,16 +3,18 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agentspan.agents import watching
 from agentspan.agents.budget import Budget
+from agentspan.agents.deputy import Deputy, OnHuman, checked_interrupt, deputy
 from agentspan.agents.exceptions import WorkerMissingError
 from agentspan.agents.host import Host, own_host
 from agentspan.agents.inbox import TOLD, Request, approval, message_of, rejection, request_of
+from agentspan.agents.interrupt import Detached, shorten, waited
 from agentspan.agents.result import (
     AgentEvent,
     AgentResult,
@@ -57,7 +59,8 @@ class AgentHandle(Shown):
     """The run `execution_id` on the server of `runtime` (the process's own if none is given).
 
     Each method has a twin with `_async`. A wrong id raises AgentNotFoundError when it is used. The run does not need
-    its handle, nor the process that made it. `output_type`: what the output of its result is to be.
+    its handle, nor the process that made it. `output_type`: what the output of its result is to be. `on_human` and
+    `on_interrupt`: what waiting for it does (see `join_async`), if not what the runtime's settings say.
     """
 
     def __init__(
@@ -69,6 +72,8 @@ class AgentHandle(Shown):
         *,
         output_type: Any = None,
         origin: Origin | None = None,
+        on_human: OnHuman | None = None,
+        on_interrupt: str | None = None,
     ) -> None:
         self.execution_id = execution_id
         self.runtime = runtime if runtime is not None else own_host()
@@ -76,6 +81,8 @@ class AgentHandle(Shown):
         self.run_id = run_id
         self.output_type = output_type
         self._origin = origin
+        self.interrupts = checked_interrupt(on_interrupt or self.runtime.on_interrupt)
+        self._deputy: Deputy | None = deputy(on_human if on_human is not None else self.runtime.on_human)
 
     def __repr__(self) -> str:
         return f"AgentHandle(execution_id={self.execution_id!r})"
@@ -246,14 +253,30 @@ class AgentHandle(Shown):
                 break
         return events
 
-    async def join_async(self, timeout: float | None = None, *, output_type: Any = None) -> AgentResult:  # noqa: ASYNC109
+    async def join_async(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109
+        *,
+        output_type: Any = None,
+        on_human: OnHuman | None = None,
+        on_interrupt: str | None = None,
+    ) -> AgentResult:
         """Wait for the end of the run, at most `timeout` seconds (for ever by default); its result, failed or not.
 
         `output_type`: what the output is to be, if not what this handle knows. A run that waits for a person is waited
         for. Raises TimeoutError (the run goes on), and WorkerMissingError when the run has waited for a tool that no
         live worker serves for the runtime's grace.
+
+        `on_human` is what to do when the run asks a person: "wait"; "fail" (HumanNeededError); "approve" or "reject"
+        what is to be approved, and fail at anything else; "prompt" at the standard input; or a function of each
+        Request, whose value is the answer (None leaves it to others). `on_interrupt`: an interrupt of the waiting, or
+        its cancellation, lets the run go on ("detach") or ends it ("cancel").
         """
-        return await self._result(timeout, output_type=output_type)
+        if on_human is not None:
+            self._deputy = deputy(on_human)
+        if on_interrupt is not None:
+            self.interrupts = checked_interrupt(on_interrupt)
+        return await self._joined(timeout, output_type)
 
     def get_status(self) -> AgentStatus:
         """See `get_status_async`."""
@@ -375,9 +398,17 @@ class AgentHandle(Shown):
         """See `events_async`."""
         return self.runtime.portal.call(self.events_async(after))
 
-    def join(self, timeout: float | None = None, *, output_type: Any = None) -> AgentResult:
-        """See `join_async`."""
-        return self.runtime.portal.call(self.join_async(timeout, output_type=output_type))
+    def join(
+        self,
+        timeout: float | None = None,
+        *,
+        output_type: Any = None,
+        on_human: OnHuman | None = None,
+        on_interrupt: str | None = None,
+    ) -> AgentResult:
+        """See `join_async`. In a notebook a second interrupt within two seconds cancels the run."""
+        joining = self.join_async(timeout, output_type=output_type, on_human=on_human, on_interrupt=on_interrupt)
+        return waited(self.runtime.portal, joining)
 
     def stream(self) -> AgentStream:
         """The run's events from its first on, to iterate."""
@@ -404,10 +435,28 @@ class AgentHandle(Shown):
                     await tell(on_event, event)
             return await joining
         except asyncio.CancelledError as stop:
-            stop.add_note(self._how_to_attach())
+            await self._interrupted(stop)
             raise
         finally:
             joining.cancel()
+
+    async def _joined(self, seconds: float | None, output_type: Any = None) -> AgentResult:
+        """See `join_async`."""
+        try:
+            return await self._result(seconds, output_type=output_type)
+        except asyncio.CancelledError as stop:
+            await self._interrupted(stop)
+            raise
+
+    async def _interrupted(self, stop: asyncio.CancelledError) -> None:
+        """The waiting is over before the run: cancel it if that was wanted, and say how to wait on if not."""
+        stop.__notes__ = []
+        if self.interrupts == "cancel":
+            await self.cancel_async("interrupted")
+            stop.add_note(Detached(f"The run {self.execution_id} is cancelled.", self))
+        else:
+            stop.add_note(Detached(self._how_to_attach(), self))
+        shorten(stop)
 
     async def _tell_aside(self, on_event: Callable[[AgentEvent], Any]) -> None:
         """Call `on_event` with each event as it happens, in a thread, for a run that nobody need wait for."""
@@ -426,7 +475,7 @@ class AgentHandle(Shown):
         """See `join_async`; `events` are those that are known already."""
         watch = await watching.begin(self)
         try:
-            body = await self._ended(seconds)
+            body = await self._attended(self._ended(seconds))
             if self.run_id is not None:
                 self.runtime.forget(self.run_id)
             events = await self.events_async() if events is None else events
@@ -440,6 +489,27 @@ class AgentHandle(Shown):
         result = result_of(body, correlation_id=self.correlation_id, events=events, output_type=wanted)
         await watching.ended(watch, result)
         return result
+
+    async def _attend(self) -> None:
+        """Let the deputy answer what the run asks now."""
+        if self._deputy is not None:
+            await self._deputy.attend(self)
+
+    async def _attended(self, ending: Coroutine[Any, Any, Json]) -> Json:
+        """What `ending` gives, while the deputy, if there is one, answers what the run asks."""
+        if self._deputy is None:
+            return await ending
+        waiting, attending = asyncio.ensure_future(ending), asyncio.ensure_future(self._deputy.stay(self))
+        try:
+            await asyncio.wait({waiting, attending}, return_when=asyncio.FIRST_COMPLETED)
+            if attending.done():
+                attending.result()
+            return await waiting
+        finally:
+            both = (waiting, attending)
+            for each in both:
+                each.cancel()
+            await asyncio.wait(both)
 
     async def _remember(self, body: Json) -> None:
         """Let the agent's memory take in a run that has completed, in a thread: a store may take its time."""
@@ -489,7 +559,8 @@ class AgentHandle(Shown):
         )
 
     def _how_to_attach(self) -> str:
-        return f"The run goes on; wait for it with runtime.attach({self.execution_id!r}).join()"
+        key = self.execution_id
+        return f"The run goes on; wait for it with runtime.attach({key!r}).join(), end it with runtime.cancel({key!r})"
 
 
 async def _before(event: Awaitable[AgentEvent | None], ending: "asyncio.Future[AgentResult]") -> AgentEvent | None:

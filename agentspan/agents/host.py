@@ -20,6 +20,16 @@ class Host(Protocol):
         """How long to wait for a worker that is not there."""
         ...
 
+    @property
+    def on_human(self) -> str:
+        """Who answers what runs ask, if the waiting does not say."""
+        ...
+
+    @property
+    def on_interrupt(self) -> str:
+        """What becomes of a run whose waiting is interrupted, if the waiting does not say."""
+        ...
+
     async def client(self) -> Client:
         """The client of its server."""
         ...

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import Any, Protocol
 
 from agentspan.agents.host import Host
-from agentspan.agents.result import AgentEvent, AgentResult
+from agentspan.agents.result import AgentEvent, AgentResult, EventType
 from agentspan.client.portal import in_caller
 
 
@@ -26,6 +26,10 @@ class Followed(Protocol):
 
     async def _result(self, seconds: float | None, events: list[AgentEvent] | None = None) -> AgentResult:
         """Its result."""
+        ...
+
+    async def _attend(self) -> None:
+        """Let the deputy answer what is asked."""
         ...
 
     async def respond_async(self, output: Any, *, request_id: str | None = None, by: str | None = None) -> None:
@@ -72,6 +76,8 @@ class _Stream:
                     self._last = event.id
                     self.events.append(event)
                 await tell(self._on_event, event)
+                if event.type == EventType.WAITING:
+                    await self.handle._attend()
                 yield event
         self._over = True
         await self._result(None)

@@ -32,6 +32,7 @@ async def follow(transport: Transport, execution_id: str, after: int = 0) -> Asy
     import httpx
 
     waits, path, heard = transport.waits(), path_of("agent", "stream", execution_id), time.monotonic()
+    newest: list[Json] = []  # one fact may be several events, all of its number
     while True:
         over = False
         try:
@@ -46,8 +47,9 @@ async def follow(transport: Transport, execution_id: str, after: int = 0) -> Asy
                     waits.reset()
                     heard = time.monotonic()
                     if (number := event.get("id")) is not None:
-                        if number <= after:
+                        if number < after or (number == after and event in newest):
                             continue
+                        newest = [*newest, event] if number == after else [event]
                         after = number
                     over = is_last(event, execution_id)
                     yield event

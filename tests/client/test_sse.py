@@ -196,3 +196,11 @@ async def test_who_may_not_watch_is_told_at_once() -> None:
     async with stub(lambda _: Reply(401, {"message": "no"})) as server, Client(server.url) as client:
         with pytest.raises(AgentAPIError, match="no"):
             await anext(client.changes())
+
+
+async def test_two_events_of_one_number_both_come() -> None:
+    text = (
+        LOG[0] + frame(2, "tool_call", toolName="ask") + frame(2, "waiting", toolName="ask") + "".join(LOG[2:]) + DONE
+    )
+    async with stub(lambda request: stream(text)) as server, Client(server.url) as client:
+        assert await numbers(client) == [1, 2, 2, 3, 4, 5, 6]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any
 
+from agentspan.agents.deputy import checked_interrupt, deputy
 from agentspan.agents.exceptions import ConfigurationError
 
 DEFAULT_URL = "http://localhost:6767/api"
@@ -21,7 +22,9 @@ class AgentConfig:
     `auth_key` with `auth_secret`: the credentials. `worker_thread_count`: how many tools that are plain functions run
     at once. `missing_worker_grace_seconds`: how long `run` and `join` wait for a worker that is not there before they
     raise WorkerMissingError. `auto_start_server`: may a local server be started? `auto_start_workers`: does this
-    process serve the tools of the agents it starts? `user`: who starts runs and answers requests here, kept with both.
+    process serve the tools of the agents it starts? `on_human` (wait, fail, approve, reject, prompt) and `on_interrupt`
+    (detach, cancel): what `run` and `join` do when a run waits for a person, and when they are interrupted. `user`:
+    who starts runs and answers requests here, kept with both.
     `worker_poll_interval_ms`, `llm_retry_count`, `daemon_workers`,
     `streaming_enabled` and `credential_strict_mode` are kept for older programs: workers wait in long polls, model
     retries belong to the server, and threads never hold up the end of the process. `auto_register_integrations` warns:
@@ -43,6 +46,8 @@ class AgentConfig:
     credential_strict_mode: bool = False
     log_level: str = "INFO"
     missing_worker_grace_seconds: float = 30.0
+    on_human: str = "wait"
+    on_interrupt: str = "detach"
     user: str | None = None
 
     def __post_init__(self) -> None:
@@ -52,6 +57,8 @@ class AgentConfig:
             raise ConfigurationError(f"worker_thread_count must be 1 or more, got {self.worker_thread_count}")
         if self.missing_worker_grace_seconds <= 0:
             raise ConfigurationError("missing_worker_grace_seconds must be above 0")
+        deputy(self.on_human)
+        checked_interrupt(self.on_interrupt)
         if self.user is not None and not (self.user.isascii() and self.user.isprintable()):
             raise ConfigurationError(f"user must be plain ASCII text, such as a login or an address, got {self.user!r}")
         if self.auto_register_integrations:
@@ -135,6 +142,8 @@ VARIABLES = {
     "credential_strict_mode": "AGENTSPAN_CREDENTIAL_STRICT_MODE",
     "log_level": "AGENTSPAN_LOG_LEVEL",
     "missing_worker_grace_seconds": "AGENTSPAN_MISSING_WORKER_GRACE",
+    "on_human": "AGENTSPAN_ON_HUMAN",
+    "on_interrupt": "AGENTSPAN_ON_INTERRUPT",
     "user": "AGENTSPAN_USER",
 }
 """The environment variable of each setting."""

@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import difflib
+import json
 import logging
 import signal
 import sys
@@ -21,11 +22,13 @@ import msgspec
 from agentspan.agents.agent import Agent, resolve_agent
 from agentspan.agents.budget import Budget
 from agentspan.agents.credentials import names_for_run
+from agentspan.agents.deputy import OnHuman, checked_interrupt, deputy
 from agentspan.agents.discovery import discover_agents
 from agentspan.agents.exceptions import AgentConflictError, SessionBusyError, unbuilt
 from agentspan.agents.frameworks import detect_framework
 from agentspan.agents.handle import AgentHandle, Origin
 from agentspan.agents.inbox import Request, request_of
+from agentspan.agents.interrupt import waited
 from agentspan.agents.memory import SemanticMemory
 from agentspan.agents.planning import coerce_plan
 from agentspan.agents.result import AgentEvent, AgentResult, AgentStatus, DeploymentInfo, MessageStatus, RunReasons
@@ -101,6 +104,16 @@ class AgentRuntime:
         """How long `run` and `join` wait for a worker that is not there."""
         return self.config.missing_worker_grace_seconds
 
+    @property
+    def on_human(self) -> str:
+        """Who answers what runs ask, if the waiting does not say."""
+        return self.config.on_human
+
+    @property
+    def on_interrupt(self) -> str:
+        """What becomes of a run whose waiting is interrupted, if the waiting does not say."""
+        return self.config.on_interrupt
+
     # Runs
 
     async def run_async(
@@ -119,6 +132,8 @@ class AgentRuntime:
         run_settings: RunSettings | None = None,
         budget: Budget | Json | None = None,
         plan: Any = None,
+        on_human: OnHuman | None = None,
+        on_interrupt: str | None = None,
         **kwargs: Any,
     ) -> AgentResult:
         """Start a run and wait for its end; a failed run is a result too (`status`, `error`, `finish_reason`).
@@ -130,7 +145,7 @@ class AgentRuntime:
         runs before it; SessionBusyError while one of them has not ended. With an `idempotency_key`, the same start
         twice is one run. `run_settings` and `budget`: instead of the agent's own. A prompt that an input guardrail
         refuses raises ValueError. A run that waits for a person is waited for; one that waits for a tool that no live
-        worker serves raises WorkerMissingError.
+        worker serves raises WorkerMissingError. `on_human` and `on_interrupt`: see AgentHandle.join_async.
         Definitions that cannot run raise InvalidSpec, features that this version lacks NotImplementedError.
         """
         handle = await self.start_async(
@@ -145,6 +160,8 @@ class AgentRuntime:
             run_settings=run_settings,
             budget=budget,
             plan=plan,
+            on_human=on_human,
+            on_interrupt=on_interrupt,
             **kwargs,
         )
         return await (handle.join_async(timeout) if on_event is None else handle._tell(on_event, timeout))
@@ -165,6 +182,8 @@ class AgentRuntime:
         run_settings: RunSettings | None = None,
         budget: Budget | Json | None = None,
         plan: Any = None,
+        on_human: OnHuman | None = None,
+        on_interrupt: str | None = None,
         **kwargs: Any,
     ) -> AgentHandle:
         """Start a run; returns when the server has stored it. `timeout` (seconds) bounds the whole run, on the server.
@@ -173,6 +192,7 @@ class AgentRuntime:
         `shutdown`; see `run_async` for the rest.
         """
         _warn_of_unknown(kwargs)
+        deputy(on_human or "wait"), checked_interrupt(on_interrupt or "detach")  # before anything is started
         names = names_for_run(credentials)
         limits = None if budget is None else Budget.of(budget).to_config()
         words, named = await prompt_text(prompt, self.client), [each for each in media or () if each]
@@ -198,7 +218,8 @@ class AgentRuntime:
             answer = await (await self.client()).start(request)
         except AgentConflictError as conflict:
             raise SessionBusyError(conflict, session_id) if session_id else conflict from None
-        handle = self._handle(answer["executionId"], correlation_id, run.domain, run.agent, run.prompt)
+        waiting: Json = {"on_human": on_human, "on_interrupt": on_interrupt}
+        handle = self._handle(answer["executionId"], correlation_id, run.domain, run.agent, run.prompt, **waiting)
         if on_event is not None:
             self.portal.spawn(handle._tell_aside(on_event), "events")
         return handle
@@ -220,6 +241,8 @@ class AgentRuntime:
         run_settings: RunSettings | None = None,
         budget: Budget | Json | None = None,
         plan: Any = None,
+        on_human: OnHuman | None = None,
+        on_interrupt: str | None = None,
         **kwargs: Any,
     ) -> AsyncAgentStream:
         """Start a run (or take up the one of `handle`) and return its events, to iterate with `async for`.
@@ -240,6 +263,8 @@ class AgentRuntime:
                 run_settings=run_settings,
                 budget=budget,
                 plan=plan,
+                on_human=on_human,
+                on_interrupt=on_interrupt,
                 **kwargs,
             )
         return AsyncAgentStream(handle, on_event)
@@ -427,9 +452,15 @@ class AgentRuntime:
         return await self.attach(execution_id).retry_async()
 
     async def export_async(self, execution_id: str, path: str | Path) -> Path:
-        """Write a run into a file (in a folder: one named after it); gives its path. `import_run` takes it in."""
-        text = await (await self.client()).export(execution_id)
-        return await asyncio.to_thread(_write, Path(path), f"{execution_id}.jsonl", text)
+        """Write a run into a file (in a folder: one named after it); gives its path. `import_run` takes it in.
+
+        A path that ends in `.ipynb` gets the run as a notebook, which runs by itself and offline.
+        """
+        client, target = await self.client(), Path(path)
+        text = await client.export(execution_id)
+        if target.suffix == ".ipynb":
+            text = await _as_notebook(client, execution_id, text)
+        return await asyncio.to_thread(_write, target, f"{execution_id}.jsonl", text)
 
     async def import_run_async(self, path: str | Path, *, resume: bool = False) -> AgentHandle:
         """Take in a run out of a file, under a new id, to be read, forked and compared; it needs no keys.
@@ -499,10 +530,14 @@ class AgentRuntime:
         run_settings: RunSettings | None = None,
         budget: Budget | Json | None = None,
         plan: Any = None,
+        on_human: OnHuman | None = None,
+        on_interrupt: str | None = None,
         **kwargs: Any,
     ) -> AgentResult:
-        """See `run_async`. A KeyboardInterrupt leaves the run alone; its note says how to wait on."""
-        return self.portal.call(
+        """See `run_async`. A KeyboardInterrupt leaves the run alone; its note says how to wait on. In a notebook a
+        second one within two seconds cancels the run."""
+        return waited(
+            self.portal,
             self.run_async(
                 agent,
                 prompt,
@@ -517,8 +552,10 @@ class AgentRuntime:
                 run_settings=run_settings,
                 budget=budget,
                 plan=plan,
+                on_human=on_human,
+                on_interrupt=on_interrupt,
                 **kwargs,
-            )
+            ),
         )
 
     def start(
@@ -537,6 +574,8 @@ class AgentRuntime:
         run_settings: RunSettings | None = None,
         budget: Budget | Json | None = None,
         plan: Any = None,
+        on_human: OnHuman | None = None,
+        on_interrupt: str | None = None,
         **kwargs: Any,
     ) -> AgentHandle:
         """See `start_async`."""
@@ -555,6 +594,8 @@ class AgentRuntime:
                 run_settings=run_settings,
                 budget=budget,
                 plan=plan,
+                on_human=on_human,
+                on_interrupt=on_interrupt,
                 **kwargs,
             )
         )
@@ -576,6 +617,8 @@ class AgentRuntime:
         run_settings: RunSettings | None = None,
         budget: Budget | Json | None = None,
         plan: Any = None,
+        on_human: OnHuman | None = None,
+        on_interrupt: str | None = None,
         **kwargs: Any,
     ) -> AgentStream:
         """See `stream_async`; to iterate with `for`."""
@@ -594,6 +637,8 @@ class AgentRuntime:
                     run_settings=run_settings,
                     budget=budget,
                     plan=plan,
+                    on_human=on_human,
+                    on_interrupt=on_interrupt,
                     **kwargs,
                 )
             )
@@ -796,12 +841,18 @@ class AgentRuntime:
         return await self.start_async(agent, prompt, **options)
 
     def _handle(
-        self, execution_id: str, correlation_id: str | None, domain: str | None, agent: Agent | None, prompt: str
+        self,
+        execution_id: str,
+        correlation_id: str | None,
+        domain: str | None,
+        agent: Agent | None,
+        prompt: str,
+        **waiting: Any,
     ) -> AgentHandle:
         if agent is None:
-            return AgentHandle(execution_id, self, correlation_id, domain)
+            return AgentHandle(execution_id, self, correlation_id, domain, **waiting)
         wanted, origin = agent.output_type, Origin(agent, prompt)
-        return AgentHandle(execution_id, self, correlation_id, domain, output_type=wanted, origin=origin)
+        return AgentHandle(execution_id, self, correlation_id, domain, output_type=wanted, origin=origin, **waiting)
 
     async def _serve(self, agent: Agent, domain: str | None) -> None:
         """Serve the tools of an agent from this process."""
@@ -839,6 +890,18 @@ class AgentRuntime:
                 )
                 self._stopping = asyncio.Event()
                 _close_at_exit(self)
+
+
+async def _as_notebook(client: Client, execution_id: str, text: str) -> str:
+    """The run of a file as the text of a notebook."""
+    from agentspan.agents.story import notebook_of
+
+    body, steps = await client.result(execution_id), await client.steps(execution_id)
+    events: list[Json] = []
+    while page := (await client.events(execution_id, after=events[-1]["id"] if events else 0))["events"]:
+        events += page
+    notebook = await asyncio.to_thread(notebook_of, text, body, steps, events)
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
 def _write(target: Path, name: str, text: str) -> Path:
@@ -933,7 +996,7 @@ def _ended_by_signals(stop: Callable[[], None] | None) -> Iterator[None]:
 
 START_PARAMETERS = (
     "version", "media", "session_id", "idempotency_key", "on_event", "timeout", "credentials", "context",
-    "run_settings", "budget", "plan",
+    "run_settings", "budget", "plan", "on_human", "on_interrupt",
 )  # fmt: skip
 
 _launching = threading.Lock()
