@@ -204,7 +204,7 @@ def _plain(config: Json) -> Json:
 def _says(config: Json, key: str) -> bool:
     """Is it more than a default?"""
     value = config.get(key)
-    return value not in (None, "", [], {}, False) and value != DEFAULTS.get(key)
+    return value is not False and value not in (None, "", [], {}) and value != DEFAULTS.get(key)
 
 
 def _is_made(config: Json, key: str) -> bool:

@@ -13,6 +13,8 @@ DOORS = {
     "Travel": "moments",
     "agent_map": "mapping",
     "agent_map_async": "mapping",
+    "export_notebook": "export",
+    "export_notebook_async": "export",
     "side_by_side": "moments",
     "side_by_side_async": "moments",
     "travel": "moments",

@@ -76,6 +76,7 @@ def test_a_function_is_written_with_its_signature() -> None:
     assert "def search(to: str, when: str = 'today', stops: int | None = None, tags: list[str] | None = None)" in text
     assert "    return ask('search', to=to, when=when, stops=stops, tags=tags)" in text
     assert "-> dict[str, Any]:" in text
+    assert "retry_count=0" in as_code(config_of(Agent("two", MODEL, tools=[odd]))).text
 
 
 @pytest.mark.parametrize(

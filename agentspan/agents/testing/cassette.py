@@ -111,14 +111,16 @@ class Cassette:
         return cls(exchanges, **{name: body[name] for name in names if name in body})
 
     def result(self, tool: str, arguments: Json) -> Any:
-        """What a tool gave for these arguments, the last time. CassetteMiss if it was not called so; RuntimeError if it
-        failed."""
-        for each in reversed(self.exchanges):
-            if each.kind == "tool" and each.request["name"] == tool and each.request["args"] == arguments:
-                if "error" in each.answer:
-                    raise RuntimeError(str(each.answer["error"]))
-                return transcript.visible(each.answer)
-        raise CassetteMiss(f"the tool {tool!r} was not called with {arguments}")
+        """What a tool gave for these arguments (defaults may be among them), the last time. CassetteMiss if it was not
+        called so; RuntimeError if it failed."""
+        called = [each for each in self.exchanges if each.kind == "tool" and each.request["name"] == tool]
+        known = [each for each in called if _are_among(each.request["args"], arguments)]
+        if not known:
+            raise CassetteMiss(f"the tool {tool!r} was not called with {arguments}")
+        found = max(reversed(known), key=lambda each: len(each.request["args"]))
+        if "error" in found.answer:
+            raise RuntimeError(str(found.answer["error"]))
+        return transcript.visible(found.answer)
 
     def save(self, path: Any, *, secrets: Iterable[str] = ()) -> Path:
         """Write it without secrets: keys, tokens and passwords by their names and forms, values of such environment
@@ -360,6 +362,10 @@ def _of_model(asked: Asked) -> Json:
 def _of_tool(name: str, args: Json, agent: str) -> Json:
     request: Json = plain_of({"agent": agent, "name": name, "args": args}, "the call")
     return request
+
+
+def _are_among(arguments: Json, others: Json) -> bool:
+    return all(name in others and others[name] == value for name, value in arguments.items())
 
 
 def _text(request: Json) -> str:
