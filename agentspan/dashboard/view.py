@@ -77,6 +77,7 @@ class View(Viewer):
         if self._working is None:
             self._forget = self.store.watch(self._hear)
             self._working = asyncio.ensure_future(self._work())
+            self._working.add_done_callback(_broken)
 
     def close(self) -> None:
         """Read no more."""
@@ -135,6 +136,12 @@ class View(Viewer):
     def _say(self, problem: str) -> None:
         if problem or self._problem.visible:
             self._problem.param.update(object=PROBLEM.format(escape(problem)), visible=bool(problem))
+
+
+def _broken(work: "asyncio.Task[None]") -> None:
+    """A view that has stopped by a mistake of ours says so in the log."""
+    if not work.cancelled() and (problem := work.exception()):
+        log.error("a view has stopped", exc_info=problem)
 
 
 PROBLEM = """<div role="alert" style="border-left:3px solid #d64545;background:rgba(214,69,69,.1);padding:10px 14px;

@@ -1,5 +1,6 @@
 """The pages: which view an address asks for."""
 
+from agentspan.dashboard.pages.compare import Compare
 from agentspan.dashboard.pages.costs import Costs
 from agentspan.dashboard.pages.overview import Overview
 from agentspan.dashboard.pages.run import Run
@@ -24,6 +25,7 @@ ROUTES: dict[str, type[View]] = {
     "/": Overview,
     "/runs": Runs,
     "/runs/{id}": Run,
+    "/compare": Compare,
     "/costs": Costs,
 }
 

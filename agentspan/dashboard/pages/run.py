@@ -6,11 +6,13 @@ The browser holds the picture: it gets the whole once, and then what each read b
 import asyncio
 import contextlib
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 from panel.viewable import Viewable
 
+from agentspan.client.client import Client
 from agentspan.client.errors import AgentNotFoundError
 from agentspan.dashboard.address import Address
 from agentspan.dashboard.picture import Picture
@@ -67,6 +69,7 @@ class Run(View):
         self.log: list[Json] = []
         self.talk: list[Json] = []
         self._detail: tuple[int, Json | None] = (0, None)
+        self._doing: set[asyncio.Task[None]] = set()
         self._log_due = 0.0
         self._words: dict[str, str] = {}
         self._tail: asyncio.Task[None] | None = None
@@ -109,7 +112,7 @@ class Run(View):
             return {"missing": problem.message}
         new = self.picture.take(timeline)
         await self._look(timeline["spans"])
-        found = {"new": new, "why": why, "about": about}
+        found: Json = {"new": new, "why": why, "about": about}
         if self.screen.tab == "events":
             found["log"] = await self._more_log()
         if self.screen.tab == "transcript":
@@ -289,7 +292,9 @@ class Run(View):
 
     def _do(self, work: Any) -> None:
         """Do what was asked; what the server refuses is told to the person."""
-        asyncio.ensure_future(self._done(work))
+        doing = asyncio.ensure_future(self._done(work))
+        self._doing.add(doing)
+        doing.add_done_callback(self._doing.discard)
 
     async def _done(self, work: Any) -> None:
         try:
@@ -301,7 +306,7 @@ class Run(View):
 def _said(event: Json) -> Json:
     """An event of the transcript, its words as HTML as well."""
     words = event.get("content") if event["type"] in SPOKEN else None
-    return {**event, "html": markdown(words)} if isinstance(words, str) and words else event
+    return {**event, "html": str(markdown(words))} if isinstance(words, str) and words else event
 
 
 def _json(value: Any) -> str:
@@ -311,7 +316,7 @@ def _json(value: Any) -> str:
 TABS = ("timeline", "transcript", "graph", "events")
 SPOKEN = ("message", "user_message")
 
-ACTS = {
+ACTS: dict[str, tuple[Callable[[Client, str], Awaitable[None]], str]] = {
     "pause": (lambda client, name: client.pause(name), "Paused: what runs ends, nothing new begins."),
     "resume": (lambda client, name: client.resume(name), "The run goes on."),
     "stop": (lambda client, name: client.stop(name), "The run ends after its present turn."),
@@ -319,7 +324,7 @@ ACTS = {
     "retry": (lambda client, name: client.retry(name), "The run goes on from where it failed."),
 }
 
-TOLD = {
+TOLD: dict[str, Callable[[Run, Any], None]] = {
     "select": Run._select,
     "tab": Run._turn_to,
     "act": Run._act,

@@ -12,9 +12,10 @@ function asran({select}) {
     if (now === print) return
     print = now
     const nodes = [], edges = []
-    const height = settle(top, 0, 8, nodes, edges)
+    settle(top, 0, 4, nodes, edges)
+    const height = room(top)
     const width = Math.max(...nodes.map((node) => node.x)) + CARD.width + 16
-    replace(element, h("svg:svg", {width, height: height + 8, viewBox: `0 0 ${width} ${height + 8}`}, edges.map(edge), nodes.map((node) => card(node, select))))
+    replace(element, h("svg:svg", {width, height, viewBox: `0 0 ${width} ${height}`}, edges.map(edge), nodes.map((node) => card(node, select))))
   }
   return {element, update}
 }
@@ -63,19 +64,19 @@ function grown(run) {
   return root
 }
 
+const tall = (node) => node.kind === "tool" ? CARD.tool : CARD.height
+const room = (node) => Math.max(tall(node) + CARD.down, node.below.reduce((sum, child) => sum + room(child), 0))
+
+// Each node stands in the middle of what is below it; gives its place.
 function settle(node, depth, top, nodes, edges) {
-  const own = {...node, x: 8 + depth * (CARD.width + CARD.across), y: top, tall: node.kind === "tool" ? CARD.tool : CARD.height}
+  const own = {...node, x: 8 + depth * (CARD.width + CARD.across), y: top + (room(node) - CARD.down - tall(node)) / 2, tall: tall(node)}
   nodes.push(own)
-  let y = top
+  let y = top + (room(node) - node.below.reduce((sum, child) => sum + room(child), 0)) / 2
   for (const child of node.below) {
-    const before = nodes.length
-    y = settle(child, depth + 1, y, nodes, edges)
-    edges.push([own, nodes[before]])
+    edges.push([own, settle(child, depth + 1, y, nodes, edges)])
+    y += room(child)
   }
-  const bottom = Math.max(y, top + own.tall + CARD.down)
-  const below = nodes.filter((each) => node.below.some((child) => child.path === each.path))
-  if (below.length) own.y = (below[0].y + below.at(-1).y + below.at(-1).tall) / 2 - own.tall / 2
-  return bottom
+  return own
 }
 
 function edge([from, to]) {
@@ -98,4 +99,4 @@ function card(node, select) {
   }, inside)
 }
 
-const times = (node) => node.failed ? `${node.failed} of ${node.runs} failed` : node.runs ? `${words.count(node.runs)}×` : "not run"
+const times = (node) => node.failed ? node.runs === 1 ? "failed" : `${words.count(node.failed)} of ${words.count(node.runs)} failed` : node.runs ? `${words.count(node.runs)}×` : "not run"

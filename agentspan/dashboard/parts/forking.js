@@ -63,7 +63,7 @@ function field(name, title, kind, before, hint) {
   const element = h("div.field", null, label, input)
   input.addEventListener("input", () => element.toggleAttribute("data-changed", input.value !== text))
   return {
-    title, element, focus: () => input.focus(),
+    title, element, focus: () => { input.focus(); input.setSelectionRange(0, 0) },
     read(edits) {
       if (input.value === text) return
       edits[name] = kind === "json" ? value_of(input.value, before) : input.value

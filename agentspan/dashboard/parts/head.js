@@ -61,16 +61,14 @@ function runhead({send, select, link, origin}) {
     const reasons = run.why?.reasons ?? []
     const troubles = reasons.filter((each) => each.code !== "ended" && each.sentence)
     const tone = ENDED.has(run.status) ? run.status : troubles.some((each) => STUCK.has(each.code)) ? "PAUSED" : null
-    const first = run.why?.sentence
-    if (!first || (run.status === "COMPLETED" && !troubles.length)) return null
-    const main = reasons.find((each) => each.taskId) ?? reasons[0]
-    const rest = troubles.filter((each) => each.sentence !== first).slice(0, 3)
-    return h("div.why", {"data-status": tone, role: "status"},
-      h("p", null, first, " ", main ? goto(main) : null, main?.remedy && !first.includes(main.remedy) ? h("span.remedy.muted", null, ` ${main.remedy}`) : null),
-      rest.map((each) => h("p.muted", null, each.sentence, " ", goto(each))))
+    if (!run.why?.sentence || (run.status === "COMPLETED" && !troubles.length)) return null
+    const told = reasons.length ? reasons.slice(0, 3) : [{sentence: run.why.sentence}]
+    return h("div.why", {"data-status": tone, "data-why-box": true, role: "status"}, told.map((each) => h("p", null, each.sentence, " ", goto(each),
+      each.remedy && NEEDS.has(each.code) ? h("span.muted", null, ` ${each.remedy}`) : null)),
+      reasons.length > 3 ? h("p.muted", null, `and ${reasons.length - 3} more`) : null)
   }
   const goto = (reason) => {
-    const step = seq_of(reason.taskId)
+    const step = reason.seq ?? seq_of(reason.taskId)
     if (!step) return null
     if (reason.code === "person") return h("a", {href: link(`/inbox/${reason.taskId}`), "data-why": step}, "Answer it")
     return h("button.plain", {"data-why": step, onclick: () => select(step)}, reason.code === "failed" ? "Show the failing step" : "Show the step")
@@ -110,6 +108,8 @@ function runhead({send, select, link, origin}) {
 }
 
 const STUCK = new Set(["no_worker", "worker_silent", "person", "message", "limited", "budget", "paused"])
+// Where the remedy is not a button of this page.
+const NEEDS = new Set(["no_worker", "worker_silent", "limited", "queued"])
 const brief_id = (id) => id.length > 20 ? `${id.slice(0, 8)}…${id.slice(-6)}` : id
 const seq_of = (task) => Number(/\.t(\d+)$/.exec(task ?? "")?.[1] ?? 0)
 

@@ -17,13 +17,13 @@ function logbook({select}) {
     return element
   }
   const update = (given) => {
-    const follows = list.is_at_end()
+    const follows = list.is_at_end() && !selected
     start = given.start ?? start
     if (given.lines) { lines = given.lines; loaded = true }
     if (given.more) lines = lines.concat(given.more)
     const text = search.value.trim().toLowerCase()
     rows = lines.filter((line) => !text || `${line.seq} ${line.kind.replaceAll("_", " ")} ${line.agent} ${line.summary}`.toLowerCase().includes(text))
-      .map((line) => ({key: `e${line.seq}`, print: "", line}))
+      .map((line) => ({key: `e${line.seq}`, print: String(start), line}))
     replace(tally, loaded ? `${words.count(rows.length)} ${rows.length === 1 ? "event" : "events"}` : "Loading…")
     none.hidden = !loaded || rows.length > 0
     list.set(rows)

@@ -11,12 +11,15 @@ export default {
       return model.get("base") + path + (asked ? `?${asked}` : "")
     }
     const origin = () => model.get("base") ? location.origin + model.get("base").replace(/\/ui$/, "") : model.get("server")
-    const run = {executions: new Map(), spans: new Map(), start: 0, last: 0, status: "", name: "", why: null, clock: () => 0, totals: totals_of([])}
+    const run = {executions: new Map(), spans: new Map(), start: 0, last: 0, version: 0, status: "", name: "", why: null, clock: () => 0, is_over: () => ENDED.has(run.status), totals: totals_of([])}
+    const own = new Set()  // what was selected here comes back as an echo
     let held = [], is_held = false, step = model.get("step"), tab = ""
 
     const select = (seq) => {
       if (seq === step) return
       step = seq
+      own.add(seq)
+      setTimeout(() => own.delete(seq), 2000)
       send({select: seq})
       inspect()
       chosen()
@@ -71,14 +74,14 @@ export default {
         const span = Object.fromEntries(given.fields.map((name, place) => [name, values[place]]))
         run.spans.set(span.seq, span)
       }
+      run.version += 1
       const skew = given.now - Date.now()
       const own = run.executions.get(run.root)
-      run.clock = () => (ENDED.has(run.status) && own?.endTime ? own.endTime : Date.now() + skew) - run.start
-      run.failures = [...run.spans.values()].filter((each) => FAILED.has(each.status) && !each.child).length
+      run.clock = () => (run.is_over() && own?.endTime ? own.endTime : Date.now() + skew) - run.start
       run.totals = totals_of([...run.executions.values()])
       head.update(run)
       paint()
-      if (ENDED.has(run.status)) views.transcript.over()
+      if (run.is_over()) views.transcript.over()
       settle()
     }
     const whole = () => {
@@ -92,7 +95,6 @@ export default {
       page.hidden = false
       views.transcript.update({prompt: String(run.about?.input?.prompt ?? "")})
       views.events.update({start: run.start})
-      paint()
       chosen()
       inspect()
     }
@@ -121,7 +123,7 @@ export default {
       settle()
     }
     const settle = () => {
-      const over = ENDED.has(run.status)
+      const over = run.is_over()
       live.hidden = over && !is_held
       live.dataset.live = is_held ? "held" : "live"
       live.title = is_held ? "Show what is new, and go on" : "Hold the page still while you read"
@@ -147,7 +149,7 @@ export default {
       close()
     }
     const timer = setInterval(() => {
-      if (!run.start || is_held || ENDED.has(run.status) || document.hidden) return
+      if (!run.start || is_held || run.is_over() || document.hidden) return
       requestAnimationFrame(() => { head.tick(); if (tab === "timeline") views.timeline.tick() })
     }, TICK_MS)
 
@@ -157,7 +159,7 @@ export default {
     model.on("change:log", () => { lines("log", views.events); chosen(); inspect() })
     model.on("change:talk", () => lines("talk", views.transcript))
     model.on("change:missing", missing)
-    model.on("change:step", () => { if (model.get("step") !== step) { step = model.get("step"); inspect(); chosen() } })
+    model.on("change:step", () => { if (!own.delete(model.get("step")) && model.get("step") !== step) { step = model.get("step"); inspect(); chosen() } })
     model.on("change:tab", () => turn(model.get("tab")))
     model.on("msg:custom", hear)
     el.addEventListener("keydown", press)

@@ -7,7 +7,7 @@ function transcript({select}) {
   const earlier = h("button.earlier", {hidden: true})
   const now = h("div.now")
   const element = h("div.transcript", {role: "log", "aria-label": "Transcript"}, earlier, body, now)
-  let lines = [], prompt = "", from = 0, said = new Map(), calls = new Map(), drawn = 0, last = ""
+  let lines = [], prompt = "", from = 0, said = new Map(), calls = new Map(), drawn = 0, last = "", trouble = ""
 
   const update = (given) => {
     prompt = given.prompt ?? prompt
@@ -16,7 +16,7 @@ function transcript({select}) {
   }
   const restart = () => {
     replace(body)
-    calls = new Map(); last = ""; drawn = from
+    calls = new Map(); last = ""; trouble = ""; drawn = from
     earlier.hidden = !from
     replace(earlier, `${words.count(from)} earlier`)
     if (!from && prompt) body.append(bubble("user", "prompt", h("pre", null, prompt)))
@@ -33,6 +33,7 @@ function transcript({select}) {
   }
   const entry = (line) => {
     const who = line.path?.at(-1) ?? ""
+    if (line.type !== "error") trouble = ""
     switch (line.type) {
       case "message": return bubble("assistant", who, rich(line.html ?? ""), line)
       case "user_message": return bubble("user", line.sender ?? "message", rich(line.html ?? ""), line)
@@ -56,7 +57,10 @@ function transcript({select}) {
       case "speaker": return mark_of(`${line.target} is next`, line)
       case "waiting": return mark_of(line.pendingTool?.tool_name ? `waits for a person: ${line.pendingTool.tool_name}` : "paused", line, "WAITING")
       case "guardrail_fail": return mark_of(`guardrail ${line.guardrailName} said ${line.verdict}: ${line.content ?? ""}`, line, "FAILED")
-      case "error": return h("div.error", {"data-seq": line.id}, line.content, " ", open(line))
+      case "error":
+        if (trouble && String(line.content).endsWith(trouble)) return null
+        trouble = String(line.content)
+        return h("div.error", {"data-seq": line.id}, line.content, " ", open(line))
       case "done": return mark_of("completed", line, "COMPLETED")
       case "context_condensed": return mark_of(`context condensed: ${line.messagesBefore} messages to ${line.messagesAfter}`, line)
       case "model_switched": return mark_of(`goes on with ${line.target}: ${line.content ?? ""}`, line)

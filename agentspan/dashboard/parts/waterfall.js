@@ -4,6 +4,7 @@
 // share a row. Long stretches in which nothing ran are cut out of the axis.
 
 const ROW = 28
+const NONE = new Set()
 const RAN = new Set(["llm", "worker", "http", "mcp", "code"])
 const FAILED = new Set(["FAILED", "FAILED_WITH_TERMINAL_ERROR", "TIMED_OUT"])
 const PURPOSES = {approve: "approve", judge: "check", choose: "choose", brief: "brief", condense: "condense", hook: "hook"}
@@ -21,14 +22,19 @@ function waterfall({select, fold}) {
   const element = h("div.waterfall", null, h("div.tools", null, search, only, all, zoomed, tally), axis, list.element, none, legend())
 
   const folded = new Set()
-  let run = null, rows = [], scale = null, zoom = null, selected = 0, at = -1
+  let run = null, rows = [], scale = null, zoom = null, selected = 0, at = -1, follows = true, all_of = {version: -1, rows: []}
 
+  // All steps, unfolded; made anew when the run has moved.
+  const whole = () => {
+    if (all_of.version !== run.version) all_of = {version: run.version, rows: steps_of(run, NONE)}
+    return all_of.rows
+  }
   const update = (given) => {
     run = given ?? run
     if (!run?.start) return
-    rows = shown(steps_of(run, folded), search.value, only.getAttribute("aria-pressed") === "true")
+    rows = shown(folded.size ? steps_of(run, folded) : whole(), search.value, only.getAttribute("aria-pressed") === "true")
     at = rows.findIndex((row) => row.seqs.includes(selected))
-    const failures = run.failures ?? 0
+    const failures = whole().filter(is_failure).length
     only.hidden = !failures
     replace(only, `Failed ${failures}`)
     all.hidden = !rows.some((row) => row.folds)
@@ -39,6 +45,7 @@ function waterfall({select, fold}) {
     replace(tally, `${words.count(rows.length)} ${rows.length === 1 ? "step" : "steps"}`)
     place()
     list.set(rows)
+    if (follows && !selected && given && !run.is_over()) list.to_end()
   }
   const place = () => {
     scale = scaled(run, zoom)
@@ -51,7 +58,7 @@ function waterfall({select, fold}) {
     const took = h("span.took.number")
     const twist = row.folds
       ? h("button.twist", {"aria-label": row.folded ? "Unfold" : "Fold", "data-twist": row.key, tabindex: "-1"}, row.folded ? "▸" : "▾")
-      : h("span.twist")
+      : h("span.twist", null, "\u00a0")
     const element = h("div", {
       "data-seq": row.seq, "data-kind": row.kind, "data-state": row.status, "aria-level": row.depth + 1,
       "aria-expanded": row.folds ? String(!row.folded) : null, title: row.title,
@@ -72,7 +79,7 @@ function waterfall({select, fold}) {
       drawn.forEach(([kind, left, right], index) => {
         const bar = bars.childNodes[index], from = Math.max(0, left)
         bar.className = kind
-        bar.style.left = `${from}%`
+        bar.style.left = `min(${from}%, calc(100% - 3px))`
         bar.style.width = `${Math.min(100, right) - from}%`
       })
     }
@@ -80,6 +87,7 @@ function waterfall({select, fold}) {
   }
 
   const choose = (row) => { if (row) { selected = row.seq; at = rows.indexOf(row); tick(); list.reach(at); tell(); select(row.seq) } }
+  const mark_selected = () => { at = rows.findIndex((row) => row.seqs.includes(selected)); list.draw() }
   const tell = () => list.element.setAttribute("aria-activedescendant", rows[at] ? `row-${rows[at].key}` : "")
   const turn = (key) => { folded.has(key) ? folded.delete(key) : folded.add(key); update() }
   const press = (event) => {
@@ -91,11 +99,12 @@ function waterfall({select, fold}) {
       if (row.folds && !row.folded) turn(row.key)
       else choose(rows.slice(0, at).findLast((each) => each.depth < row.depth))
     } else if (event.key === "ArrowRight" && row?.folds && row.folded) turn(row.key)
-    else if (event.key === "n") choose(rows.slice(at + 1).concat(rows.slice(0, at + 1)).find((each) => FAILED.has(each.status) && !each.child))
+    else if (event.key === "n") choose(rows.slice(at + 1).concat(rows.slice(0, at + 1)).find(is_failure))
     else return
     event.preventDefault()
   }
   list.element.addEventListener("keydown", press)
+  list.element.addEventListener("wheel", () => requestAnimationFrame(() => { follows = list.is_at_end() }), {passive: true})
   list.element.addEventListener("click", (event) => {
     const row = list.at(event)
     const twist = event.target.closest?.("[data-twist]")
@@ -105,7 +114,7 @@ function waterfall({select, fold}) {
   only.addEventListener("click", () => { only.setAttribute("aria-pressed", String(only.getAttribute("aria-pressed") !== "true")); update() })
   all.addEventListener("click", () => {
     if (folded.size) folded.clear()
-    else for (const row of steps_of(run, folded)) if (row.folds) folded.add(row.key)
+    else for (const row of whole()) if (row.folds) folded.add(row.key)
     update()
   })
   zoomed.addEventListener("click", () => { zoom = null; update() })
@@ -117,8 +126,8 @@ function waterfall({select, fold}) {
     choose(seq) {
       selected = seq
       if (seq && run?.start) {
-        reveal(run, seq, folded)
-        update()
+        if (reveal(whole(), seq, folded)) update()
+        else mark_selected()
         if (at >= 0) list.reach(at)
         tell()
       } else tick()
@@ -126,14 +135,14 @@ function waterfall({select, fold}) {
   }
 }
 
-// What stands above a step is unfolded.
-function reveal(run, seq, folded) {
-  if (!folded.size) return
-  const open = steps_of(run, new Set())
-  let index = open.findIndex((row) => row.seqs.includes(seq))
+// What stands above a step is unfolded; true if something was.
+function reveal(open, seq, folded) {
+  const before = folded.size
+  let index = before ? open.findIndex((row) => row.seqs.includes(seq)) : -1
   for (let depth = open[index]?.depth ?? 0; index >= 0; index -= 1) {
     if (open[index].depth < depth) { depth = open[index].depth; folded.delete(open[index].key) }
   }
+  return folded.size !== before
 }
 
 function mark(row) {
@@ -195,9 +204,12 @@ function row_of(run, chain, depth, folded) {
     name, sub: (FAILED.has(last.status) && last.error) || last.summary, agent: last.agentName,
     title: [name, last.error || last.summary].filter(Boolean).join("\n"),
     took: (now) => last.startedAt === null && open && last.kind !== "human" ? "waits" : words.duration((last.endedAt ?? now) - (last.kind === "human" || child ? last.scheduledAt : last.startedAt ?? last.availableAt ?? from)),
-    pieces: (now) => chain.flatMap((each) => pieces_of(each, now)),
+    pieces: (now) => chain.flatMap((each, place) => [...(place ? [["gap", chain[place - 1].endedAt ?? now, each.startedAt ?? now]] : []), ...pieces_of(each, now)]),
   }
 }
+
+// A step that failed itself, not by one below it.
+const is_failure = (row) => FAILED.has(row.status) && !row.child
 
 const bare = (span) => span.kind === "llm" ? span.name.split("/").at(-1) : span.name
 
@@ -215,7 +227,7 @@ function pieces_of(span, now) {
 function shown(rows, text, failed) {
   const wanted = text.trim().toLowerCase()
   if (!wanted && !failed) return rows
-  return rows.filter((row) => (!failed || FAILED.has(row.status)) && (!wanted || `${row.name} ${row.sub} ${row.agent} ${row.kind} ${row.seq}`.toLowerCase().includes(wanted)))
+  return rows.filter((row) => (!failed || is_failure(row)) && (!wanted || `${row.name} ${row.sub} ${row.agent} ${row.kind} ${row.seq}`.toLowerCase().includes(wanted)))
 }
 
 // Times to shares of the width, with what is longer than a third of all work and idle cut to a sliver.
