@@ -296,20 +296,24 @@ class Transaction:
         return rows, blobs
 
     def _write_executions(self, changed: list[Held]) -> None:
-        inserts, updates = [], []
+        inserts, updates, quiet = [], [], []
         for held in changed:
             for number, run in held.tree.runs.items():
-                if held.stored.get(number) is run:
+                before = held.stored.get(number)
+                if before is run:
                     continue
                 row = execution_row(held, run)
                 if row["due_at"]:
                     self.soonest = min(self.soonest or row["due_at"], row["due_at"])
-                if number in held.stored:
+                if before and not run.ended and (before.status, before.model) == (run.status, run.model):
+                    quiet.append({key: value for key, value in row.items() if key not in INDEXED})
+                elif before:
                     updates.append({key: value for key, value in row.items() if key not in FIXED})
                 else:
                     inserts.append({**row, "preview": self._preview(held) if number == ROOT else ""})
         bulk.insert(self.connection, t.executions, inserts)
         bulk.update(self.connection, t.executions, updates)
+        bulk.update(self.connection, t.executions, quiet)
 
     def _spending_rows(self, changed: list[Held]) -> list[dict[str, Any]]:
         rows: spending.Rows = {}
@@ -428,6 +432,8 @@ def shown(text: str, spec: AgentSpec) -> str:
 
 FIXED = frozenset({"parent", "agent", "session_id", "started_at"})
 """Columns of an execution that never change."""
+INDEXED = FIXED | {"status", "ended_at", "finish_reason", "model"}
+"""Those, and the ones that do not change while it goes on: SQLite would write their indices all the same."""
 SUMS = ("calls", *spending.COUNTS, "cost", "unpriced")
 """Columns of the spending that grow with each call."""
 

@@ -21,7 +21,7 @@ from agentspan.errors import BadInput
 from agentspan.store import tables as t
 from agentspan.store.views import ExecutionRow, Facets, Listed, Page, Want, Wanted
 
-CHUNKS = (500, 2_500, 7_000)
+CHUNKS = (500, 4_500)
 """So many candidates are looked at, in steps, where a filter has no index of its own."""
 COUNTED = 10_000
 FACET_VALUES = 50
