@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
 
 import panel as pn
+from panel.io.resources import LOCAL_DIST
 
 from agentspan.client.client import Client
 from agentspan.dashboard import alone
@@ -56,6 +57,9 @@ def make(server_url: str, port: int, prefix: str) -> Any:
             return pn.Column()
         if secret and not hmac.compare_digest(asked.headers.get("X-Agentspan-Dashboard", ""), secret):
             raise PermissionError("this page is shown through the agentspan server alone")
+        # Else a session that begins with its websocket takes its styles from a CDN.
+        own = "/".join(filter(None, (pn.state.rel_path, LOCAL_DIST)))
+        pn.state.curdoc._template_variables.setdefault("dist_url", own)
         path, query = _asked_for(asked)
         user = unquote(asked.headers.get("X-Agentspan-User", ""))
         before = asked.headers.get("X-Forwarded-Prefix", "")  # another proxy shows us below this path
