@@ -82,8 +82,9 @@ def test_an_agent_is_a_card_with_its_tools_and_guardrails() -> None:
         budget=Budget(cost=1),
     )
     said = text(clerk)
-    for part in ("clerk", "openai/gpt-5", "never_called()", "pay(amount: number, to: string = Ann) -> string", "approval",
-                 "no_cards", "scope", "No advice.", "Invoice", "ConversationMemory", "$1.00"):  # fmt: skip
+    signature = "pay(amount: number, to: string = Ann) -> string"
+    for part in ("clerk", "openai/gpt-5", "never_called()", signature, "approval", "no_cards", "scope", "No advice.",
+                 "Invoice", "ConversationMemory", "$1.00"):  # fmt: skip
         assert part in said, part
     assert "image/svg+xml" not in bundle(clerk)
 
