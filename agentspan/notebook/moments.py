@@ -18,6 +18,7 @@ from agentspan.drawing import transcript, tree, words
 from agentspan.drawing.markup import Html, box, code, fold, join, muted, tag
 from agentspan.drawing.sides import sides
 from agentspan.drawing.value import table
+from agentspan.notebook.mode import LIVE, mode
 
 Json = dict[str, Any]
 Run = str | AgentHandle | AgentResult
@@ -127,7 +128,7 @@ class Travel:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Json:
         bundle: Json = {"text/plain": repr(self), "text/html": self._repr_html_()}
-        if is_live():
+        if mode() == LIVE:
             bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": self.widget().model_id}
         return bundle
 
@@ -322,11 +323,6 @@ def _slider() -> Any:
 
 async def _read_steps(host: Host, execution_id: str) -> list[Json]:
     return await (await host.client()).steps(execution_id)
-
-
-def is_live() -> bool:
-    """Is there somebody who could move a slider?"""
-    return False
 
 
 def _host(*runs: Run, runtime: Host | None) -> Host:
