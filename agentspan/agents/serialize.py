@@ -55,6 +55,7 @@ def tool_spec(tool: ToolDef, guardrails: tuple[Json, ...] = ()) -> ToolSpec:
         retry_count=tool.retry_count,
         retry_delay_seconds=tool.retry_delay_seconds,
         retry_logic=tool.retry_policy,
+        source_digest=tool.newest().source_digest,
     )
 
 

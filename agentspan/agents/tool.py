@@ -2,6 +2,7 @@
 function."""
 
 import functools
+import hashlib
 import inspect
 import re
 import sys
@@ -20,6 +21,7 @@ from agentspan.spec.tool import BACK_OFFS
 Json = dict[str, Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
+DIGEST_CHARS = 16
 VALID_RETRY_POLICIES = tuple(BACK_OFFS)
 
 
@@ -30,7 +32,8 @@ class ToolDef(Shown):
     `input_schema`, `output_schema`: JSON Schema. `timeout_seconds`: of one attempt. `tool_type`: `worker`, `http`,
     `api`, `mcp`, `human`, `agent_tool`, ... `config`: what that type needs. `retry_policy`: one of
     VALID_RETRY_POLICIES; `retry_count` more attempts after `retry_delay_seconds`. `approval`: when a person must
-    approve a call, made of `approval_required`, which may be a function or an ApprovalPolicy.
+    approve a call, made of `approval_required`, which may be a function or an ApprovalPolicy. `source_digest`: of the
+    function's source when it was described, "" if it had none.
     """
 
     name: str
@@ -52,6 +55,7 @@ class ToolDef(Shown):
     retry_policy: str | None = None
     takes: Parameters | None = field(default=None, repr=False, compare=False)
     approval: ApprovalPolicy | None = None
+    source_digest: str = field(default="", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.approval = self.approval or ApprovalPolicy.of(self.approval_required)
@@ -154,6 +158,7 @@ def tool(
             retry_delay_seconds=retry_delay_seconds,
             retry_policy=retry_policy,
             takes=takes,
+            source_digest="" if external else _source_digest(inner),
         )
         if (key := _key(inner, definition.name)) is not None and not external:
             _NEWEST[key] = definition
@@ -471,6 +476,15 @@ def _key(function: Callable[..., Any] | None, name: str) -> tuple[str, str, str]
     if not module or not path or "<" in path or inspect.ismethod(function) or "." in path:
         return None
     return module, path, name
+
+
+def _source_digest(function: Callable[..., Any]) -> str:
+    """What tells this version of a function's source from others; "" if the source cannot be had."""
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError, SyntaxError, IndexError):
+        return ""
+    return hashlib.sha256(source.encode()).hexdigest()[:DIGEST_CHARS]
 
 
 def _scope() -> Json:

@@ -302,6 +302,7 @@ class Call:
     output: Output = field(default_factory=Output)
     resolve: Resolve = nobody
     given: Given | None = None
+    ran: ToolDef | None = None
 
     @property
     def id(self) -> str:
@@ -327,6 +328,7 @@ class Call:
         if lines := [line for line in self.output.lines() if line.strip()]:
             stamp = int(time.time() * 1000)
             result["logs"] = [{"log": line, "taskId": self.id, "createdTime": stamp} for line in lines]
+        result = {**result, **self._version()}
         return {**result, **redacted(said(result), self.given.values)} if self.given else result
 
     async def invoke(self, function: Callable[..., Any], /, *places: Any, **names: Any) -> Any:
@@ -344,6 +346,16 @@ class Call:
         self.output.write("\n".join(["", *_traceback(problem)]))
         log.warning("%s: %s (it changes nothing)", _name(self.task), _reason(problem))
 
+    def _version(self) -> Json:
+        """Which source of a tool has run: its digest and that of the one it took the place of, and whether the cell or
+        module was run again meanwhile."""
+        if self.ran is None or self.entry is None or not self.ran.source_digest:
+            return {}
+        began = self.entry.work.source_digest if isinstance(self.entry.work, ToolDef) else ""
+        digests = list(dict.fromkeys(filter(None, (self.ran.source_digest, began))))
+        newest = self.ran.newest().source_digest
+        return {"sourceDigests": digests, **({"outdated": True} if newest != self.ran.source_digest else {})}
+
     async def _run(self) -> Json:
         if self.entry is None:
             raise LookupError(f"this worker has no function for the task {_name(self.task)!r}")
@@ -352,7 +364,7 @@ class Call:
         if isinstance(work, Duty):
             self.given = come_with(work.name, self.task)
             return await work.perform(given, self)
-        tool = work.newest()
+        tool = self.ran = work.newest()
         self.given = await given_to(tool.name, tool.credentials, agent.credentials, self.task, self.resolve)
         return await self._use(tool, given)
 

@@ -136,18 +136,24 @@ class TaskScheduled(Fact, frozen=True, tag=True):
 
 
 class TaskCompleted(Fact, frozen=True, tag=True):
-    """`output` is what the worker reported; a sub-agent's has none and points to its `result`."""
+    """`output` is what the worker reported; a sub-agent's has none and points to its `result`.
+
+    `code` are the digests of the source that ran, and of the one that it had taken the place of in its process;
+    `outdated`: a newer one was there when it ended.
+    """
 
     task: int
     output: Json | None = None
     result: Result | None = None
     worker: str = ""
     started_at: int = 0
+    code: tuple[str, ...] = ()
+    outdated: bool = False
 
 
 class TaskFailed(Fact, frozen=True, tag=True):
     """`terminal`: no other attempt can succeed. `retry_after_ms`: the least time to wait, by the provider's word.
-    `cause` is the kind of a model's failure: rate_limit, timeout, ..."""
+    `cause` is the kind of a model's failure: rate_limit, timeout, ... `code` and `outdated`: see TaskCompleted."""
 
     task: int
     error: str
@@ -156,6 +162,8 @@ class TaskFailed(Fact, frozen=True, tag=True):
     worker: str = ""
     started_at: int = 0
     cause: str = ""
+    code: tuple[str, ...] = ()
+    outdated: bool = False
 
 
 class TaskTimedOut(Fact, frozen=True, tag=True):

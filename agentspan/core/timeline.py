@@ -138,7 +138,7 @@ def _span(chapter: Chapter, event: e.Event, order: e.TaskScheduled) -> Span:
         child_id=execution_id(tree, number) if agent else "",
         seq=number,
         end_seq=end.seq if end else None,
-        stale_tool=False,
+        stale_tool=end is not None and _is_stale(place.spec, order, end.fact),
     )
 
 
@@ -159,6 +159,14 @@ def _end(chapter: Chapter, event: e.Event, order: e.TaskScheduled) -> e.Event | 
     child = chapter.places.get(event.seq)
     reopened = order.kind is Kind.AGENT and child is not None and child.is_open
     return None if reopened else chapter.ends.get(event.seq)
+
+
+def _is_stale(spec: AgentSpec, order: e.TaskScheduled, fact: e.AnyFact) -> bool:
+    """Did other code run than the agent's tool has, unless it was put in its place where the agent is served?"""
+    if not isinstance(fact, e.TaskCompleted | e.TaskFailed) or not fact.code:
+        return False
+    tool = spec.tool(order.name) if order.purpose is Purpose.ACT else None
+    return fact.outdated or bool(tool and tool.source_digest and tool.source_digest not in fact.code)
 
 
 def _status(order: e.TaskScheduled, end: e.Event | None, lease: Lease | None) -> str:

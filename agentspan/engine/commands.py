@@ -352,13 +352,15 @@ def reported(number: int, order: e.TaskScheduled, report: Report, taken: tuple[s
     if report.status == "COMPLETED" and (problem := unfit(order, report.output)):
         return e.TaskFailed(number, problem, terminal=True, worker=worker, started_at=started)
     if report.status == "COMPLETED":
-        return e.TaskCompleted(number, report.output, worker=worker, started_at=started)
+        return e.TaskCompleted(
+            number, report.output, worker=worker, started_at=started, code=report.code, outdated=report.outdated
+        )
     if report.status not in ("FAILED", "FAILED_WITH_TERMINAL_ERROR", "CANCELED"):
         raise BadInput(f"a report's status is COMPLETED, FAILED or FAILED_WITH_TERMINAL_ERROR, got {report.status!r}")
     error = report.error or "the worker gave no reason"
     return e.TaskFailed(
         number, error, report.status != "FAILED", report.retry_after_ms, worker=worker, started_at=started,
-        cause=report.cause,
+        cause=report.cause, code=report.code, outdated=report.outdated,
     )  # fmt: skip
 
 

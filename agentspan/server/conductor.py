@@ -20,6 +20,9 @@ TASK_ENDED = frozenset({"COMPLETED", "FAILED", "FAILED_WITH_TERMINAL_ERROR", "TI
 FAILED_TASK = frozenset({"FAILED", "FAILED_WITH_TERMINAL_ERROR", "TIMED_OUT"})
 
 
+MOST_DIGESTS = 2
+
+
 # What clients send
 
 
@@ -28,7 +31,8 @@ class TaskLog(msgspec.Struct, rename="camel"):
 
 
 class TaskResult(msgspec.Struct, rename="camel"):
-    """A worker's report, or with `extendLease` its heartbeat."""
+    """A worker's report, or with `extendLease` its heartbeat. `sourceDigests` are those of the code that ran and of the
+    code that it took the place of; `outdated`: newer code was there when it ended."""
 
     task_id: str
     workflow_instance_id: str | None = None
@@ -39,6 +43,8 @@ class TaskResult(msgspec.Struct, rename="camel"):
     worker_id: str | None = None
     logs: list[TaskLog] | None = None
     extend_lease: bool | None = None
+    source_digests: list[str] | None = None
+    outdated: bool | None = None
 
 
 class StartWorkflow(msgspec.Struct, rename="camel"):
@@ -69,6 +75,8 @@ def report(result: TaskResult) -> Report:
         worker=result.worker_id or "",
         retry_after_ms=int((result.callback_after_seconds or 0) * 1000),
         logs=tuple(each.log for each in result.logs or ()),
+        code=tuple(result.source_digests or ())[:MOST_DIGESTS],
+        outdated=bool(result.outdated),
     )
 
 

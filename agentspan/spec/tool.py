@@ -14,7 +14,10 @@ BACK_OFFS: dict[str, BackOff] = {
 
 
 class ToolSpec(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """One tool. `tool_type` says who performs it (`worker` for a user's function), `input_schema` is JSON Schema."""
+    """One tool. `tool_type` says who performs it (`worker` for a user's function), `input_schema` is JSON Schema.
+
+    `source_digest` tells versions of a function's source apart; "" where that is not known.
+    """
 
     name: str
     description: str = ""
@@ -34,6 +37,7 @@ class ToolSpec(Struct, frozen=True, rename="camel", omit_defaults=True):
     retry_logic: str | None = None
     retry_max_delay_seconds: float | None = None
     retry_jitter_ms: int | None = None
+    source_digest: str = ""
 
     @property
     def retry(self) -> RetryPolicy:

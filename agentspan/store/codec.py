@@ -33,6 +33,8 @@ class _Settled(e.Fact, frozen=True, tag="TaskCompleted"):
     result: e.Result | None = None
     worker: str = ""
     started_at: int = 0
+    code: tuple[str, ...] = ()
+    outdated: bool = False
 
 
 _SKETCHED = reduce(or_, [_Settled, *(each for each in get_args(e.AnyFact) if each is not e.TaskCompleted)])
@@ -65,5 +67,7 @@ def sketch(data: bytes) -> e.AnyFact:
     """The fact without what a task reported, however much that is, and without a payload that stands elsewhere."""
     fact: e.AnyFact | _Settled = _sketch.decode(data)
     if isinstance(fact, _Settled):
-        return e.TaskCompleted(fact.task, None, fact.result, fact.worker, fact.started_at)
+        return e.TaskCompleted(
+            fact.task, None, fact.result, fact.worker, fact.started_at, fact.code, fact.outdated
+        )  # fmt: skip
     return fact

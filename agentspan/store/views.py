@@ -207,7 +207,7 @@ class Report(Struct, frozen=True, kw_only=True):
     """A worker's statement of an attempt's outcome: COMPLETED, FAILED, FAILED_WITH_TERMINAL_ERROR or CANCELED.
 
     `output` of a failure is kept as data beside `error`. `retry_after_ms`: the least time before another attempt.
-    `cause` is the kind of a model's failure.
+    `cause` is the kind of a model's failure. `code` and `outdated`: see TaskCompleted.
     """
 
     task_id: str
@@ -218,6 +218,8 @@ class Report(Struct, frozen=True, kw_only=True):
     retry_after_ms: int = 0
     cause: str = ""
     logs: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
+    outdated: bool = False
 
 
 class Started(Struct, frozen=True):

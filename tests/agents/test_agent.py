@@ -266,6 +266,7 @@ def test_a_field_that_is_set_reaches_the_other_side(field: str) -> None:
 
 def test_the_smallest_agent_on_the_wire_is_the_contract_s() -> None:
     config = encoded(Agent("helper", "openai/gpt-4o-mini", "Be brief.", [add]))
+    assert len(config["tools"][0].pop("sourceDigest")) == 16
     assert config == {
         "name": "helper",
         "model": "openai/gpt-4o-mini",

@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from agentspan.core import events as e
 from agentspan.core.ids import task_id
 from agentspan.core.timeline import Span
 from agentspan.engine import providers
 from agentspan.engine.engine import Engine
 from agentspan.engine.inspection import Inspection
 from agentspan.errors import BadInput, NotFound
+from agentspan.store import codec
 from agentspan.store.moments import Moment
 from agentspan.store.timeline import Timeline
 from tests.engine.house import (
@@ -244,6 +246,43 @@ async def test_the_timeline_of_an_unknown_run_is_not_found(engine: Engine) -> No
     await ended(engine, execution)
     with pytest.raises(NotFound):
         await engine.history.task(task_id(execution, 1))
+
+
+@pytest.mark.parametrize(
+    ("code", "outdated", "stale"),
+    [
+        ((), False, False),
+        (("new",), False, False),
+        (("old",), False, True),
+        (("newest", "new"), False, False),
+        (("new",), True, True),
+    ],
+)
+async def test_a_call_is_flagged_whose_code_is_older_than_the_agent_s(
+    engine: Engine, code: tuple[str, ...], outdated: bool, stale: bool
+) -> None:
+    execution = await start(
+        engine, agent(script(calls("a", "b"), {"content": "x"}), tool("a", source_digest="new"), "b")
+    )
+    await complete(engine, await take(engine, "b"), code=code)
+    await fail(engine, await take(engine, "a"), status="FAILED_WITH_TERMINAL_ERROR", code=code, outdated=outdated)
+    await ended(engine, execution)
+    line = await lines(engine, execution)
+    assert one(line, name="a").stale_tool is stale
+    assert not one(line, name="b").stale_tool
+
+
+async def test_old_logs_have_no_code_and_new_ones_keep_it(engine: Engine) -> None:
+    execution = await start(engine, agent(script(calls("a"), {"content": "x"}), "a"))
+    await complete(engine, await take(engine, "a"), code=("d1", "d0"), outdated=True)
+    await ended(engine, execution)
+    [kept] = [x.fact for x in await log(engine, execution) if isinstance(x.fact, e.TaskCompleted) and x.fact.code]
+    assert (kept.code, kept.outdated) == (("d1", "d0"), True)
+    assert codec.decode(b'{"type":"TaskCompleted","task":3}') == e.TaskCompleted(3)
+    for decode in (codec.decode, codec.sketch):
+        told = decode(codec.encode(kept, 10_000)[0])
+        assert isinstance(told, e.TaskCompleted)
+        assert (told.code, told.outdated, told.worker) == (kept.code, True, kept.worker)
 
 
 # What a model was sent
