@@ -5,9 +5,9 @@ from html import escape
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #f6f7f9; --card: #ffffff; --ink: #1c2230; --soft: #5b6475; --line: #d9dde5;
-  --accent: #2f5fd0; --on-accent: #ffffff; --bad: #b3261e; }
+  --edge: #868fa1; --accent: #3f5bd9; --on-accent: #ffffff; --bad: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --paper: #12151c; --card: #1b202a; --ink: #e7eaf0; --soft: #a0a8b8;
-  --line: #333a48; --accent: #8fb0ff; --on-accent: #0f1a36; --bad: #ff9a92; } }
+  --line: #333a48; --edge: #727d92; --accent: #8fb0ff; --on-accent: #0f1a36; --bad: #ff9a92; } }
 * { box-sizing: border-box; }
 body { margin: 0; min-height: 100vh; display: grid; place-items: center; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; padding: 24px; }
@@ -19,7 +19,7 @@ p { margin: 0 0 16px; color: var(--soft); overflow-wrap: anywhere; }
 p:last-child { margin-bottom: 0; }
 label { display: block; font-size: 14px; font-weight: 500; margin: 16px 0 4px; }
 .hint { font-weight: 400; color: var(--soft); }
-input { width: 100%; font: inherit; color: inherit; background: transparent; border: 1px solid var(--line);
+input { width: 100%; font: inherit; color: inherit; background: transparent; border: 1px solid var(--edge);
   border-radius: 8px; padding: 9px 12px; }
 input:focus-visible, button:focus-visible, a:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 button { width: 100%; margin-top: 24px; font: inherit; font-weight: 600; border: 0; border-radius: 8px; padding: 10px;
@@ -34,6 +34,13 @@ code { font: 14px ui-monospace, SFMono-Regular, Menlo, monospace; color: var(--i
 @media (prefers-reduced-motion: reduce) { .wait i { animation: none; width: 100%; opacity: .5; } }
 """
 
+ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Crect width='32' height='32'"
+    " rx='7' fill='%233f5bd9'/%3E%3Cpath d='M6 21c4-12 16-12 20 0' fill='none' stroke='white' stroke-width='2.6'"
+    " stroke-linecap='round'/%3E%3Ccircle cx='6' cy='21' r='2.6' fill='white'/%3E%3Ccircle cx='16' cy='12' r='2.6'"
+    " fill='white'/%3E%3Ccircle cx='26' cy='21' r='2.6' fill='white'/%3E%3C/svg%3E"
+)
+
 AGAIN = """
 const state = %r, said = document.getElementById("said");
 setInterval(async () => {
@@ -45,7 +52,7 @@ setInterval(async () => {
 }, 700);
 """
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; base-uri 'none'"
 WAITING_POLICY = f"{POLICY}; script-src 'unsafe-inline'; connect-src 'self'"
 
 
@@ -105,6 +112,6 @@ def _field(
 def _page(title: str, body: str) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)} - agentspan</title><link rel="icon" href="data:,"><style>{STYLE}</style></head>
+<title>{escape(title)} - agentspan</title><link rel="icon" href="{ICON}"><style>{STYLE}</style></head>
 <body><main><p class="mark">agentspan</p>{body}</main></body></html>
 """

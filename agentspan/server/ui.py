@@ -12,7 +12,6 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from tornado.httputil import HTTPHeaders
 from tornado.web import HTTPError
 
-from agentspan.errors import NotFound
 from agentspan.server import dashboard, pages, proxy
 from agentspan.server.auth import SESSION_SECONDS, SHOWN, WrongCredentials
 from agentspan.server.handler import USER_COOKIE, Handler, error_body
@@ -151,15 +150,14 @@ class Pages(Page):
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def _wait(self, state: dashboard.State) -> None:
-        if state.word == dashboard.OFF:
-            raise NotFound(state.sentence)
+        status, title = TITLES.get(state.word, (503, ""))
         if not self.wants_page:
-            raise HTTPError(503, state.sentence)
+            raise HTTPError(status, state.sentence)
+        if title:
+            self.show(pages.message(title, state.sentence), status)
+            return
         self.set_header("Retry-After", "1")
-        if state.word == dashboard.ABSENT:
-            self.show(pages.message("The dashboard is not installed", state.sentence), 503)
-        else:
-            self.show(pages.waiting(state.sentence, self.up("ui/-/state")), 503, pages.WAITING_POLICY)
+        self.show(pages.waiting(state.sentence, self.up("ui/-/state")), status, pages.WAITING_POLICY)
 
 
 class Standing(Handler):
@@ -248,6 +246,12 @@ class LogOut(Page):
         self.clear_cookie(self.context.door.cookie)
         self.send_to("login")
 
+
+TITLES = {
+    dashboard.OFF: (404, "There is no dashboard here"),
+    dashboard.ABSENT: (503, "The dashboard is not installed"),
+}
+"""What is said of a dashboard for which it is no use to wait."""
 
 _DROPPED = proxy.ONE_HOP | {"Cookie", *SHOWN, "X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-Host"}
 
