@@ -30,6 +30,7 @@ from agentspan.store import tables as t
 from agentspan.store.database import Database, unavailable
 from agentspan.store.ledger import EVENT_ROWS, Meta, stored_events
 from agentspan.store.listing import FRESH_MS, HUMAN, ROW, SUMS, TOTALS, UNATTENDED_MS, Order, line
+from agentspan.store.shared import Shared
 from agentspan.store.views import (
     Costs,
     ExecutionRow,
@@ -87,6 +88,7 @@ class Reads:
         self.last_poll = last_poll
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="agentspan-read")
         self._specs: dict[str, AgentSpec] = {}
+        self._shared = Shared()
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
@@ -264,15 +266,23 @@ class Reads:
 
     async def facets(self, wanted: Wanted) -> Facets:
         """The values that the newest of these runs have."""
-        return await self.query(lambda c: listing.facets(c, wanted, self.last_poll))
+        return await self._shared.ask(
+            ("facets", wanted), lambda: self.query(lambda c: listing.facets(c, wanted, self.last_poll))
+        )
 
     async def statistics(self, since: int, until: int, buckets: int, agent: str = "") -> Statistics:
         """What became of the runs of a time, what they cost, and what waits now."""
-        return await self.query(lambda c: statistics.statistics(c, since, until, buckets, agent, self.last_poll))
+
+        def work(connection: Connection) -> Statistics:
+            return statistics.statistics(connection, since, until, buckets, agent, self.last_poll)
+
+        return await self._shared.ask(("statistics", since, until, buckets, agent), lambda: self.query(work))
 
     async def costs(self, by: str, since: int, until: int) -> Costs:
         """What was spent in a time, by agent, model, day or session."""
-        return await self.query(lambda c: statistics.costs(c, by, since, until))
+        return await self._shared.ask(
+            ("costs", by, since, until), lambda: self.query(lambda c: statistics.costs(c, by, since, until))
+        )
 
     async def leases(self) -> list[LeaseView]:
         """What is with workers, the longest first."""
