@@ -23,13 +23,14 @@ class Listbar(Widget):
     module = "listbar.js"
 
     summary = param.String(default="")
+    held = param.Boolean(default=False, doc="Whether new runs are only counted, so that the rows stay where they are.")
     fresh = param.Integer(default=0, doc="So many runs began since the list was read, and are not in it.")
     chosen = param.Integer(default=0)
     actions = param.List(default=[])
     compare = param.String(default="", doc="Where the two chosen ones are compared.")
     exported = param.Dict(default={"columns": [], "rows": []}, doc="The chosen ones as a table.")
     outcome = param.List(default=[], doc="What became of each run in the last action.")
-    top = param.Boolean(default=True, doc="Whether this line is in sight.")
+    top = param.Boolean(default=True, doc="Whether the page is scrolled to its top.")
 
 
 class Pager(Widget):

@@ -104,6 +104,11 @@ def section(title: str) -> Viewable:
     return pn.pane.HTML(said, sizing_mode="stretch_width", margin=0)
 
 
+def loading() -> Viewable:
+    """What stands where something is being read, once that takes long enough to be noticed."""
+    return pn.pane.HTML('<p role="status">Loading…</p>', stylesheets=[LATE], margin=0)
+
+
 def _brand(address: Address) -> str:
     mark = f'<img src="{ICON}" alt="" width="26" height="26">'
     style = "display:flex;gap:10px;align-items:center;color:inherit;text-decoration:none;font-weight:650;font-size:17px"
@@ -112,3 +117,6 @@ def _brand(address: Address) -> str:
 
 def _who(user: str) -> str:
     return f'<span style="opacity:.75" title="Your decisions are kept under this name">{escape(user)}</span>'
+
+
+LATE = "p { opacity: 0; animation: late .2s .3s forwards } @keyframes late { to { opacity: .65 } }"

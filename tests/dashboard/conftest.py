@@ -9,7 +9,7 @@ import pytest
 from agentspan.client.client import Client
 from tests.agents.serving import ServerProcess
 from tests.browser import browser, context, page, seen
-from tests.dashboard.house import House
+from tests.dashboard.house import House, answers, until
 
 T = TypeVar("T")
 
@@ -34,6 +34,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server on which nothing has ever run."""
     server = ServerProcess(tmp_path_factory.mktemp("empty"))
     server.start()
+    until(lambda: answers(f"{server.url}/ui/runs"), 60)
     yield server
     server.stop()
 

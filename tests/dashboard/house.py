@@ -114,7 +114,7 @@ class House:
 
     def open(self) -> None:
         """Wait until the dashboard's process is there."""
-        until(lambda: _answers(f"{self.url}/runs"), 60)
+        until(lambda: answers(f"{self.url}/runs"), 60)
 
     def ended(self, agent: str, prompt: str, **options: Any) -> str:
         """The id of a run that has ended."""
@@ -144,7 +144,8 @@ def _refund(customer: str, amount: int) -> dict[str, Any]:
     return {"name": "refund", "arguments": {"customer": customer, "amount": amount}}
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a page is there: at first its process is still starting."""
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
             return bool(answer.status == 200)

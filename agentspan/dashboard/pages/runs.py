@@ -5,6 +5,7 @@ down or chosen some: then they are counted, and the rows stay where they are.
 """
 
 import asyncio
+import logging
 import time
 from typing import Any
 
@@ -22,9 +23,11 @@ from agentspan.errors import AgentspanError
 
 Json = dict[str, Any]
 
-SIZE = 50
+log = logging.getLogger("agentspan.dashboard")
+
+SIZE, MOST = 50, 200
 NEWEST = "startTime:DESC"
-FACET_SECONDS = 2.0
+CALM_SECONDS = 2.0
 AT_ONCE = 8
 """So many runs are acted upon at the same time."""
 
@@ -35,13 +38,14 @@ class Runs(View):
     title = "Runs"
 
     def build(self) -> Viewable:
-        self._calm = Calm(self.again, FACET_SECONDS)
-        self._facets: tuple[Json, Json] | None = None
+        self._calm = Calm(self.again, CALM_SECONDS)
+        self._counted: Json | None = None
+        self._counting: asyncio.Task[None] | None = None
         self._held: int | None = None
         self._before: dict[str, Json] = {}
         self._chosen: dict[str, Json] = {}
         self.filters = Filters()
-        self.bar = Listbar()
+        self.bar = Listbar(styles=STICKY)
         self.table = Table(label="Runs", columns=COLUMNS, selectable=True, empty=LOADING)
         self.pager = Pager()
         self.filters.on_message(self._narrow)
@@ -60,17 +64,24 @@ class Runs(View):
         wanted, stays = asked(query, time.time() * 1000), self._stays
         until = self._held if stays and self._held else None
         frozen = {**wanted, "until": min(until, wanted.get("until", until))} if until else wanted
-        page, facets, fresh = await asyncio.gather(
-            client.executions(**frozen, cursor=query.get("cursor", ""), size=SIZE, sort=query.get("sort", NEWEST)),
-            self._read_facets(query, wanted),
+        page, fresh = await asyncio.gather(
+            client.executions(
+                **frozen,
+                cursor=query.get("cursor", ""),
+                size=number(query, "size", SIZE, MOST),
+                sort=query.get("sort", NEWEST),
+            ),
             self._count_fresh(wanted, until),
         )
-        return {"query": query, "page": page, "facets": facets, "fresh": fresh, "held": until}
+        if query != self.address.query:  # the person was faster
+            return await self.read()
+        self._count_values(query, wanted)
+        return {"query": query, "page": page, "fresh": fresh, "held": until}
 
     def fill(self, data: Any) -> None:
         query, page, runs = data["query"], data["page"], data["page"]["results"]
         narrowed = {key: value for key, value in query.items() if key in NARROWS}
-        self.filters.param.update(query=narrowed, facets=data["facets"], here=self.address.link("/runs"))
+        self.filters.param.update(query=narrowed, here=self.address.link("/runs"))
         if data["held"] is None:
             self._held = max((each["startTime"] for each in runs), default=0) + 1 if _is_first(query) else None
         has_session = any(each["sessionId"] for each in runs)
@@ -81,7 +92,7 @@ class Runs(View):
             empty=NONE_SUCH if narrowed else NONE_YET,
         )
         self._chosen |= {each["executionId"]: each for each in runs if each["executionId"] in self._chosen}
-        self.bar.param.update(summary=_summary(page), fresh=data["fresh"], **self._choice())
+        self.bar.param.update(summary=_summary(page), held=data["held"] is not None, fresh=data["fresh"], **self._choice())
         self._turn(query, page)
 
     def concerns(self, news: News) -> bool:
@@ -89,6 +100,8 @@ class Runs(View):
 
     def close(self) -> None:
         self._calm.close()
+        if self._counting is not None:
+            self._counting.cancel()
         super().close()
 
     @property
@@ -96,19 +109,31 @@ class Runs(View):
         """Whether the rows must stay where they are: the person has scrolled down, or has chosen some."""
         return _is_first(self.address.query) and (not self.bar.top or bool(self._chosen))
 
-    async def _read_facets(self, query: Json, wanted: Json) -> Json:
-        """How many runs have which value. Of each thing that is narrowed, the counts are those without it."""
-        key = {name: value for name, value in query.items() if name in NARROWS}
-        if self._facets is not None and self._facets[0] == key and not self._calm.lets():
-            return self._facets[1]
+    def _count_values(self, query: Json, wanted: Json) -> None:
+        """Count how many runs have which value, beside the list, which does not wait for it."""
+        narrowed = {name: value for name, value in query.items() if name in NARROWS}
+        if narrowed != self._counted or self._calm.lets():
+            self._counted = narrowed
+            if self._counting is not None:
+                self._counting.cancel()
+            self._counting = asyncio.ensure_future(self._read_facets(wanted))
+
+    async def _read_facets(self, wanted: Json) -> None:
+        """The counts of each thing that is narrowed are those without it."""
+        begun, client = time.monotonic(), self.store.client
         narrowing = [name for name in FACETS if wanted.get(FACETS[name])]
-        found = await asyncio.gather(
-            self.store.client.facets(**wanted),
-            *(self.store.client.facets(**{**wanted, FACETS[name]: None}) for name in narrowing),
-        )
-        facets = {**found[0], **{name: each[name] for name, each in zip(narrowing, found[1:], strict=True)}}
-        self._facets = key, facets
-        return facets
+        try:
+            found = await asyncio.gather(
+                client.facets(**wanted), *(client.facets(**{**wanted, FACETS[name]: None}) for name in narrowing)
+            )
+        except AgentspanError as problem:
+            log.info("no counts: %s", problem)
+            return
+        self._calm.seconds = max(CALM_SECONDS, 5 * (time.monotonic() - begun))
+        self.filters.facets = {
+            **found[0],
+            **{name: each[name] for name, each in zip(narrowing, found[1:], strict=True)},
+        }
 
     async def _count_fresh(self, wanted: Json, until: int | None) -> int:
         if until is None:
@@ -118,17 +143,16 @@ class Runs(View):
 
     def _turn(self, query: Json, page: Json) -> None:
         """The links to the pages beside this one."""
-        cursor, number = query.get("cursor", ""), int(query.get("page", 1))
-        older = page["nextCursor"]
+        cursor, place, older = query.get("cursor", ""), number(query, "page", 1, 10**9), page["nextCursor"]
         if older:
-            self._before[older] = {"cursor": cursor, "page": number if number > 1 else None}
+            self._before[older] = {"cursor": cursor, "page": place if place > 1 else None}
         kept = {key: value for key, value in query.items() if key not in ("cursor", "page")}
         before = self._before.get(cursor, {}) if cursor else None
-        first = (number - 1) * SIZE + 1
+        first = (place - 1) * number(query, "size", SIZE, MOST) + 1
         shown = len(page["results"])
         self.pager.param.update(
             newer="" if before is None else self.address.link("/runs", **kept, **before),
-            older=self.address.link("/runs", **kept, cursor=older, page=number + 1) if older else "",
+            older=self.address.link("/runs", **kept, cursor=older, page=place + 1) if older else "",
             first=before == {},
             place=f"{words.count(first)} to {words.count(first + shown - 1)}" if shown else "",
         )
@@ -182,6 +206,7 @@ class Runs(View):
         known = {**rows, **self._chosen}
         self._chosen = {name: known[name] for name in self.table.chosen if name in known}
         self.bar.param.update(**self._choice())
+        self.again()
 
     def _choice(self) -> Json:
         """What the line above the list says of the chosen runs."""
@@ -251,10 +276,16 @@ def asked(query: Json, now: float) -> Json:
     """What the address asks for, as `client.executions` takes it."""
     found: Json = {name: query.get(key) or None for key, name in NARROWS.items() if name}
     for name in ("since", "until"):
-        found[name] = int(found[name]) if str(found[name] or "").isdecimal() else None
+        found[name] = number(found, name, 0, 10**15) if found[name] else None
     if (length := RANGES.get(query.get("range", ""))) and not found["since"]:
         found["since"] = int(now) - length[0]
     return {name: value for name, value in found.items() if value is not None}
+
+
+def number(query: Json, name: str, otherwise: int, most: int) -> int:
+    """A number of the address, within reason."""
+    said = query.get(name, "")
+    return min(max(1, int(said)), most) if said.isascii() and said.isdecimal() else otherwise
 
 
 def said_of(run: Json) -> str | None:
@@ -271,7 +302,7 @@ def _is_first(query: Json) -> bool:
 def _summary(page: Json) -> str:
     if page["totalHits"] <= 0:
         return ""
-    return f"{words.plural(page['totalHits'], 'run')}{' or more' if page.get('totalCapped') else ''}"
+    return f"{'at least ' if page.get('totalCapped') else ''}{words.plural(page['totalHits'], 'run')}"
 
 
 def _exported(run: Json, key: str) -> Any:
@@ -338,7 +369,8 @@ EXPORTED = [
     "turns", "promptTokens", "completionTokens", "cachedTokens", "cost", "costUnknown", "model", "sessionId", "preview",
 ]  # fmt: skip
 
-LOADING = {"title": "", "text": "Loading…"}
+STICKY = {"position": "sticky", "top": "0", "z-index": "4", "background": "var(--panel-surface-color)"}
+LOADING = {"title": "", "text": "Loading…", "late": True}
 NONE_SUCH = {"title": "No such runs", "text": "No run fits all of these filters."}
 NONE_YET = {
     "title": "No runs yet",

@@ -43,8 +43,8 @@ const words = {
   },
   money(usd, unknown) {
     if (unknown && !usd) return "unknown"
-    const text = usd === 0 ? "$0" : usd < 0.01 ? `$${usd.toPrecision(2)}` : `$${usd.toFixed(usd < 1 ? 3 : 2)}`
-    return unknown ? `> ${text}` : text
+    const text = usd === 0 ? "$0" : usd >= 100 ? `$${Math.round(usd).toLocaleString("en-US")}` : usd < 0.01 ? `$${usd.toPrecision(2)}` : `$${usd.toFixed(usd < 1 ? 3 : 2)}`
+    return unknown ? `≥ ${text}` : text
   },
   count(n) {
     return n === null || n === undefined ? "–" : n.toLocaleString("en-US")

@@ -115,8 +115,8 @@ export default {
     const moved = (event) => { if (event.key === KEPT) drawViews() }
     addEventListener("storage", moved)
     el.append(h("div.narrowing", {role: "search"}, views,
-      h("div.row", null, search, range, selects.map(([field]) => field)),
-      h("div.row", null, chips.map(([button]) => button), others, h("span.end", null, save, clear))), naming)
+      h("div.row", null, search, range, selects.map(([field]) => field), h("span.end", null, save, clear)),
+      h("div.row", null, chips.map(([button]) => button), others)), naming)
     draw()
     return () => removeEventListener("storage", moved)
   },

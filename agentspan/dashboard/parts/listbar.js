@@ -1,4 +1,4 @@
-// The line above a list: how many there are, what is new, and what can be done with the chosen ones.
+// The line above a list, which stays in sight: how many there are, what is new, and what can be done with the chosen ones.
 //
 // actions [{key, name, ask, says, reason?, danger?, able}], able: how many of the chosen ones it fits. It sends
 // {act: key, reason}, {fresh: true} and {clear: true}; `outcome` [{id, name, href, done, why}] is shown when it is there.
@@ -12,10 +12,11 @@ export default {
     const draw = () => {
       const n = model.get("chosen")
       bar.classList.toggle("choosing", n > 0)
+      bar.toggleAttribute("data-held", model.get("held"))
       const focused = bar.getRootNode().activeElement?.dataset?.act
       replace(bar, n ? choosing(n) : [
         h("span.muted", {"data-summary": true}, model.get("summary")),
-        model.get("fresh") ? h("button.pill", {"data-fresh": model.get("fresh"), onclick: () => model.send({fresh: true})},
+        model.get("fresh") ? h("button.pill", {"data-fresh": model.get("fresh"), onclick: () => { if (scroller) scroller.scrollTop = 0; tellTop(true); model.send({fresh: true}) }},
           `↑ ${words.count(model.get("fresh"))} new ${model.get("fresh") === 1 ? "run" : "runs"}`) : null,
       ])
       if (focused) bar.querySelector(`[data-act="${focused}"]`)?.focus()
@@ -59,19 +60,42 @@ export default {
     }
     dialog.addEventListener("click", (event) => { if (event.target.closest("a")) dialog.close() })
 
-    // Whether the top of the list is in sight: new lines may come in there only then.
-    const seen = new IntersectionObserver(([entry]) => {
-      if (model.get("top") === entry.isIntersecting) return
-      model.set("top", entry.isIntersecting)
+    // Whether the page is at its top: new lines may come in there only then. A shadow keeps its scrolling to itself.
+    let scroller = null
+    const scrolled = (event) => {
+      const place = event.target === document ? document.scrollingElement : event.target
+      if (!holds(place, bar)) return
+      scroller = place
+      tellTop(place.scrollTop < NEAR)
+    }
+    const tellTop = (top) => {
+      if (model.get("top") === top) return
+      model.set("top", top)
       model.save_changes()
-    })
-    seen.observe(bar)
-    for (const each of ["summary", "fresh", "chosen", "actions", "compare"]) model.on(`change:${each}`, draw)
+    }
+    const roots = []
+    const listen = () => {
+      if (!bar.isConnected) return void requestAnimationFrame(listen)
+      for (let root = bar.getRootNode(); root; root = root.host?.getRootNode()) {
+        roots.push(root)
+        root.addEventListener("scroll", scrolled, {capture: true, passive: true})
+      }
+    }
+    for (const each of ["summary", "held", "fresh", "chosen", "actions", "compare"]) model.on(`change:${each}`, draw)
     model.on("change:outcome", tell)
     draw()
     el.append(bar, dialog)
-    return () => seen.disconnect()
+    listen()
+    return () => { for (const root of roots) root.removeEventListener("scroll", scrolled, {capture: true}) }
   },
+}
+
+const NEAR = 48
+
+// Whether an element is somewhere in another, through shadows.
+function holds(outer, inner) {
+  for (let at = inner; at; at = at.parentNode ?? at.host) if (at === outer) return true
+  return false
 }
 
 function csv({columns, rows}) {

@@ -16,7 +16,7 @@ export default {
     const choose = (ids) => { model.set("chosen", [...ids]); model.save_changes() }
     const tick = (id, on) => { const ids = chosen(); on ? ids.add(id) : ids.delete(id); choose(ids) }
 
-    const head = () => h("thead", null, h("tr", null,
+    const head = () => h("thead", {hidden: !model.get("columns").some(({name}) => name)}, h("tr", null,
       selectable() ? h("th.check", {scope: "col"}, h("input", {
         type: "checkbox", "aria-label": "All on this page",
         onchange: (event) => {
@@ -61,7 +61,7 @@ export default {
       if (!rows.length) {
         const empty = model.get("empty")
         lines = new Map()
-        return replace(wrap, h("div.empty", null, h("strong", null, empty.title ?? "Nothing here"), empty.text ?? "", empty.code ? h("pre", null, empty.code) : null))
+        return replace(wrap, h(`div.empty${empty.late ? ".late" : ""}`, null, h("strong", null, empty.title ?? "Nothing here"), empty.text ?? "", empty.code ? h("pre", null, empty.code) : null))
       }
       at = Math.min(at, rows.length - 1)
       drawHead()
@@ -162,11 +162,13 @@ function show(kind, value) {
   }
 }
 
+const SHEETS = "M9 9h11v11H9zM15 9V4H4v11h5", TICK = "M5 13l4 4L19 7"
+
 function copying(text) {
-  const button = h("button.copy", {title: `Copy ${text}`, "aria-label": `Copy ${text}`, onclick: async () => {
+  const path = h("svg:path", {d: SHEETS})
+  return h("button.copy", {title: `Copy ${text}`, "aria-label": `Copy ${text}`, onclick: async () => {
     await navigator.clipboard.writeText(text)
-    button.textContent = "✓"
-    setTimeout(() => { button.textContent = "⧉" }, 1200)
-  }}, "⧉")
-  return button
+    path.setAttribute("d", TICK)
+    setTimeout(() => path.setAttribute("d", SHEETS), 1200)
+  }}, h("svg:svg", {viewBox: "0 0 24 24", "aria-hidden": "true"}, path))
 }
