@@ -4,7 +4,6 @@ The browser holds the picture: it gets the whole once, and then what each read b
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -208,9 +207,8 @@ class Run(View):
 
     async def _follow(self) -> None:
         """Hear each event and each word as it comes."""
-        following = self.store.client.follow(self.id, after=self.picture.frame["last"])
         try:
-            async for event in following:
+            async for event in self.store.client.follow(self.id, after=self.picture.frame["last"]):
                 if event["type"] == "token":
                     self._word(event)
                 else:
@@ -218,9 +216,6 @@ class Run(View):
         except AgentspanError as problem:
             self._after("read", SOON_SECONDS, self.again)
             self.notify(problem.message, is_error=True)
-        finally:
-            with contextlib.suppress(AgentspanError):
-                await following.aclose()
 
     def _word(self, event: Json) -> None:
         if not self._words:

@@ -27,7 +27,7 @@ export default {
       return [form, given.others?.length ? h("section", null, h("h2", null, given.a ? "Compare with" : "Begin with"), h("table", null,
         h("thead", null, h("tr", null, ["Run", "", "State", "Began"].map((name) => h("th", {scope: "col"}, name)))),
         h("tbody", null, given.others.map((each) => h("tr", null,
-          h("td", null, h("a", {href: link("/compare", given.a ? {a: given.a, b: each.id} : {a: each.id}), "data-other": each.id}, h("strong", null, each.agentName), " ", h("code", null, words.short(each.id, 9)))),
+          h("td", null, h("a", {href: link("/compare", given.a ? {a: given.a, b: each.id} : {a: each.id}), "data-other": each.id}, h("strong", null, each.agentName), " ", h("code", null, brief_id(each.id)))),
           h("td.muted", null, each.relation), h("td", null, status(each.status)), h("td", null, words.since(each.startTime)))))))
         : given.a ? h("div.empty", null, h("strong", null, "No other run of this agent"), "Fork this one at a step, or give the id of another run.") : null]
     }
@@ -39,7 +39,9 @@ export default {
       const firsts = found.firstDifference
       return [
         h("div.pair", null, side("A", a), side("B", b), h("a.button", {href: link("/compare", {a: b.executionId, b: a.executionId})}, "Swap"), h("a.button", {href: link("/compare", {a: a.executionId})}, "Another run")),
-        h("table.deltas", null, h("thead", null, h("tr", null, h("th"), ["A", "B", "Difference"].map((name) => h("th.number", {scope: "col"}, name)))), h("tbody", null, MEASURES.map((each) => measure(each, a, b)))),
+        h("div.scroll", null, h("table.deltas", null,
+          h("thead", null, h("tr", null, h("th"), MEASURES.map(([, name]) => h("th.number", {scope: "col"}, name)))),
+          h("tbody", null, taken("A", a), taken("B", b), h("tr", null, h("th", {scope: "row"}, "Difference"), MEASURES.map((each) => delta(each, a, b)))))),
         found.same ? h("p.note", {"data-same": true}, status("COMPLETED", "Every step is the same.")) : null,
         firsts ? difference(found, firsts) : null,
         found.definition.length ? h("details.definition", null, h("summary", null, `The agents differ in ${found.definition.length} ${found.definition.length === 1 ? "place" : "places"}`), changes(found.definition)) : null,
@@ -47,15 +49,12 @@ export default {
         steps(found),
       ]
     }
-    const side = (letter, run) => h("a.side", {href: link(`/runs/${run.executionId}`), title: run.executionId}, h("span.letter", null, letter), h("strong.cut", null, run.agentName), h("code", null, words.short(run.executionId, 9)), status(run.status))
-    const measure = ([key, name, kind, unknown], a, b) => {
-      const [one, other] = [a[key], b[key]]
-      const delta = other - one
-      const sign = delta > 0 ? "+" : delta < 0 ? "−" : ""
-      const share = one && delta ? ` (${sign}${Math.abs(100 * delta / one).toFixed(0)}%)` : ""
-      const shown = (value, run) => words[kind](value, unknown && run.costUnknown)
-      return h("tr", {"data-measure": key}, h("th", {scope: "row"}, name), h("td.number", null, shown(one, a)), h("td.number", null, shown(other, b)),
-        h(`td.number${delta ? "" : ".muted"}`, null, delta ? `${sign}${words[kind](Math.abs(delta))}${share}` : "same"))
+    const side = (letter, run) => h("a.side", {href: link(`/runs/${run.executionId}`), title: run.executionId}, h("span.letter", null, letter), h("strong.cut", null, run.agentName), h("code", null, brief_id(run.executionId)), status(run.status))
+    const taken = (letter, run) => h("tr", null, h("th", {scope: "row"}, letter), MEASURES.map(([key, , kind, unknown]) => h("td.number", null, words[kind](run[key], unknown && run.costUnknown))))
+    const delta = ([key, , kind], a, b) => {
+      const more = b[key] - a[key]
+      const sign = more > 0 ? "+" : "−"
+      return h(`td.number${more ? "" : ".muted"}`, {"data-delta": key}, more ? `${sign}${words[kind](Math.abs(more))}` : "same", more && a[key] ? h("span.muted", null, ` ${sign}${Math.abs(100 * more / a[key]).toFixed(0)}%`) : null)
     }
     const result = (title, run) => h("section", null, h("h3", null, title), h("pre", null, words.short(run.result || run.finishReason || "nothing", 3000)))
     const difference = (found, at) => h("section.first", {"data-first": true},
@@ -64,8 +63,9 @@ export default {
         at.aSeq ? h("a.chip", {href: link(`/runs/${found.a.executionId}`, {step: at.aSeq})}, `A #${at.aSeq}`) : h("span.chip", null, "not in A"), " ",
         at.bSeq ? h("a.chip", {href: link(`/runs/${found.b.executionId}`, {step: at.bSeq})}, `B #${at.bSeq}`) : h("span.chip", null, "not in B")),
       changes(at.changes), at.messages.length ? [h("h3", null, "What the model was shown"), changes(at.messages)] : null)
-    const changes = (found) => found.length ? h("table.changes", null, h("thead", null, h("tr", null, ["Where", "A", "B"].map((name) => h("th", {scope: "col"}, name)))),
-      h("tbody", null, found.slice(0, 100).map((each) => { const [one, other] = marked(each.before, each.after); return h("tr", null, h("td", null, h("code", null, each.path || "all")), h("td.gone", null, one), h("td.new", null, other)) }))) : null
+    const changes = (found) => found.length ? [change_table(found.slice(0, FEW)), found.length > FEW ? h("details", null, h("summary", null, `${found.length - FEW} more`), change_table(found.slice(FEW, 200))) : null] : null
+    const change_table = (found) => h("table.changes", null, h("thead", null, h("tr", null, ["Where", "A", "B"].map((name) => h("th", {scope: "col"}, name)))),
+      h("tbody", null, found.map((each) => { const [one, other] = marked(each.before, each.after); return h("tr", null, h("td", null, h("code", null, each.path || "all")), h("td.gone", null, one), h("td.new", null, other)) })))
 
     const steps = (found) => {
       const toggle = h("button", {"aria-pressed": String(only), "data-only": "different"}, "Differences only")
@@ -96,6 +96,8 @@ export default {
     return () => list?.end()
   },
 }
+
+const FEW = 6
 
 const MEASURES = [
   ["ms", "Time", "duration"], ["cost", "Cost", "money", true], ["promptTokens", "Tokens in", "count"], ["completionTokens", "Tokens out", "count"],

@@ -63,8 +63,8 @@ function runhead({send, select, link, origin}) {
     const tone = ENDED.has(run.status) ? run.status : troubles.some((each) => STUCK.has(each.code)) ? "PAUSED" : null
     if (!run.why?.sentence || (run.status === "COMPLETED" && !troubles.length)) return null
     const told = reasons.length ? reasons.slice(0, 3) : [{sentence: run.why.sentence}]
-    return h("div.why", {"data-status": tone, "data-why-box": true, role: "status"}, told.map((each) => h("p", null, each.sentence, " ", goto(each),
-      each.remedy && NEEDS.has(each.code) ? h("span.muted", null, ` ${each.remedy}`) : null)),
+    return h("div.why", {"data-status": tone, "data-why-box": true, role: "status"}, told.map((each) => h("p", null, each.sentence,
+      each.remedy && NEEDS.has(each.code) ? h("span.muted", null, ` ${each.remedy}`) : null, " ", goto(each))),
       reasons.length > 3 ? h("p.muted", null, `and ${reasons.length - 3} more`) : null)
   }
   const goto = (reason) => {
@@ -110,7 +110,6 @@ function runhead({send, select, link, origin}) {
 const STUCK = new Set(["no_worker", "worker_silent", "person", "message", "limited", "budget", "paused"])
 // Where the remedy is not a button of this page.
 const NEEDS = new Set(["no_worker", "worker_silent", "limited", "queued"])
-const brief_id = (id) => id.length > 20 ? `${id.slice(0, 8)}…${id.slice(-6)}` : id
 const seq_of = (task) => Number(/\.t(\d+)$/.exec(task ?? "")?.[1] ?? 0)
 
 const COPIES = (run, origin) => [

@@ -60,3 +60,5 @@ function windowed({height, render, label, role, item}) {
     to_end: () => { list.scrollTop = list.scrollHeight; draw() },
   }
 }
+
+const brief_id = (id) => id.length > 20 ? `${id.slice(0, 8)}…${id.slice(-6)}` : id

@@ -61,7 +61,7 @@ function waterfall({select, fold}) {
       : h("span.twist", null, "\u00a0")
     const element = h("div", {
       "data-seq": row.seq, "data-kind": row.kind, "data-state": row.status, "aria-level": row.depth + 1,
-      "aria-expanded": row.folds ? String(!row.folded) : null, title: row.title,
+      "data-shared": row.shared, "aria-expanded": row.folds ? String(!row.folded) : null, title: row.title,
       "aria-label": `${row.name}, ${(MARKS[row.status] ?? ["", row.status])[1]}${row.sub ? `, ${row.sub}` : ""}`,
     },
       h("div.label", {style: `padding-left:${8 + Math.min(row.depth, 12) * 16}px`}, twist, mark(row),
@@ -69,10 +69,12 @@ function waterfall({select, fold}) {
         row.stale ? h("span.tries", {title: "The code that ran is older than its cell"}, "old code") : null,
         h("span.sub", null, row.sub), took),
       bars)
+    if (row.shared) bars.append(h("span.muted", null, "before the fork"))
     element.refresh = (now) => {
       element.setAttribute("aria-selected", String(now.seqs.includes(selected)))
-      const pieces = now.pieces(run.clock())
       replace(took, now.took(run.clock()))
+      if (now.shared) return
+      const pieces = now.pieces(run.clock())
       const drawn = pieces.map(([kind, from, to]) => [kind, scale.share(from), scale.share(to)]).filter(([, left, right]) => right >= 0 && left <= 100)
       while (bars.childNodes.length > drawn.length) bars.lastChild.remove()
       while (bars.childNodes.length < drawn.length) bars.append(h("i"))
@@ -196,16 +198,22 @@ function row_of(run, chain, depth, folded) {
   const child = last.child ? run.executions.get(last.child) : undefined
   const open = last.endedAt === null
   const name = PURPOSES[last.purpose] ? `${PURPOSES[last.purpose]} ${bare(last)}` : child?.agentName ?? bare(last)
-  const from = first.scheduledAt
   return {
     key: String(first.seq), seq: last.seq, seqs: chain.flatMap((each) => [each.seq, each.endSeq]), depth, open,
     kind: last.kind, purpose: last.purpose, turn: last.turn, status: last.status, tries: chain.length, stale: last.staleTool,
     child: last.child || undefined, folded: folded.has(String(first.seq)), folds: false, trouble: false,
     name, sub: (FAILED.has(last.status) && last.error) || last.summary, agent: last.agentName,
     title: [name, last.error || last.summary].filter(Boolean).join("\n"),
-    took: (now) => last.startedAt === null && open && last.kind !== "human" ? "waits" : words.duration((last.endedAt ?? now) - (last.kind === "human" || child ? last.scheduledAt : last.startedAt ?? last.availableAt ?? from)),
+    took: (now) => last.startedAt === null && open && last.kind !== "human" ? "waits" : words.duration((last.endedAt ?? now) - begun(last, child)),
+    shared: last.endedAt !== null && last.endedAt < 0,
     pieces: (now) => chain.flatMap((each, place) => [...(place ? [["gap", chain[place - 1].endedAt ?? now, each.startedAt ?? now]] : []), ...pieces_of(each, now)]),
   }
+}
+
+// A step that was open when the run was forked counts from there.
+function begun(span, child) {
+  const at = span.kind === "human" || child ? span.scheduledAt : span.startedAt ?? span.availableAt ?? span.scheduledAt
+  return span.endedAt === null || span.endedAt >= 0 ? Math.max(0, at) : at
 }
 
 // A step that failed itself, not by one below it.
