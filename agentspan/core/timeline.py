@@ -10,6 +10,7 @@ from agentspan.core import transcript
 from agentspan.core.ids import execution_id, task_id
 from agentspan.core.log import Log
 from agentspan.core.outcome import reference
+from agentspan.core.reports import unfit
 from agentspan.core.run import TIME_OUTS
 from agentspan.core.states import Kind, Purpose
 from agentspan.core.steps import brief, calls_told, said
@@ -102,7 +103,7 @@ def spans(chapter: Chapter) -> list[Span]:
 def _span(chapter: Chapter, event: e.Event, order: e.TaskScheduled) -> Span:
     place, number, index = chapter.places[event.execution], event.seq, order.index
     end, lease = _end(chapter, event, order), chapter.leases.get(number)
-    output = chapter.log.get(end.seq) or {} if end and order.kind is Kind.LLM else {}
+    output = answer(order, chapter.log.get(end.seq)) if end and order.kind is Kind.LLM else {}
     usage = output.get("usage") or {}
     tree, agent = chapter.tree, order.kind is Kind.AGENT
     began = getattr(end.fact, "started_at", 0) if end else lease.started_at if lease else 0
@@ -140,6 +141,11 @@ def _span(chapter: Chapter, event: e.Event, order: e.TaskScheduled) -> Span:
         end_seq=end.seq if end else None,
         stale_tool=end is not None and _is_stale(place.spec, order, end.fact),
     )
+
+
+def answer(order: e.TaskScheduled, output: e.Json | None) -> e.Json:
+    """What a model answered; {} if it cannot be read as an answer."""
+    return {} if output is None or unfit(order, output) else output
 
 
 def spent(outputs: Iterable[e.Json]) -> dict[str, Any]:

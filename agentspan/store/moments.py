@@ -128,7 +128,7 @@ def _so_far(past: Past) -> tuple[list[e.Event], Json]:
     """The events that scheduled the tasks that were open then, and what the answers of models had taken by then."""
     orders: dict[int, e.Event] = {}
     open_: dict[int, e.Event] = {}
-    answers: list[int] = []
+    answers: dict[int, e.TaskScheduled] = {}
     for event in past.scroll.sketches(past.scroll.fresh):
         match event.fact:
             case e.TaskScheduled():
@@ -137,15 +137,12 @@ def _so_far(past: Past) -> tuple[list[e.Event], Json]:
                 open_[event.execution] = orders[event.execution]
             case e.TaskCompleted() | e.TaskFailed() | e.TaskTimedOut() | e.TaskCanceled() | e.MessagesTaken() as fact:
                 order = open_.pop(fact.task, None)
-                if isinstance(fact, e.TaskCompleted) and order is not None and _is_of_model(order):
-                    answers.append(event.seq)
+                asked = order.fact if order else None
+                if isinstance(fact, e.TaskCompleted) and isinstance(asked, e.TaskScheduled) and asked.kind is Kind.LLM:
+                    answers[event.seq] = asked
     past.scroll.log.have(answers)
-    outputs = [output for seq in answers if "overflow" not in (output := past.scroll.log.get(seq) or {})]
-    return list(open_.values()), timeline.spent(outputs)
-
-
-def _is_of_model(event: e.Event) -> bool:
-    return isinstance(event.fact, e.TaskScheduled) and event.fact.kind is Kind.LLM
+    outputs = [timeline.answer(order, past.scroll.log.get(seq)) for seq, order in answers.items()]
+    return list(open_.values()), timeline.spent(each for each in outputs if each and "overflow" not in each)
 
 
 def _pending(tree: str, past: Past, event: e.Event) -> Pending:

@@ -13,7 +13,7 @@ from agentspan.core import run as runs
 from agentspan.core.advance import ROOT
 from agentspan.core.ids import execution_id, task_id
 from agentspan.core.run import TIME_OUTS, Run
-from agentspan.core.states import Verdict
+from agentspan.core.states import Kind, Verdict
 from agentspan.core.steps import brief
 from agentspan.spec import mask
 from agentspan.store import tables as t
@@ -179,7 +179,8 @@ def _failure(connection: Connection, scene: Scene, number: int) -> Failure:
     run = runs.load(row.run)
     task, step, seq = _failed_step(run)
     error = mask.masked(run.faults[step].error, scene.hidden) if step in run.faults else row.reason
-    name = run.faults[step].order.name if step in run.faults else step
+    order = run.faults[step].order if step in run.faults else None
+    name = step if order is None else f"The model call ({order.name})" if order.kind is Kind.LLM else order.name
     error = brief(error, ERROR_CHARS) or row.finish_reason
     return Failure(
         row.agent, execution_id(tree, row.number), name or "A step", error.rstrip("."), row.ended_at,

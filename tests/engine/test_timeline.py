@@ -2,21 +2,27 @@
 
 import json
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import msgspec
 import pytest
 
+from agentspan.clock import new_id
 from agentspan.core import events as e
 from agentspan.core.ids import task_id
 from agentspan.core.timeline import Span
-from agentspan.engine import providers
+from agentspan.engine import bundle, providers
 from agentspan.engine.engine import Engine
 from agentspan.engine.inspection import Inspection
+from agentspan.engine.why import asked
 from agentspan.errors import BadInput, NotFound
+from agentspan.spec import wire
 from agentspan.store import codec
+from agentspan.store.ledger import Meta
 from agentspan.store.moments import Moment
 from agentspan.store.timeline import Timeline
+from tests.core.programs import Program
 from tests.engine.house import (
     agent,
     calls,
@@ -483,3 +489,31 @@ async def test_a_moment_has_the_messages_state_and_cost_of_then(engine: Engine) 
     assert tokens[0] == 0 < tokens[1] < tokens[2]
     pending = (await at(engine, execution, thinks[1].seq)).pending
     assert [(each.name, each.kind, each.arguments) for each in pending] == [(thinks[1].name, "llm", {})]
+
+
+# Whatever a run can be
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_any_run_can_be_looked_into_at_any_place(engine: Engine, seed: int) -> None:
+    """Random programs of everything that an agent can be, with failures and reports that make no sense."""
+    chance = Random(seed)
+    for _ in range(5):
+        program = Program(chance.randbytes(chance.randint(60, 600))).run()
+        program.spec = wire.load(wire.dump(program.spec))  # as it is stored: keys in their order
+        meta = Meta(new_id(), wire.digest(program.spec), "", "", "", 0, 1, "", 0)
+        execution, _ = await engine.history.take_in(bundle.write(meta, program.spec, program.log, [], []))
+        line = await lines(engine, execution)
+        spans = {each.seq: each for each in line.spans}
+        orders = {x.seq: (x.execution, x.fact) for x in program.log if isinstance(x.fact, e.TaskScheduled)}
+        assert spans.keys() == orders.keys()
+        assert all(each.end_seq for each in line.spans)
+        patch = await lines(engine, execution, chance.randint(1, line.last))
+        assert all(each == spans[each.seq] for each in patch.spans)
+        for seq, (number, order) in orders.items():
+            found = await closely(engine, spans[seq])
+            assert (found.asked or {}).get("messages") == program.shown(seq, number, order)
+        for step in chance.sample(await engine.history.steps(execution), k=3):
+            then = await at(engine, execution, step.seq)
+            assert (then.kind, then.summary, then.edits) == (step.kind, step.summary, step.edits)
+        assert (await asked(engine, execution)).reasons[0].code in ("ended", "failed", "budget")
