@@ -3,7 +3,7 @@
 import os
 import socket
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import panel as pn
 
@@ -29,13 +29,15 @@ def client(server_url: str = "") -> Client:
 
 
 def page() -> Any:
-    """The page of one browser's session, for `panel serve`; its places are below the path at which that serves it."""
+    """The page of one session, for `panel serve`; its places are in the query, as in `/dashboard?at=/runs`."""
     asked = pn.state.curdoc.session_context.request._request if pn.state.curdoc else None
     if asked is None:  # Panel warms itself up
         return pn.Column()
-    found, speaks = urlsplit(asked.uri), client()
+    found = urlsplit(asked.uri)
+    base = f"{found.path.rstrip('/')}?at="
+    path, _, query = (f"?{found.query}".removeprefix("?at=") if found.query.startswith("at=") else "/").partition("?")
     user = AgentConfig.from_env().user or ""
-    return of_request(speaks, base=found.path.rstrip("/"), path=found.path, query=found.query, user=user, theme="")
+    return of_request(client(), base=base, path=base + unquote(path), query=query, user=user, theme="")
 
 
 def free_port() -> int:

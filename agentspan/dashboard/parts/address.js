@@ -9,8 +9,15 @@ export default {
       document.head.prepend(h("base", {href: location.origin + location.pathname}))
     }
     const base = () => model.get("base")
-    const here = () => location.pathname.slice(base().length).replace(/\/$/, "") || "/"
-    const tell = () => { model.set("place", here() + location.search); model.save_changes() }
+    // Below `/ui` places are paths; alone, where only one path is served, they are its query: `/dashboard?at=/runs`.
+    const below = (url) => {
+      const whole = url.pathname + url.search
+      if (!whole.startsWith(base())) return url.pathname === base().split("?")[0] ? "/" : null
+      const [path, ...query] = whole.slice(base().length).split("?")
+      return ["", "/"].includes(path[0] ?? "") ? [path.replace(/\/$/, "") || "/", ...query].join("?") : null
+    }
+    const here = () => below(location) ?? "/"
+    const tell = () => { model.set("place", here()); model.save_changes() }
     const go = (path) => { history.pushState({}, "", base() + path); tell(); scrollTo(0, 0) }
 
     const click = (event) => {
@@ -18,10 +25,10 @@ export default {
       const link = event.composedPath().find((each) => each.tagName === "A" && each.href)
       if (!link || link.target || link.hasAttribute("download")) return
       const to = new URL(link.href)
-      const inside = to.pathname === base() || to.pathname.startsWith(`${base()}/`)
-      if (to.origin !== location.origin || !inside) return
+      const place = below(to)
+      if (to.origin !== location.origin || place === null) return
       event.preventDefault()
-      go(to.pathname.slice(base().length) + to.search || "/")
+      go(place)
     }
 
     let leading = 0
@@ -46,7 +53,7 @@ export default {
     }
     const follow = () => {
       const wanted = model.get("place")
-      if (wanted === here() + location.search) return
+      if (wanted === here()) return
       history[model.get("keeps") ? "replaceState" : "pushState"]({}, "", base() + wanted)
     }
     const system = matchMedia("(prefers-color-scheme: dark)")
@@ -56,7 +63,7 @@ export default {
       model.save_changes()
     }
     const keep = () => {
-      document.cookie = `agentspan-theme=${model.get("theme")};path=${base() || "/"};max-age=31536000;samesite=lax`
+      document.cookie = `agentspan-theme=${model.get("theme")};path=${base().split("?")[0] || "/"};max-age=31536000;samesite=lax`
     }
     const moved = () => tell()
     document.addEventListener("click", click)
