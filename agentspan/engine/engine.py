@@ -280,7 +280,7 @@ class Engine:
         leases, queues = await self.reads.leases(), await self.reads.queues()
         now = now_ms()
         polls = [*self.pollers.polls(), *self.pollers.fresh_polls(now)]
-        return roster(now, polls, self.signs, leases, queues)
+        return await asyncio.to_thread(roster, now, polls, self.signs, leases, queues)
 
     async def postpone(self, task_id: str, worker: str, after_ms: int) -> Receipt:
         """Put a leased task back into its queue, to be taken again after `after_ms`."""

@@ -3,6 +3,7 @@
 `Signs` are what workers were heard of beside their polls; `roster` is pure.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
@@ -20,7 +21,10 @@ FORGOTTEN_MS = 3_600_000
 KEPT = 2_000
 OWN = "@"
 
+SHOWN = 1_000
+
 Queue = tuple[str, str]
+Depths = dict[str, dict[str, QueueView]]
 
 
 class Sign(Struct):
@@ -99,7 +103,7 @@ class Roster(Struct, frozen=True, kw_only=True):
 def roster(
     now: int, polls: Iterable[PollView], signs: Signs, leases: Sequence[LeaseView], queues: Sequence[QueueView]
 ) -> Roster:
-    """Everybody who was heard of lately or holds something, the unwell first, and every queue."""
+    """Everybody who was heard of lately or holds something, and every queue, the unwell first."""
     served: dict[str, dict[Queue, int]] = {}
     for poll in polls:
         mine = served.setdefault(poll.worker, {})
@@ -107,27 +111,42 @@ def roster(
     held: dict[str, list[LeaseView]] = {}
     for lease in leases:
         held.setdefault(lease.owner, []).append(lease)
-    depths = {(each.name, each.domain): each for each in queues if each.name != "@human"}
+    depths: dict[str, dict[str, QueueView]] = {}
+    for each in queues:
+        depths.setdefault(each.name, {})[each.domain] = each
+    depths.pop("@human", None)
+    alive = Counter(queue for mine in served.values() for queue, at in mine.items() if now - at < SILENT_MS)
+    alone = {
+        name: [each for each in domains.values() if each.oldest_ms >= LAG_MS and not alive[name, each.domain]]
+        for name, domains in depths.items()
+    }
     workers = [
-        _worker(now, name, served.get(name, {}), signs.of(name), held.get(name, ()), depths)
-        for name in sorted(served.keys() | held.keys())
+        _worker(now, name, served.get(name, {}), signs.of(name), held.get(name, ()), depths, alone)
+        for name in served.keys() | held.keys()
     ]
     shown = [each for each in workers if each.state != "gone" or now - each.last_heard < FORGOTTEN_MS]
-    alive = {queue: _alive(now, queue, served) for queue in sorted({*depths, *_recent(now, served)})}
+    places = {*alive, *((name, domain) for name, domains in depths.items() for domain in domains)}
+    states = [_queue(place, depths.get(place[0], {}).get(place[1]), alive[place]) for place in places]
     return Roster(
         now=now,
-        workers=sorted(shown, key=lambda each: (each.healthy, RANKS.index(each.state), each.worker_id)),
-        queues=[_queue(queue, depths.get(queue), count) for queue, count in alive.items()],
+        workers=sorted(shown, key=lambda each: (each.healthy, RANKS.index(each.state), each.worker_id))[:SHOWN],
+        queues=sorted(states, key=lambda each: (STATES.index(each.state), each.name, each.domain))[:SHOWN],
     )
 
 
 def _worker(
-    now: int, name: str, served: dict[Queue, int], sign: Sign, held: Sequence[LeaseView], depths: dict[Queue, QueueView]
+    now: int,
+    name: str,
+    served: dict[Queue, int],
+    sign: Sign,
+    held: Sequence[LeaseView],
+    depths: Depths,
+    alone: dict[str, list[QueueView]],
 ) -> WorkerView:
     last_poll = max(served.values(), default=0)
     heard = max(last_poll, sign.last)
     state, sentence = _state(now, name, last_poll, heard, sign, held)
-    complaint = "" if state in ("silent", "gone") else _given_nothing(served, held, depths)
+    complaint = _given_nothing(served, sign, depths, alone) if state == "idle" else ""
     return WorkerView(
         worker_id=name,
         state=state,
@@ -163,24 +182,21 @@ def _state(now: int, name: str, last_poll: int, heard: int, sign: Sign, held: Se
     return "busy", f"Works on {_tasks(held)} for {span(now - oldest)}."
 
 
-def _given_nothing(served: dict[Queue, int], held: Sequence[LeaseView], depths: dict[Queue, QueueView]) -> str:
-    """What keeps work from a worker that polls: it asks in another place than where the tasks are."""
-    if held:
-        return ""
+def _given_nothing(served: dict[Queue, int], sign: Sign, depths: Depths, alone: dict[str, list[QueueView]]) -> str:
+    """What keeps work from a worker that polls. `alone` are the queues, by name, where tasks wait for nobody."""
     for name, domain in sorted(served):
-        here = depths.get((name, domain))
+        here = depths.get(name, {}).get(domain)
         if here and here.ready and here.oldest_ms >= LAG_MS and not name.startswith(OWN):
             return (
                 f"Polls {_place(name, domain)}, where {_count(here.ready)} waited for {span(here.oldest_ms)}, and is"
                 " given none. Start it again; if that does not help, the server's log says why."
             )
-        for (other, where), depth in sorted(depths.items()):
-            elsewhere = other == name and where != domain and (other, where) not in served
-            if elsewhere and depth.ready and depth.oldest_ms >= LAG_MS:
-                return (
-                    f"Polls {_place(name, domain)}, but {_count(depth.ready)} wait in {_place(name, where)}: it will"
-                    " never be given them. Start a worker in that domain, or start the run without one."
-                )
+        for other in alone.get(name, ()) if not sign.received else ():
+            return (
+                f"Was never given a task: it polls {_place(name, domain)}, but {_count(other.ready)} waited for"
+                f" {span(other.oldest_ms)} {PLACED[bool(other.domain)].format(other.domain)}, which it does not serve."
+                " Start a worker there, or start the run where this one is."
+            )
     return ""
 
 
@@ -201,15 +217,6 @@ def _queue(queue: Queue, depth: QueueView | None, alive: int) -> QueueState:
         name=name, domain=domain, ready=ready, leased=depth.leased if depth else 0, oldest_ms=oldest, workers=alive,
         state=state, sentence=sentence,
     )  # fmt: skip
-
-
-def _alive(now: int, queue: Queue, served: dict[str, dict[Queue, int]]) -> int:
-    """How many workers poll a queue."""
-    return sum(now - mine.get(queue, 0) < SILENT_MS for mine in served.values())
-
-
-def _recent(now: int, served: dict[str, dict[Queue, int]]) -> set[Queue]:
-    return {queue for mine in served.values() for queue, at in mine.items() if now - at < FORGOTTEN_MS}
 
 
 def _tasks(held: Sequence[LeaseView]) -> str:
@@ -237,5 +244,7 @@ def span(ms: int) -> str:
 
 
 RANKS = ("silent", "gone", "busy", "idle")
+STATES = ("unserved", "lagging", "ok")
 MORE = "{alive} of its workers cannot keep up. Start more of them."
+PLACED = {True: "in domain {!r}", False: "in no domain"}
 BEHIND = {"@llm": "model calls wait for room under their provider's limits."}

@@ -50,7 +50,11 @@ def look(polls: Any = (), leases: Any = (), queues: Any = (), **signs: int) -> R
         ({"polls": [poll(0)], "queues": [depth(3, 9_000)]}, "idle", False, "3 tasks waited for 9 s, and is given none"),
         (
             {"polls": [poll(0, domain="a")], "queues": [depth(1, 9_000, domain="b")]},
-            "idle", False, "1 task wait in refund in domain 'b': it will never be given them",
+            "idle", False, "polls refund in domain 'a', but 1 task waited for 9 s in domain 'b', which it does not",
+        ),
+        (
+            {"polls": [poll(0, domain="a")], "queues": [depth(1, 9_000, domain="b")], "received": 500_000},
+            "idle", True, "Waits for work",
         ),
         ({"polls": [poll(0, "@llm")], "leases": [lease(90_000, 0, "@llm")]}, "busy", True, "a model call under way"),
     ],
@@ -59,6 +63,12 @@ def test_a_worker_is_what_it_was_heard_of(given: Any, state: str, healthy: bool,
     [worker] = look(**given).workers
     assert (worker.state, worker.healthy) == (state, healthy)
     assert words in worker.sentence
+
+
+def test_what_another_worker_serves_is_no_fault_of_this_one() -> None:
+    polls = [poll(0, domain="a"), poll(0, domain="b", worker="v")]
+    found = {each.worker_id: each.healthy for each in look(polls, queues=[depth(1, 9_000, domain="b")]).workers}
+    assert found == {"w": True, "v": False}
 
 
 def test_who_has_been_gone_for_long_is_forgotten() -> None:
