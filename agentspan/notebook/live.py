@@ -20,6 +20,7 @@ from agentspan.agents.handle import ENDED, AgentHandle
 from agentspan.agents.inbox import Request, request_of
 from agentspan.agents.portraits import result_portrait, result_text, summary
 from agentspan.agents.result import AgentEvent, AgentResult, EventType, result_of
+from agentspan.agents.runtime.runtime import AgentRuntime
 from agentspan.client.portal import in_caller
 from agentspan.drawing.markup import Html, code, join
 from agentspan.drawing.order import title
@@ -27,6 +28,7 @@ from agentspan.drawing.prose import markdown
 from agentspan.drawing.runs import run_card
 from agentspan.drawing.words import duration, facts_text, plural, short, status_word
 from agentspan.errors import AgentspanError
+from agentspan.notebook import cells
 from agentspan.notebook.mode import LIVE, OFF, STATIC, mode
 from agentspan.notebook.page import LOCAL, address
 
@@ -66,6 +68,18 @@ class Watcher:
         if (found := _cards()) is not None:
             found.cards(handle)
         return True
+
+    def started(self, handle: AgentHandle) -> None:
+        """Keep which run was started last, for `last`."""
+        cells.remember(handle)
+
+    def key(self, definition: Json, prompt: str) -> str:
+        """See `resume_cells`."""
+        return cells.key_of(definition, prompt)
+
+    def last(self, runtime: AgentRuntime) -> str:
+        """The run that this notebook has started last."""
+        return cells.recalled(runtime)
 
     def ask(self, request: Request) -> bool:
         """Show a request as the value of a cell, to be answered by a click."""
@@ -236,10 +250,12 @@ class Static:
         self.handle = handle
         self._cell = cell()
         self._bundle: Json | None = None
+        self._waking: asyncio.Task[None] | None = None
         _GROUP.append(self)
 
     def follow(self) -> None:
-        """Nothing changes before the end."""
+        """Nothing changes before the end. An idle loop of a kernel learns of an interrupt only when it wakes."""
+        self._waking = asyncio.ensure_future(_wake())
 
     async def ended(self, result: AgentResult) -> None:
         """Show the result, unless the same was shown before."""
@@ -264,12 +280,20 @@ class Static:
 
     async def _finish(self, bundle: Json) -> None:
         self._bundle = bundle
+        if self._waking is not None:
+            self._waking.cancel()
         if all(each._bundle is not None for each in _GROUP):
-            shown, _GROUP[:] = [each._bundle for each in _GROUP if each._bundle], []
+            group, _GROUP[:] = sorted(_GROUP, key=lambda each: each.handle.execution_id), []
+            shown = [each._bundle for each in group if each._bundle]
             try:
                 await in_caller(_show_all, shown)
             except RuntimeError:  # a cell that is being interrupted takes no errands; it still is the one that runs
                 _show_all(shown)
+
+
+async def _wake() -> None:
+    while True:  # noqa: ASYNC110
+        await asyncio.sleep(TICK_SECONDS)
 
 
 def cell() -> int:
