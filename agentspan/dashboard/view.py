@@ -6,7 +6,7 @@ in a cell of a notebook just so.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from html import escape
 from typing import Any
 
@@ -36,10 +36,13 @@ class View(Viewer):
         super().__init__(**params)
         self.store = store
         self.address = address or Address()
+        if address is None:  # nobody else follows it, as in a cell
+            self.address.param.watch(lambda _: self.arrived(), "place")
         self.data: Any = None
         self._news = asyncio.Event()
         self._heard: News = NOTHING
         self._working: asyncio.Task[None] | None = None
+        self._begun: set[asyncio.Task[Any]] = set()
         self._forget: Callable[[], None] | None = None
         self._problem = pn.pane.HTML(visible=False, sizing_mode="stretch_width", margin=(0, 0, 12, 0))
         self.body = pn.Column(self._problem, self.build(), sizing_mode="stretch_width", margin=0)
@@ -92,6 +95,13 @@ class View(Viewer):
         self._heard |= News(all=True)
         self._news.set()
 
+    def begin(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Do something for the person beside the reading."""
+        task = asyncio.ensure_future(work)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        task.add_done_callback(_broken)
+
     def notify(self, text: str, is_error: bool = False) -> None:
         """Tell the person something that passes."""
         if pn.state.notifications is not None:
@@ -138,7 +148,7 @@ class View(Viewer):
             self._problem.param.update(object=PROBLEM.format(escape(problem)), visible=bool(problem))
 
 
-def _broken(work: "asyncio.Task[None]") -> None:
+def _broken(work: "asyncio.Task[Any]") -> None:
     """A view that has stopped by a mistake of ours says so in the log."""
     if not work.cancelled() and (problem := work.exception()):
         log.error("a view has stopped", exc_info=problem)

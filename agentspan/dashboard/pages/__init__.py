@@ -2,10 +2,13 @@
 
 from agentspan.dashboard.pages.compare import Compare
 from agentspan.dashboard.pages.costs import Costs
+from agentspan.dashboard.pages.credentials import Credentials
 from agentspan.dashboard.pages.overview import Overview
 from agentspan.dashboard.pages.run import Run
 from agentspan.dashboard.pages.runs import Runs
+from agentspan.dashboard.pages.settings import Settings
 from agentspan.dashboard.pages.unknown import Unknown
+from agentspan.dashboard.pages.workers import Workers
 from agentspan.dashboard.view import View
 
 
@@ -27,6 +30,9 @@ ROUTES: dict[str, type[View]] = {
     "/runs/{id}": Run,
     "/compare": Compare,
     "/costs": Costs,
+    "/credentials": Credentials,
+    "/settings": Settings,
+    "/workers": Workers,
 }
 
 ICONS = {
