@@ -55,7 +55,7 @@ def test_what_the_server_refuses_is_said(page: Page, house: House) -> None:
     page.get_by_label("Name", exact=True).fill("not a name!")
     page.get_by_label("Value").fill("something")
     page.get_by_role("button", name="Save").click()
-    expect(page.locator(".notyf__toast--error")).to_be_visible()
+    expect(page.get_by_text("a credential is named by letters")).to_be_visible()
 
 
 def test_settings_say_what_is_in_force_and_where_it_comes_from(page: Page, house: House) -> None:
