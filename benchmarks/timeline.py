@@ -59,15 +59,20 @@ async def _look(settings: Settings, kind: str, plan: Plan, report: Report) -> No
             "the last moment": (then, None),
         }
         for what, (look, most) in looks.items():
-            report.add(Figure(name + what, [await _ms(look) for _ in range(plan.rounds)], "ms", most=most))
+            taken = [await _ms(look) for _ in range(plan.rounds)]
+            report.add(
+                Figure(name + what, [each[0] for each in taken], "ms", most=most),
+                Figure(name + f"{what}, CPU", [each[1] for each in taken], "ms"),
+            )
     finally:
         await engine.close()
 
 
-async def _ms(look: Callable[[], Awaitable[bytes]]) -> float:
-    begun = time.perf_counter()
+async def _ms(look: Callable[[], Awaitable[bytes]]) -> tuple[float, float]:
+    """The time that it takes, and that of this process's CPU."""
+    begun, cpu = time.perf_counter(), time.process_time()
     await look()
-    return (time.perf_counter() - begun) * 1000
+    return (time.perf_counter() - begun) * 1000, (time.process_time() - cpu) * 1000
 
 
 async def fill(engine: Engine) -> str:

@@ -1,5 +1,6 @@
 """One task looked at closely: what it was given, what its model was sent then, its attempts, what a fork can change."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -56,11 +57,12 @@ async def inspect(reads: Reads, name: str) -> Inspection:
 def _inspection(reads: Reads, connection: Any, name: str) -> Inspection:
     tree, number = split_task(name)
     scene = reads.scene(connection, tree)
-    tried = attempts(connection, scene, number)
+    scroll = Scroll(connection, tree, scene.seq)
+    tried = attempts(connection, scene, scroll, number)
     span = next((each for each in tried if each.seq == number), None)
     if span is None:
         raise NotFound(f"there is no task {name!r}")
-    past = moments.before(reads, connection, tree, number)
+    past = moments.before(reads, connection, scene, number, scroll)
     order, run = past.event.fact, past.run(past.event.execution)
     assert isinstance(order, e.TaskScheduled)
     spec = past.root.at(run.path)
@@ -70,8 +72,8 @@ def _inspection(reads: Reads, connection: Any, name: str) -> Inspection:
     asked = sent(past, spec, run, order, view) if order.kind is Kind.LLM else None
     if order.kind is Kind.AGENT and not given:
         given = _prompt(reads, connection, span.child_id)
-    fork_at, edits = _fork(reads, connection, scene, span)
-    error, output = _outcome(connection, scene, span)
+    fork_at, edits = _fork(lambda seq: Past(reads, connection, scene, seq, scroll), span)
+    error, output = _outcome(scroll, scene, span)
     return Inspection(
         span=span, error=error, given={} if asked else mask.masked(given, past.hidden), output=output,
         asked=mask.masked(_told(asked), past.hidden) if asked else None, attempts=tried, logs=[],
@@ -106,11 +108,10 @@ def _prompt(reads: Reads, connection: Any, child: str) -> Json:
     return {"prompt": reads.material(connection, scene).prompt(scene.run)}
 
 
-def _outcome(connection: Any, scene: Scene, span: Span) -> tuple[str, Json | None]:
+def _outcome(scroll: Scroll, scene: Scene, span: Span) -> tuple[str, Json | None]:
     """The error, whole, and the output."""
     if span.end_seq is None:
         return "", None
-    scroll = Scroll(connection, scene.meta.tree, scene.seq, span.end_seq - 1)
     fact = scroll.log.fact(span.end_seq)
     if isinstance(fact, e.TaskFailed):
         return str(mask.masked(fact.error, scene.hidden)), None
@@ -119,11 +120,11 @@ def _outcome(connection: Any, scene: Scene, span: Span) -> tuple[str, Json | Non
     return span.error, None
 
 
-def _fork(reads: Reads, connection: Any, scene: Scene, span: Span) -> tuple[int | None, tuple[str, ...]]:
+def _fork(after: Callable[[int], Past], span: Span) -> tuple[int | None, tuple[str, ...]]:
     """Where a fork goes on from what came of a task, and what it can change there; from the task itself if nothing has
     come of it. None once the run has ended."""
     for seq in filter(None, (span.end_seq, span.seq)):
-        past = Past(reads, connection, scene, seq)
+        past = after(seq)
         if not past.ended:
             return seq, editable(past.scroll, past.event)
     return None, ()

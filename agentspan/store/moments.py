@@ -23,11 +23,13 @@ Json = dict[str, Any]
 
 
 class Past:
-    """The tree of `scene` as it stood right after event `seq`."""
+    """The tree of `scene` as it stood right after event `seq`. `scroll` is its log, if that is at hand."""
 
-    def __init__(self, reads: Reads, connection: Connection, scene: Scene, seq: int) -> None:
+    def __init__(
+        self, reads: Reads, connection: Connection, scene: Scene, seq: int, scroll: Scroll | None = None
+    ) -> None:
         self.seq, self.root, self.hidden = seq, scene.root, scene.hidden
-        self.scroll = Scroll(connection, scene.meta.tree, seq)
+        self.scroll = Scroll(connection, scene.meta.tree, seq) if scroll is None else scroll
         self._runs: dict[int, Run] = {}
         self._history = lambda given: reads.history(connection, given)
 
@@ -155,19 +157,19 @@ def _pending(tree: str, past: Past, event: e.Event) -> Pending:
     )  # fmt: skip
 
 
-def before(reads: Reads, connection: Connection, name: str, number: int) -> "Past":
+def before(reads: Reads, connection: Connection, scene: Scene, number: int, scroll: Scroll) -> "Past":
     """The tree as it stood when task `number` was scheduled. What a fork shares with another run and what was done
-    there is as it was there. NotFound if there is no such task."""
-    scene = reads.scene(connection, name)
+    there is as it was there."""
     source, at = scene.meta.forked_from, scene.meta.forked_at
-    if source and number <= at and _was_settled(connection, scene, number, at):
+    if source and number <= at and _was_settled(scroll, number, at):
         try:
-            return before(reads, connection, source, number)
-        except NotFound:
-            pass  # the run that it was forked from is gone, or was never here
-    return Past(reads, connection, scene, number)
+            other = reads.scene(connection, source)
+        except NotFound:  # the run that it was forked from is gone, or was never here
+            return Past(reads, connection, scene, number, scroll)
+        return before(reads, connection, other, number, Scroll(connection, source, other.seq))
+    return Past(reads, connection, scene, number, scroll)
 
 
-def _was_settled(connection: Connection, scene: Scene, number: int, at: int) -> bool:
-    scroll = Scroll(connection, scene.meta.tree, at, number)
-    return any(getattr(event.fact, "task", 0) == number for event in scroll.sketches(scroll.fresh))
+def _was_settled(scroll: Scroll, number: int, at: int) -> bool:
+    after = scroll.sketches(range(number + 1, at + 1))
+    return any(getattr(event.fact, "task", 0) == number for event in after)

@@ -110,10 +110,9 @@ def timeline(reads: Reads, connection: Connection, name: str, after: int = 0) ->
     )  # fmt: skip
 
 
-def attempts(connection: Connection, scene: Scene, number: int) -> list[Span]:
-    """All attempts of what task `number` is an attempt of; [] if there is no such task."""
+def attempts(connection: Connection, scene: Scene, scroll: Scroll, number: int) -> list[Span]:
+    """All attempts of what task `number` is an attempt of; [] if there is no such task. `scroll` is the tree's log."""
     tree = scene.meta.tree
-    scroll = Scroll(connection, tree, scene.seq)
     found = scroll.sketches(scroll.fresh)
     asked = next((event for event in found if event.seq == number), None)
     if asked is None or not isinstance(asked.fact, e.TaskScheduled):
