@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 from agentspan.dashboard.widget import Widget, param
 
+IDLE_SECONDS = 20.0
+"""Time goes on without news: a worker falls silent, an hour passes."""
+
 
 class Filters(Widget):
     """The fields and counts that narrow a list of runs: see `parts/filters.js`."""
@@ -45,27 +48,27 @@ class Pager(Widget):
 
 
 class Calm:
-    """Lets something through at most once in so many seconds, and calls `again` for what it has held back."""
+    """When something is read again: at most once in so many `seconds`, and without news after `idle_seconds`."""
 
-    def __init__(self, again: Callable[[], None], seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, again: Callable[[], None], seconds: float, idle_seconds: float = IDLE_SECONDS) -> None:
+        self.seconds = self._least = seconds
+        self.idle_seconds = idle_seconds
         self._again = again
-        self._last = 0.0
+        self._last = float("-inf")
         self._later: asyncio.TimerHandle | None = None
 
     def lets(self) -> bool:
         """Whether it is time; if not, `again` is called when it is."""
         rest = self._last + self.seconds - time.monotonic()
         if rest > 0:
-            if self._later is None:
-                self._later = asyncio.get_running_loop().call_later(rest, self._wake)
-            return False
-        self._last = time.monotonic()
-        return True
+            self._call(rest)
+        return rest <= 0
 
-    def begin(self) -> None:
-        """Start the clock: something has just been read."""
+    def begin(self, took: float = 0.0) -> None:
+        """Something has just been read, which took so many seconds: what takes long is read less often."""
         self._last = time.monotonic()
+        self.seconds = max(self._least, SHARE * took)
+        self._call(self.idle_seconds)
 
     def close(self) -> None:
         """Call nothing later."""
@@ -73,6 +76,10 @@ class Calm:
             self._later.cancel()
             self._later = None
 
-    def _wake(self) -> None:
-        self._later = None
-        self._again()
+    def _call(self, seconds: float) -> None:
+        self.close()
+        self._later = asyncio.get_running_loop().call_later(seconds, self._again)
+
+
+SHARE = 5
+"""So many times as long as a read took is there rest after it."""

@@ -96,7 +96,7 @@ def test_new_runs_come_in_at_the_top_and_are_only_counted_where_they_would_distu
 
 
 def test_chosen_runs_are_acted_upon_compared_and_taken_along(page: Page, house: House, tmp_path: Path) -> None:
-    handles = [house.runtime.start(house.agents["clerk"], f"Wait {n}.") for n in "ab"]
+    handles = [house.runtime.start(house.agents["clerk"], f"=wait({n})") for n in "ab"]
     for each in handles:
         each.pause()
     ours = [each.execution_id for each in handles]
@@ -109,6 +109,7 @@ def test_chosen_runs_are_acted_upon_compared_and_taken_along(page: Page, house: 
     told.value.save_as(tmp_path / "runs.csv")
     kept = list(csv.DictReader((tmp_path / "runs.csv").read_text().splitlines()))
     assert {each["executionId"] for each in kept} == set(ours)
+    assert {each["preview"] for each in kept} == {"'=wait(a)", "'=wait(b)"}  # no formula
     expect(page.locator("[data-act=retry]")).to_be_disabled()
     page.locator("[data-act=terminate]").click()
     expect(page.get_by_role("dialog")).to_contain_text("Cancel 2 runs?")

@@ -60,8 +60,7 @@ class Costs(View):
             client.costs("model", since=since, until=until),
             client.stats(since=since, until=until, buckets=buckets),
         )
-        self._calm.seconds = max(CALM_SECONDS, 5 * (time.monotonic() - begun))
-        self._calm.begin()
+        self._calm.begin(time.monotonic() - begun)
         if (by, chosen) != (self._by, self._range):  # the person was faster
             return await self.read()
         return {"costs": costs, "models": models, "stats": stats}

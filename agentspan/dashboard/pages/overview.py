@@ -18,8 +18,6 @@ from agentspan.drawing import words
 Json = dict[str, Any]
 
 CALM_SECONDS = 1.0
-AGAIN_SECONDS = 30.0
-"""Time goes on without news as well."""
 WAITING_SHOWN = 6
 FAILURES_SHOWN = 6
 
@@ -31,7 +29,6 @@ class Overview(View):
 
     def build(self) -> Viewable:
         self._calm = Calm(self.again, CALM_SECONDS)
-        self._tick: asyncio.TimerHandle | None = None
         self.range = Choices(label="Time", sizing_mode=None)
         self.figures = Figures()
         self.chart = Chart(series=SERIES, label="Runs by state over time", min_height=196)
@@ -65,9 +62,7 @@ class Overview(View):
             client.executions(waiting="worker", size=WAITING_SHOWN, count="none"),
             client.executions(size=1, count="none"),
         )
-        self._calm.seconds = max(CALM_SECONDS, 5 * (time.monotonic() - begun))
-        self._calm.begin()
-        self._later()
+        self._calm.begin(time.monotonic() - begun)
         if chosen != self._range:  # the person was faster
             return await self.read()
         return {"stats": stats, "requests": requests, "stuck": stuck["results"], "new": not any_run["results"]}
@@ -105,8 +100,6 @@ class Overview(View):
 
     def close(self) -> None:
         self._calm.close()
-        if self._tick is not None:
-            self._tick.cancel()
         super().close()
 
     # Parts of it
@@ -115,11 +108,6 @@ class Overview(View):
     def _range(self) -> str:
         asked = self.address.query.get("range", "24h")
         return asked if asked in RANGES else "24h"
-
-    def _later(self) -> None:
-        if self._tick is not None:
-            self._tick.cancel()
-        self._tick = asyncio.get_running_loop().call_later(AGAIN_SECONDS, self.again)
 
     def _runs(self, **query: Any) -> str:
         return self.address.link("/runs", **query)

@@ -43,6 +43,7 @@ class Runs(View):
         self._counting: asyncio.Task[None] | None = None
         self._held: int | None = None
         self._before: dict[str, Json] = {}
+        self._shown: dict[str, Json] = {}
         self._chosen: dict[str, Json] = {}
         self.filters = Filters()
         self.bar = Listbar(styles=STICKY)
@@ -91,8 +92,11 @@ class Runs(View):
             sort=query.get("sort", NEWEST),
             empty=NONE_SUCH if narrowed else NONE_YET,
         )
-        self._chosen |= {each["executionId"]: each for each in runs if each["executionId"] in self._chosen}
-        self.bar.param.update(summary=_summary(page), held=data["held"] is not None, fresh=data["fresh"], **self._choice())
+        self._shown = {each["executionId"]: each for each in runs}
+        self._chosen = {name: self._shown.get(name, each) for name, each in self._chosen.items()}
+        self.bar.param.update(
+            summary=_summary(page), held=data["held"] is not None, fresh=data["fresh"], **self._choice()
+        )
         self._turn(query, page)
 
     def concerns(self, news: News) -> bool:
@@ -129,7 +133,7 @@ class Runs(View):
         except AgentspanError as problem:
             log.info("no counts: %s", problem)
             return
-        self._calm.seconds = max(CALM_SECONDS, 5 * (time.monotonic() - begun))
+        self._calm.begin(time.monotonic() - begun)
         self.filters.facets = {
             **found[0],
             **{name: each[name] for name, each in zip(narrowing, found[1:], strict=True)},
@@ -202,8 +206,7 @@ class Runs(View):
 
     def _choose(self) -> None:
         """The rows that are ticked: kept while the person turns pages."""
-        rows = {each["executionId"]: each for each in (self.data or {"page": {"results": []}})["page"]["results"]}
-        known = {**rows, **self._chosen}
+        known = {**self._chosen, **self._shown}
         self._chosen = {name: known[name] for name in self.table.chosen if name in known}
         self.bar.param.update(**self._choice())
         self.again()
