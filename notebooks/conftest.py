@@ -1,6 +1,7 @@
 """How the notebooks are tested: in a real kernel, with their outputs compared as text.
 
-HTML, scripts and what a kernel writes to stderr differ from run to run; every output has a text form beside them.
+HTML, data with times, scripts and what a kernel writes to stderr differ from run to run; every output has a text form
+beside them.
 """
 
 import pytest
@@ -10,6 +11,7 @@ from notebooks.surroundings import apart
 NOT_COMPARED = (
     "stderr",
     "text/html",
+    "application/json",
     "application/javascript",
     "application/vnd.holoviews_load.v0+json",
     "application/vnd.holoviews_exec.v0+json",

@@ -24,7 +24,8 @@ Json = Mapping[str, Any]
 
 
 def map_card(progress: Json, times: bool = True) -> Html:
-    """How far a map is. `progress`: name, state, rows, done, failed, busy, cost, unpriced, tokens, limits, seconds."""
+    """How far a map is. `progress`: name, state, rows, done, failed, busy, cost, unpriced, tokens, limits, seconds,
+    refused."""
     sign, word, colour = STATES.get(str(progress.get("state")), STATES["running"])
     mark = tag("span", f"{sign} {word}", css=f"color:{colour};font-weight:600;white-space:nowrap")
     told = facts(*_told(progress, times))
@@ -43,6 +44,7 @@ def _told(progress: Json, times: bool) -> list[str | None]:
     return [
         f"{count(done)} of {plural(rows, 'row')}",
         f"{count(failed)} failed" if failed else None,
+        f"{count(progress.get('refused'))} not started" if number(progress.get("refused")) else None,
         f"{count(progress.get('busy'))} under way" if number(progress.get("busy")) else None,
         f"{count(tokens)} tokens" if tokens else None,
         money(progress.get("cost"), bool(progress.get("unpriced"))) if tokens else None,
@@ -87,6 +89,7 @@ def _limits(progress: Json) -> Html | None:
 STATES = {
     "running": ("●", "running", BLUE),
     "done": ("✓", "done", GREEN),
+    "estimated": ("✓", "estimated", GREEN),
     "refused": ("■", "not all started", AMBER),
     "detached": ("‖", "detached", GREY),
 }

@@ -26,6 +26,7 @@ from agentspan.agents.host import Host, own_host
 from agentspan.agents.inbox import Request
 from agentspan.drawing.asking import asking, told
 from agentspan.errors import AgentspanError
+from agentspan.notebook.mode import LIVE, mode
 from agentspan.notebook.page import address
 
 Json = dict[str, Any]
@@ -107,10 +108,11 @@ class Cards:
         self._news: asyncio.Event | None = None
 
     def show(self) -> None:
-        """Show what is asked, here and now; go on as a task of the background loop."""
+        """Show what is asked, here and now; where somebody looks on, go on as a task of the background loop."""
         self._host.portal.call(self._look())
         self._display()
-        self._host.portal.spawn(self._watch(), "cards")
+        if mode() == LIVE:
+            self._host.portal.spawn(self._watch(), "cards")
 
     def tell(self, note: str) -> None:
         """Put a sentence on the open cards; "" takes it away."""
@@ -123,7 +125,7 @@ class Cards:
         plain = [each.plain for each in self.cards.values()]
         bundle: Json = {"text/plain": "\n".join(map(told, plain)), "text/html": "".join(map(asking, plain))}
         waiting = [each for each in self.cards.values() if not each.decision]
-        if waiting:
+        if waiting and mode() == LIVE:
             view = waiting[0] if len(waiting) == 1 else ipywidgets.VBox(waiting)
             bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": view.model_id}
         return bundle
@@ -139,7 +141,8 @@ class Cards:
             while self._open() or not self.only:
                 is_over = following.done()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(news.wait(), 0 if is_over else LOOK_SECONDS)
+                    async with asyncio.timeout(0 if is_over else LOOK_SECONDS):
+                        await news.wait()
                 news.clear()
                 if await self._look():
                     self._display(update=True)
@@ -217,9 +220,10 @@ def show(request: Request) -> None:
 def beside(request: Request, *, awaits: bool) -> None:
     """Show below the cell that waits (or `awaits`) what the run asks now and later; once for a run and a cell."""
     shell, root = get_ipython(), request.root_id or request.execution_id
-    if (root, shell.execution_count) in _beside:
+    place = root, str((shell.get_parent().get("header") or {}).get("msg_id"))
+    if place in _beside:
         return
-    shown = _beside[root, shell.execution_count] = Cards(root, request.host, note=note_while(awaits))
+    shown = _beside[place] = Cards(root, request.host, note=note_while(awaits))
 
     def free(*_: Any) -> None:
         shell.events.unregister("post_run_cell", free)
@@ -242,7 +246,7 @@ def note_while(awaits: bool) -> str:
     return HELD.format("this cell awaits in ipykernel 6" if awaits else "this cell waits for the run")
 
 
-_beside: dict[tuple[str, int], Cards] = {}
+_beside: dict[tuple[str, str], Cards] = {}
 
 LINES = {
     "approval": "agentspan approve {id}",

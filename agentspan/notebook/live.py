@@ -156,8 +156,9 @@ class Live:
 
     async def _paint(self, news: asyncio.Event) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), max(0.0, self._due()) if self._stale else TICK_SECONDS)
+            with contextlib.suppress(TimeoutError):  # not wait_for: in Python 3.11 it can swallow a cancellation
+                async with asyncio.timeout(max(0.0, self._due()) if self._stale else TICK_SECONDS):
+                    await news.wait()
             news.clear()
             if self._due() <= 0 and (self._stale or self._is_stuck()):
                 with contextlib.suppress(AgentspanError):  # who waits for the run is told; the next frame asks again
@@ -296,10 +297,11 @@ async def _wake() -> None:
         await asyncio.sleep(TICK_SECONDS)
 
 
-def cell() -> int:
-    """The number of the cell that runs."""
+def cell() -> str:
+    """The cell that runs, by the message that began it: who keeps no history, such as nbval, does not count cells."""
     shell = get_ipython()
-    return int(shell.execution_count) if shell is not None else 0
+    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    return str((parent.get("header") or {}).get("msg_id") or "")
 
 
 def merged(timeline: Json, patch: Json) -> Json:

@@ -73,6 +73,7 @@ async def agent_map_async(
         await work.try_out(sample)
         guess = work.estimate()
         if estimate:
+            work.progress.state = "estimated"
             return guess
         if guess.fits or (proceed is not None and proceed(guess)):
             await work.finish(work.left())

@@ -217,7 +217,8 @@ class SideBySide:
         self.comparison: Comparison = comparison_of(body)
 
     def __repr__(self) -> str:
-        return repr(self.comparison)
+        # How long they took is no difference of what they did, and never twice the same.
+        return "\n".join(line for line in repr(self.comparison).splitlines() if not line.startswith("time (ms)"))
 
     def _repr_html_(self) -> str:
         return sides(self._body)

@@ -52,13 +52,15 @@ class Estimate:
 
 @dataclass
 class Progress:
-    """How far a map is. `state` is running, done, refused or detached."""
+    """How far a map is: how many rows have ended, have failed, were refused. `state` is running, done, estimated,
+    refused or detached."""
 
     name: str
     rows: int
     limits: Limits
     done: int = 0
     failed: int = 0
+    refused: int = 0
     busy: int = 0
     cost: float = 0.0
     unpriced: int = 0
@@ -320,8 +322,9 @@ class Map:
         if not always and now - self._last < TOLD_SECONDS:
             return
         progress, self._last = self.progress, now
-        progress.done = sum(row.is_over or row.error is not None for row in self.rows)
-        progress.failed = sum(row.error is not None for row in self.rows)
+        progress.refused = sum(row.status == NOT_RUN for row in self.rows)
+        progress.failed = sum(row.error is not None and row.status != NOT_RUN for row in self.rows)
+        progress.done = sum(row.is_over for row in self.rows)
         progress.busy = self.busy
         progress.cost, progress.tokens = self._took.sum["cost"], int(self._took.sum["tokens"])
         progress.unpriced = self._took.unpriced
