@@ -6,10 +6,12 @@ import hashlib
 import inspect
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, overload, runtime_checkable
 
+from agentspan.agents import watching
 from agentspan.agents.approval import ApprovalPolicy, people
 from agentspan.agents.credentials import checked
 from agentspan.agents.exceptions import ConfigurationError
@@ -161,12 +163,24 @@ def tool(
             source_digest="" if external else _source_digest(inner),
         )
         if (key := _key(inner, definition.name)) is not None and not external:
+            _tell_of_change(_NEWEST.get(key), definition)
             _NEWEST[key] = definition
         if isinstance(function, (staticmethod, classmethod)) or _is_method(inner):
             return _Method(function, definition)
         return _wrapped(inner, definition)
 
     return describe if func is None else describe(func)
+
+
+def _tell_of_change(before: ToolDef | None, after: ToolDef) -> None:
+    """In a notebook, a cell that is run again swaps its tool; what agents say of its parameters stays as it was."""
+    if before is not None and before.input_schema != after.input_schema and watching.in_kernel():
+        warnings.warn(
+            f"the parameters of the tool {after.name!r} have changed: the agents that were made before still ask for "
+            f"the old ones, so run their cells again",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def get_tool_def(obj: Any) -> ToolDef:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agentspan.agents.handle import AgentHandle
     from agentspan.agents.inbox import Request
     from agentspan.agents.result import AgentResult
+    from agentspan.agents.runtime.runtime import AgentRuntime
 
 log = logging.getLogger("agentspan")
 
@@ -55,6 +56,18 @@ class Watcher(Protocol):
 
     def is_shown(self, result: "AgentResult") -> bool:
         """Has this result been shown in this very cell?"""
+        ...
+
+    def started(self, handle: "AgentHandle") -> None:
+        """A run was started."""
+        ...
+
+    def key(self, definition: dict[str, Any], prompt: str) -> str:
+        """The idempotency key of a run that the cell starts, if it is to go on with the one that it started before."""
+        ...
+
+    def last(self, runtime: "AgentRuntime") -> str:
+        """The run that this notebook has started last; "" if there is none."""
         ...
 
     def ask(self, request: "Request") -> bool:

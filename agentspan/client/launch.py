@@ -131,6 +131,11 @@ def has_pages(url: str) -> bool:
     return bool(_told(f"{url}/").get("ui"))
 
 
+def data_folder() -> Path:
+    """Where this user's data are."""
+    return Settings.load().data_dir
+
+
 def scripts_folder() -> Path:
     """Where the local server of this user looks for scripted models."""
     return Settings.load().scripts_path

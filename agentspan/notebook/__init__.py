@@ -19,8 +19,11 @@ DOORS = {
     "side_by_side_async": "moments",
     "travel": "moments",
     "travel_async": "moments",
+    "attach": "cells",
     "cards": "card",
     "dashboard": "page",
+    "last": "cells",
+    "resume_cells": "cells",
     "display": "mode",
 }
 """Each name, and the module that has it."""

@@ -172,6 +172,7 @@ OWN = [
     "Budget",
     "AgentConflictError",
     "SessionBusyError",
+    "HumanNeededError",
     "MessageStatus",
     "Request",
     "inbox",

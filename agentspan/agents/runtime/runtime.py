@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from agentspan.agents import watching
 from agentspan.agents.agent import Agent, resolve_agent
 from agentspan.agents.budget import Budget
 from agentspan.agents.credentials import names_for_run
@@ -44,6 +45,7 @@ from agentspan.agents.tool import get_tool_defs
 from agentspan.agents.worker import LEASE_SECONDS, Worker
 from agentspan.client.client import Client
 from agentspan.client.portal import Portal, in_caller, portal
+from agentspan.errors import NotFound
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.check import check
 from agentspan.spec.wire import decode, encode
@@ -93,6 +95,7 @@ class AgentRuntime:
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._worker: Worker | None = None
+        self._last = ""
         self._stopping = asyncio.Event()
         _configure_logging(config.log_level)
 
@@ -200,6 +203,8 @@ class AgentRuntime:
             raise ValueError("a run needs a prompt that is not blank, media or context")
         run = await self._begun(agent, words, version, run_settings)
         correlation_id = uuid.uuid4().hex
+        watcher = watching.watcher()
+        cell = watcher.key(run.definition, words) if watcher is not None and not idempotency_key else ""
         given: Json = {"context": context, "timeoutSeconds": timeout, "runId": run.domain, "budget": limits}
         given["credentials"] = names
         if plan is not None:
@@ -210,7 +215,7 @@ class AgentRuntime:
             "sessionId": session_id or "",
             "media": named,
             # A key in any case: the request may be sent again when its answer is lost.
-            "idempotencyKey": idempotency_key or correlation_id,
+            "idempotencyKey": idempotency_key or cell or correlation_id,
             "correlationId": correlation_id,
             **{key: value for key, value in given.items() if value},
         }
@@ -220,6 +225,12 @@ class AgentRuntime:
             raise SessionBusyError(conflict, session_id) if session_id else conflict from None
         waiting: Json = {"on_human": on_human, "on_interrupt": on_interrupt}
         handle = self._handle(answer["executionId"], correlation_id, run.domain, run.agent, run.prompt, **waiting)
+        if cell and run.domain and run.agent is not None:  # it may be served in the domain of its first start
+            taken_up = await self.resume_async(handle.execution_id, run.agent)
+            handle.run_id = taken_up.run_id
+        self._last = handle.execution_id
+        if watcher is not None:
+            watcher.started(handle)
         if on_event is not None:
             self.portal.spawn(handle._tell_aside(on_event), "events")
         return handle
@@ -301,6 +312,14 @@ class AgentRuntime:
         return await runs_async(
             agent, status=status, session=session, since=since, text=text, limit=limit, runtime=self, **filters
         )
+
+    def last(self) -> AgentHandle:
+        """The run that was started last by this runtime, or else by this notebook before its kernel was restarted."""
+        watcher = watching.watcher()
+        found = self._last or (watcher.last(self) if watcher is not None else "")
+        if not found:
+            raise NotFound("no run was started here yet; runs() lists those of the server")
+        return self.attach(found)
 
     async def plan_async(self, agent: Any) -> Json:
         """What a start would register: `{workflowDef, requiredWorkers}`. Nothing is started or stored."""
