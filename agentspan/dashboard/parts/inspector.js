@@ -4,19 +4,21 @@ const LONG = 1500
 
 function inspector({close, fork, moment, link}) {
   const element = h("section.inspector", {hidden: true, "aria-label": "Selected step"})
-  let open = "", step = 0, shown = "", task = null, line = null, state = null, streamed = ""
+  let open = "", step = 0, shown = "", task = null, line = null, hint = null, is_loading = false, state = null, streamed = ""
 
   const update = (given) => {
     if (given.step !== step) { state = null; streamed = "" }
-    ({step, task, line} = given)
+    ({step, task, line, hint, is_loading} = given)
     element.hidden = !step
     if (step) draw()
   }
   const draw = (is_forced) => {
-    const print = JSON.stringify([step, open, task, line, state])
+    const print = JSON.stringify([step, open, task, line, hint, is_loading, state])
     if (print === shown && !is_forced) return
     shown = print
+    if (is_loading) return replace(element, head())
     const typed = element.querySelector(".pane")?.scrollTop ?? 0
+    const held = element.getRootNode().activeElement?.dataset?.pane
     const tabs = task ? tabs_of(task) : {}
     tabs.Moment = () => moment_of(state)
     const name = tabs[open] ? open : Object.keys(tabs)[0]
@@ -27,19 +29,21 @@ function inspector({close, fork, moment, link}) {
         role: "tab", "aria-selected": String(key === name), "data-pane": key.toLowerCase(), onclick: () => { open = key; draw() },
       }, key, count_of(task, key)))), pane)
     pane.scrollTop = typed
+    if (held) element.querySelector(`[data-pane="${held}"]`)?.focus()
     if (streamed) words_of(streamed)
   }
+  const who = () => task?.agentName ?? hint?.agent ?? line?.agent
   const head = () => h("header", null,
     h("div.line", null,
-      h("h2", null, task ? title_of(task) : line ? line.kind.replaceAll("_", " ") : `Event ${step}`),
-      task ? status(task.status) : null,
+      h("h2", null, task ? title_of(task) : hint ? hint.title : line ? line.kind.replaceAll("_", " ") : `Event ${step}`),
+      task ? status(task.status) : hint ? status(hint.status) : null,
       h("button.close", {"aria-label": "Close the step", title: "Close (Esc)", onclick: close}, "✕")),
     h("div.line.actions", null,
-      h("span.muted", null, `event ${step}${task?.agentName ?? line?.agent ? ` · ${task?.agentName ?? line?.agent}` : ""}${task?.turn ? ` · turn ${task.turn}` : ""}`),
+      h("span.muted", null, `event ${step}${who() ? ` · ${who()}` : ""}${task?.turn ? ` · turn ${task.turn}` : ""}`),
       h("span.room"),
       task?.request && task.request.status === "open" ? h("a.button", {href: link(`/inbox/${task.request.requestId ?? task.taskId}`)}, "Answer") : null,
       task?.childId ? h("a.button", {href: link(`/runs/${task.childId}`)}, "Open alone") : null,
-      fork.can(step, task, line) ? h("button", {"data-fork": "open", onclick: () => fork.open(step, task, line)}, "Fork here") : null))
+      !is_loading && fork.can(step, task, line) ? h("button", {"data-fork": "open", onclick: () => fork.open(step, task, line)}, "Fork here") : null))
 
   const words_of = (text) => {
     const said = element.querySelector("[data-streamed]") ?? element.querySelector(".pane")?.appendChild(message({role: "assistant", content: ""}, true))

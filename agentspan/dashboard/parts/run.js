@@ -56,9 +56,12 @@ export default {
     const chosen = () => { views.timeline.choose(step); views.events.choose(step) }
     const inspect = () => {
       const found = detail()
-      look.update({step, task: found.step === step ? found.task : null, line: views.events.line(step)})
+      const is_here = found.step === step
+      const span = is_here ? null : span_of(step)
+      look.update({step, task: is_here ? found.task : null, line: views.events.line(step), is_loading: !is_here, hint: span && {title: span.name, status: span.status, agent: span.agentName}})
       split.toggleAttribute("data-open", Boolean(step))
     }
+    const span_of = (seq) => { for (const span of run.spans.values()) if (span.seq === seq || span.endSeq === seq) return span }
     const detail = () => model.get("detail") ? JSON.parse(model.get("detail")) : {}
 
     // What comes
@@ -145,7 +148,7 @@ export default {
 
     const press = (event) => {
       const at = event.composedPath()[0]
-      if (event.key !== "Escape" || !step || at.closest?.("dialog") || /^(INPUT|TEXTAREA|SELECT)$/.test(at.tagName)) return
+      if (event.key !== "Escape" || !step || !page.isConnected || event.composedPath().some((each) => each.tagName === "DIALOG") || /^(INPUT|TEXTAREA|SELECT)$/.test(at.tagName)) return
       close()
     }
     const timer = setInterval(() => {
@@ -162,7 +165,7 @@ export default {
     model.on("change:step", () => { if (!own.delete(model.get("step")) && model.get("step") !== step) { step = model.get("step"); inspect(); chosen() } })
     model.on("change:tab", () => turn(model.get("tab")))
     model.on("msg:custom", hear)
-    el.addEventListener("keydown", press)
+    document.addEventListener("keydown", press)
 
     const late = setTimeout(() => { if (page.hidden) el.prepend(wait) }, 300)
     el.append(page)
@@ -171,7 +174,7 @@ export default {
     lines("talk", views.transcript)
     whole()
     missing()
-    return () => { clearInterval(timer); clearTimeout(late); for (const view of Object.values(views)) view.end?.() }
+    return () => { document.removeEventListener("keydown", press); clearInterval(timer); clearTimeout(late); for (const view of Object.values(views)) view.end?.() }
   },
 }
 
