@@ -54,7 +54,7 @@ def page(address: Address, nav: Viewable, main: Viewable, user: str) -> Any:
         sidebar=[nav, address],
         sidebar_width=208,
         sidebar_resizable=False,
-        main=[pn.Column(main, sizing_mode="stretch_width", margin=(20, 24))],
+        main=[pn.Column(main, sizing_mode="stretch_width", margin=(20, 24), styles={"max-height": "none"})],
         busy_indicator=None,
         theme_config=THEME,
         sx={"& .MuiAppBar-root": {"boxShadow": "none", "borderBottom": "1px solid", "borderColor": "divider",

@@ -207,13 +207,13 @@ SERIES = [
 
 FAILURES = [
     {"key": "reason", "name": "Reason", "grows": True},
-    {"key": "agentName", "name": "Agent"},
+    {"key": "agentName", "name": "Agent", "narrow": True},
     {"key": "count", "name": "Runs", "kind": "count"},
     {"key": "lastAt", "name": "Last", "kind": "since", "align": "right", "spare": 3},
 ]
 
 WAITING = [
-    {"key": "agent", "name": "Agent"},
+    {"key": "agent", "name": "Agent", "narrow": True},
     {"key": "what", "name": "Waits for", "grows": True},
     {"key": "since", "name": "Since", "kind": "since", "align": "right"},
 ]

@@ -343,14 +343,14 @@ PLAIN = ("", "stop", "error", None)
 
 COLUMNS: list[Json] = [
     {"key": "status", "name": "State", "kind": "status"},
-    {"key": "agentName", "name": "Agent"},
+    {"key": "agentName", "name": "Agent", "narrow": True},
     {"key": "preview", "name": "Prompt", "grows": True},
     {"key": "startTime", "name": "Started", "kind": "since", "sortable": True},
     {"key": "duration", "name": "Took", "kind": "duration"},
     {"key": "turns", "name": "Turns", "kind": "count", "spare": 1},
     {"key": "tokens", "name": "Tokens", "kind": "count", "spare": 2},
     {"key": "cost", "name": "Cost", "kind": "money", "spare": 3},
-    {"key": "sessionId", "name": "Session", "spare": 1},
+    {"key": "sessionId", "name": "Session", "spare": 1, "narrow": True},
     {"key": "executionId", "name": "Run", "kind": "mono", "spare": 2},
 ]
 

@@ -64,11 +64,23 @@ const words = {
   since(time, now) {
     if (!time) return "–"
     const ago = Math.max(0, (now ?? Date.now()) - ms_of(time))
-    return ago < 5000 ? "now" : `${words.duration(ago).replace(/ \d+ (s|min|h)$/, "")} ago`
+    if (ago < 60000) return ago < 5000 ? "now" : `${Math.floor(ago / 1000)} s ago`
+    return `${words.duration(ago).replace(/ \d+ (s|min|h)$/, "")} ago`
   },
   json(value) {
     return typeof value === "string" ? value : JSON.stringify(value, null, 2)
   },
+}
+
+// The first element that fits, in whatever shadow.
+function find(root, selector) {
+  const found = root.querySelector(selector)
+  if (found) return found
+  for (const each of root.querySelectorAll("*")) {
+    const deeper = each.shadowRoot && find(each.shadowRoot, selector)
+    if (deeper) return deeper
+  }
+  return null
 }
 
 // A status as mark, colour and word: never colour alone.

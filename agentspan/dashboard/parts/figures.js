@@ -12,7 +12,7 @@ export default {
     const draw = () => replace(list, model.get("figures").map(figure))
     model.on("change:figures", draw)
     draw()
-    el.append(list)
+    el.append(h("div.sums-frame", null, list))
   },
 }
 

@@ -82,7 +82,7 @@ export default {
     const clear = h("button.plain", {onclick: () => model.send({clear: true})}, "Clear")
 
     // Views
-    const views = h("nav.views", {"aria-label": "Saved views"})
+    const views = h("div.views", {role: "navigation", "aria-label": "Saved views"})
     const naming = h("dialog.naming", {"aria-label": "Save this view"})
     const name = h("input", {required: true, maxlength: 60, "aria-label": "Name", placeholder: "Name of the view"})
     const form = h("form", {method: "dialog", onsubmit: () => {

@@ -2,7 +2,7 @@
 
 export default {
   render({model, el}) {
-    const nav = h("nav.leafing", {"aria-label": "Pages of the list"})
+    const nav = h("div.leafing", {role: "navigation", "aria-label": "Pages of the list"})
     const turn = (name, href, text) => href
       ? h("a.button", {href, "data-page": name}, text) : h("span.button", {"aria-disabled": "true"}, text)
     const draw = () => {

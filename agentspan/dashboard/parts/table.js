@@ -1,7 +1,7 @@
 // A table of at most a few hundred rows: links, sorting, choosing, keys j, k, x and Enter. Paging is its owner's.
 //
-// columns: [{key, name, kind?, align?, width?, wrap?, grows?, spare?, sortable?}], kind: text, mono, status, kind, duration,
-// money, count, clock, since, chip, bar. Where there is no room, columns with `spare` 1 are left out, then 2, then 3.
+// columns: [{key, name, kind?, align?, width?, wrap?, grows?, narrow?, spare?, sortable?}], kind: text, mono, status, kind,
+// duration, money, count, clock, since, chip, bar. Where there is no room, columns with `spare` 1 are left out, then 2, then 3.
 // rows: [{id, href?, ...values by key}], a value may be {text, href?, title?, tone?, note?, said?, copy?}; a duration {from}
 // is still going on. A row whose values are the same stays as it is, with its focus.
 
@@ -41,7 +41,7 @@ export default {
         type: "checkbox", "aria-label": `Choose ${plain(row[model.get("columns")[0].key]) ?? ""} ${row.id}`,
         onchange: (event) => tick(row.id, event.target.checked),
       })) : null,
-      model.get("columns").map((column, place) => h(`td${right(column)}${spare(column)}${column.wrap ? "" : ".cut"}${column.grows ? ".grows" : ""}`,
+      model.get("columns").map((column, place) => h(`td${right(column)}${spare(column)}${column.wrap ? "" : ".cut"}${column.grows ? ".grows" : column.narrow ? ".narrow" : ""}`,
         {title: title(row[column.key]), "data-key": column.key}, cell(column, row, place))))
 
     const cell = (column, row, place) => {
