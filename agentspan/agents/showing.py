@@ -1,6 +1,7 @@
 """How the SDK's objects show themselves in a notebook: one mixin; what they look like is in `portraits`."""
 
 from collections.abc import Collection
+from importlib import import_module
 from typing import Any
 
 Json = dict[str, Any]
@@ -15,7 +16,6 @@ class Shown:
 
 def bundle(shown: Any, include: Collection[str] | None = None, exclude: Collection[str] | None = None) -> Json:
     """The forms of an object by mime type, as IPython asks for them."""
-    from agentspan.agents.portraits import portrait
-
-    found = portrait(shown)
+    # By its name: the pictures know every class, and every class is shown.
+    found: Json = import_module("agentspan.agents.portraits").portrait(shown)
     return {key: each for key, each in found.items() if (not include or key in include) and key not in (exclude or ())}

@@ -12,15 +12,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from agentspan.agents.result import AgentResult
 from agentspan.client.portal import in_caller
 
-if TYPE_CHECKING:
-    from agentspan.agents.handle import AgentHandle
-    from agentspan.agents.inbox import Request
-    from agentspan.agents.result import AgentResult
-    from agentspan.agents.runtime.runtime import AgentRuntime
+Handle = Any
+"""An AgentHandle; it knows of its watchers, so they do not know of it here."""
+Request = Any
+"""A Request of the inbox, likewise."""
+Runtime = Any
+"""An AgentRuntime."""
 
 log = logging.getLogger("agentspan")
 
@@ -34,7 +36,7 @@ class Watch(Protocol):
         """Begin to follow the run; in the event loop in which it is waited for."""
         ...
 
-    async def ended(self, result: "AgentResult") -> None:
+    async def ended(self, result: AgentResult) -> None:
         """The run is over."""
         ...
 
@@ -46,19 +48,19 @@ class Watch(Protocol):
 class Watcher(Protocol):
     """What the entry point names."""
 
-    def __call__(self, handle: "AgentHandle") -> Watch | None:
+    def __call__(self, handle: Handle) -> Watch | None:
         """Watch a run, in the thread that waits for it; None if it is not to be shown."""
         ...
 
-    def show(self, handle: "AgentHandle") -> bool:
+    def show(self, handle: Handle) -> bool:
         """Show a run as the value of a cell, until it ends; False if it is not to be shown live."""
         ...
 
-    def is_shown(self, result: "AgentResult") -> bool:
+    def is_shown(self, result: AgentResult) -> bool:
         """Has this result been shown in this very cell?"""
         ...
 
-    def started(self, handle: "AgentHandle") -> None:
+    def started(self, handle: Handle) -> None:
         """A run was started."""
         ...
 
@@ -66,11 +68,11 @@ class Watcher(Protocol):
         """The idempotency key of a run that the cell starts, if it is to go on with the one that it started before."""
         ...
 
-    def last(self, runtime: "AgentRuntime") -> str:
+    def last(self, runtime: Runtime) -> str:
         """The run that this notebook has started last; "" if there is none."""
         ...
 
-    def ask(self, request: "Request") -> bool:
+    def ask(self, request: Request) -> bool:
         """Show a request as the value of a cell, to be answered by a click; False if nobody looks on."""
         ...
 
@@ -97,7 +99,7 @@ def in_kernel() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-async def begin(handle: "AgentHandle") -> Watch | None:
+async def begin(handle: Handle) -> Watch | None:
     """Watch a run that is waited for, from the main thread alone: other threads have no cell."""
     if not _wanted.get() or (found := watcher()) is None:
         return None
@@ -107,7 +109,7 @@ async def begin(handle: "AgentHandle") -> Watch | None:
     return watch  # type: ignore[no-any-return]
 
 
-async def ended(watch: Watch | None, result: "AgentResult") -> None:
+async def ended(watch: Watch | None, result: AgentResult) -> None:
     """The run is over."""
     if watch is not None:
         await _safely(watch.ended, result)
@@ -119,7 +121,7 @@ async def left(watch: Watch | None, problem: BaseException) -> None:
         await _safely(watch.left, problem)
 
 
-def _opened(found: Watcher, handle: "AgentHandle") -> Watch | None:
+def _opened(found: Watcher, handle: Handle) -> Watch | None:
     return found(handle) if threading.current_thread() is threading.main_thread() else None
 
 
