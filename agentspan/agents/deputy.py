@@ -6,17 +6,16 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agentspan.agents.exceptions import AgentConflictError, ConfigurationError, HumanNeededError
 from agentspan.agents.inbox import Request, message_of
 from agentspan.agents.result import EventType
 from agentspan.client.portal import in_caller
 
-if TYPE_CHECKING:
-    from agentspan.agents.handle import AgentHandle
-
 Json = dict[str, Any]
+Handle = Any
+"""An AgentHandle; it knows of its deputies, so they do not know of it here."""
 OnHuman = str | Callable[[Request], Any]
 Policy = Callable[[Request, str], Awaitable[Any]]
 
@@ -34,14 +33,14 @@ class Deputy:
     policy: Policy
     told: set[str] = field(default_factory=set)
 
-    async def stay(self, handle: "AgentHandle") -> None:
+    async def stay(self, handle: Handle) -> None:
         """Answer whatever the run asks until it ends."""
         async with aclosing(handle._follow()) as events:
             async for event in events:
                 if event.type == EventType.WAITING:
                     await self.attend(handle)
 
-    async def attend(self, handle: "AgentHandle") -> None:
+    async def attend(self, handle: Handle) -> None:
         """Answer what the run asks now. Whoever was first is right."""
         for request in await handle.requests_async():
             if request.request_id in self.told:

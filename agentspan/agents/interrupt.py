@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from agentspan.agents import watching
 
 if TYPE_CHECKING:
-    from agentspan.agents.handle import AgentHandle
     from agentspan.client.portal import Portal
 
+Handle = Any
+"""An AgentHandle; it knows of interrupts, so they do not know of it here."""
 T = TypeVar("T")
 
 SECOND_SECONDS = 2.0
@@ -19,9 +20,9 @@ SECOND_SECONDS = 2.0
 class Detached(str):
     """The note of an interrupt: what becomes of the run. `handle` is the run's."""
 
-    handle: "AgentHandle"
+    handle: Handle
 
-    def __new__(cls, text: str, handle: "AgentHandle") -> "Detached":
+    def __new__(cls, text: str, handle: Handle) -> "Detached":
         note = super().__new__(cls, text)
         note.handle = handle
         return note
