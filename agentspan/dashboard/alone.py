@@ -35,7 +35,10 @@ def page() -> Any:
         return pn.Column()
     found = urlsplit(asked.uri)
     base = f"{found.path.rstrip('/')}?at="
-    path, _, query = (f"?{found.query}".removeprefix("?at=") if found.query.startswith("at=") else "/").partition("?")
+    # A link that was opened in a new tab may hold a second "?", which Panel does not take.
+    asked.uri = f"{found.path}?{found.query.replace('?', '&')}"
+    said = urlsplit(asked.uri).query
+    path, _, query = said.removeprefix("at=").partition("&") if said.startswith("at=") else ("/", "", "")
     user = AgentConfig.from_env().user or ""
     return of_request(client(), base=base, path=base + unquote(path), query=query, user=user, theme="")
 

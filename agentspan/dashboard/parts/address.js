@@ -9,16 +9,17 @@ export default {
       document.head.prepend(h("base", {href: location.origin + location.pathname}))
     }
     const base = () => model.get("base")
-    // Below `/ui` places are paths; alone, where only one path is served, they are its query: `/dashboard?at=/runs`.
+    // Below `/ui` places are paths; alone, where only one path is served, they are in its query: `/dashboard?at=/runs&page=2`.
+    const address = (place) => base() + (base().includes("?") ? place.replace("?", "&") : place)
     const below = (url) => {
       const whole = url.pathname + url.search
       if (!whole.startsWith(base())) return url.pathname === base().split("?")[0] ? "/" : null
-      const [path, ...query] = whole.slice(base().length).split("?")
-      return ["", "/"].includes(path[0] ?? "") ? [path.replace(/\/$/, "") || "/", ...query].join("?") : null
+      const [, path, query] = /^([^?&]*)[?&]?(.*)$/.exec(whole.slice(base().length))
+      return !path || path[0] === "/" ? (path.replace(/\/$/, "") || "/") + (query && `?${query}`) : null
     }
     const here = () => below(location) ?? "/"
     const tell = () => { model.set("place", here()); model.save_changes() }
-    const go = (path) => { history.pushState({}, "", base() + path); tell(); scrollTo(0, 0) }
+    const go = (path) => { history.pushState({}, "", address(path)); tell(); scrollTo(0, 0) }
 
     const click = (event) => {
       if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return
@@ -54,7 +55,7 @@ export default {
     const follow = () => {
       const wanted = model.get("place")
       if (wanted === here()) return
-      history[model.get("keeps") ? "replaceState" : "pushState"]({}, "", base() + wanted)
+      history[model.get("keeps") ? "replaceState" : "pushState"]({}, "", address(wanted))
     }
     const system = matchMedia("(prefers-color-scheme: dark)")
     const shade = () => {
@@ -87,22 +88,11 @@ export default {
   },
 }
 
-// The first element that fits, in whatever shadow.
-function find(root, selector) {
-  const found = root.querySelector(selector)
-  if (found) return found
-  for (const each of root.querySelectorAll("*")) {
-    const deeper = each.shadowRoot && find(each.shadowRoot, selector)
-    if (deeper) return deeper
-  }
-  return null
-}
-
 function help() {
   const rows = [
     ["g then o, r, i, a, h, w, c, s", "overview, runs, inbox, agents, chat, workers, costs, settings"],
     ["/", "search"], ["j, k", "next, previous"], ["Enter", "open"],
-    ["a, r, e", "in the inbox: approve, reject, edit"], ["?", "this list"], ["Esc", "close"],
+    ["←, →, n", "in a run: fold, unfold, next failure"], ["a, r, e", "in the inbox: approve, reject, edit"], ["?", "this list"], ["Esc", "close"],
   ]
   return h("dialog.help", {"aria-label": "Keyboard shortcuts"},
     h("h2", null, "Keyboard"),
