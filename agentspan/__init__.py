@@ -9,6 +9,11 @@ _ELSEWHERE = {"Runner": "runner", "RunResult": "runner", "function_tool": "runne
 """Names that programs written for the OpenAI Agents SDK look for here, loaded when they are asked for."""
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext agentspan`: the magics, of which `%agentspan?` and `%runs?` tell."""
+    import_module("agentspan.notebook.magics").register(shell)
+
+
 def __getattr__(name: str) -> Any:
     if name in _ELSEWHERE:
         return getattr(import_module(f"agentspan.agents.{_ELSEWHERE[name]}"), name)

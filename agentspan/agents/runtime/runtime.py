@@ -499,6 +499,11 @@ class AgentRuntime:
         assert self._client is not None
         return self._client
 
+    @property
+    def worker_id(self) -> str:
+        """By what name this process polls; "" if it serves nothing yet."""
+        return self._worker.id if self._worker is not None else ""
+
     async def take_up(self, agent: Agent, domain: str | None) -> None:
         """Serve the tools of a run in its domain (again)."""
         await self._serve(agent, domain)
