@@ -6,7 +6,6 @@ so scripts, terminals and servers pay nothing. A watcher that fails is told in t
 
 import contextvars
 import functools
-import importlib.metadata
 import logging
 import sys
 import threading
@@ -139,6 +138,8 @@ async def _safely(function: Callable[..., Any], *args: Any) -> Any:
 
 @functools.cache
 def _loaded() -> Watcher | None:
+    import importlib.metadata  # slow to load, and of use in a kernel alone
+
     found = next(iter(importlib.metadata.entry_points(group=GROUP)), None)
     return found.load() if found is not None else None
 
