@@ -77,13 +77,38 @@ def test_steps_are_on_the_screen_as_they_happen(page: Page, house: House, ask: A
     begun = page.evaluate("window.watched")
     late = [seen[str(span["seq"])] - span["scheduledAt"] for span in found["spans"] if span["scheduledAt"] > begun]
     assert len(late) > 6
-    print(sorted(late))
     assert statistics.median(late) < SCREEN_MS, late
     expect(page.get_by_text("Live")).to_be_hidden()
     page.get_by_role("tab", name="Transcript").click()
     expect(page.get_by_role("log")).to_contain_text("Eight orders were looked up.")
     settled(page)
     shot(page, "run-transcript")
+
+
+def test_words_are_on_the_screen_while_they_are_written(page: Page, house: House) -> None:
+    said = {"content": "One two three four five six seven **eight** nine ten.", "chunk_ms": 300}
+    script = house.server.script("speaker", tool_call("refund", customer="Bob", amount=5), said)
+    handle = house.runtime.start(Agent("speaker", script, tools=[refund]), "Count.")
+    until(lambda: handle.requests())
+    visit(page, f"{house.url}/runs/{handle.execution_id}?tab=transcript")
+    handle.approve()
+    expect(page.locator(".writing")).to_contain_text("One two")
+    expect(page.locator("strong", has_text="eight")).to_be_visible()
+    expect(page.locator(".writing")).to_have_count(0)
+
+
+def test_a_run_is_copied_and_exported(page: Page, house: House) -> None:
+    name = house.runs["weather"]
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    visit(page, f"{house.url}/runs/{name}")
+    for kind, wanted in (("python", f'attach("{name}")'), ("curl", f"{house.server.url}/api/agent/{name}/status")):
+        page.locator("summary", has_text="Cop").click()
+        page.locator(f"[data-copy={kind}]").click()
+        page.wait_for_function("async (wanted) => (await navigator.clipboard.readText()).includes(wanted)", arg=wanted)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export").click()
+    assert download.value.suggested_filename == f"{name}.jsonl"
+    assert name in download.value.path().read_text()
 
 
 def test_a_held_page_stands_still_and_says_how_much_is_new(page: Page, house: House) -> None:
@@ -103,6 +128,10 @@ def test_a_held_page_stands_still_and_says_how_much_is_new(page: Page, house: Ho
     page.get_by_role("button", name="Cancel the run").click()
     expect(page.get_by_role("button", name="Retry")).to_be_visible()
     assert handle.get_status().status == "TERMINATED"
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    handle.cancel()
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
 
 
 def test_why_a_run_is_stuck_is_said_at_its_top(page: Page, house: House) -> None:

@@ -30,6 +30,8 @@ WORDS_SECONDS = 0.1
 LOG_SHARE = 5
 """A log is read again after so many times the time that reading it took."""
 PAGE = 1000
+SPOKEN_AT_ONCE = 400
+"""Of so many events the words become HTML at once; those before them are shown as they are."""
 
 
 class Screen(Widget):
@@ -70,6 +72,9 @@ class Run(View):
         self._detail: tuple[int, Json | None] = (0, None)
         self._doing: set[asyncio.Task[None]] = set()
         self._log_due = 0.0
+        self._heard_to = 0
+        self._why_due = 0.0
+        self._why_is_old = False
         self._words: dict[str, str] = {}
         self._tail: asyncio.Task[None] | None = None
         self._timers: dict[Any, asyncio.TimerHandle] = {}
@@ -105,8 +110,9 @@ class Run(View):
     async def read(self) -> Any:
         client, last = self.store.client, self.picture.frame.get("last", 0)
         try:
-            timeline, why = await asyncio.gather(client.timeline(self.id, last), client.why(self.id))
             about = self.about or await self._about()
+            timeline = await client.timeline(self.id, last)
+            why = await self._read_why(timeline["status"])
         except AgentNotFoundError as problem:
             return {"missing": problem.message}
         new = self.picture.take(timeline)
@@ -124,6 +130,14 @@ class Run(View):
         run, forks = await asyncio.gather(client.execution(self.id), client.forks(self.id.partition(".")[0]))
         return {"agent": run.get("agentDef") or {}, "input": run.get("input") or {}, "forks": forks}
 
+    async def _read_why(self, status: str) -> Json:
+        """Why the run stands as it does; while steps come thick and fast, the answer of a moment ago."""
+        self._why_is_old = status == self.why.get("status") and time.monotonic() < self._why_due
+        if self._why_is_old:
+            return self.why
+        self._why_due = time.monotonic() + SOON_SECONDS
+        return await self.store.client.why(self.id)
+
     async def _look(self, moved: list[Json]) -> None:
         """Read the selected step closely, and again when it has moved."""
         step = self.screen.step
@@ -137,26 +151,28 @@ class Run(View):
     async def _more_log(self) -> list[Json]:
         """The lines of the log that are new. The server tells them all, so it is asked at a measured pace."""
         last = self.log[-1]["seq"] if self.log else 0
-        if last >= self.picture.frame["last"] or time.monotonic() < self._log_due:
-            return []
         began = time.monotonic()
+        if last >= self.picture.frame["last"]:
+            return []
+        if began < self._log_due:
+            self._after("log", self._log_due - began, self.again)
+            return []
         lines = [line for line in await self.store.client.steps(self.id) if line["seq"] > last]
-        took = time.monotonic() - began
-        self._log_due = time.monotonic() + LOG_SHARE * took
+        self._log_due = time.monotonic() + LOG_SHARE * (time.monotonic() - began)
         self.log += lines
         return lines
 
     async def _more_talk(self) -> list[Json]:
         """What was said and called that is new."""
-        said: list[Json] = []
-        after = self.talk[-1]["id"] if self.talk else 0
-        while True:
-            page = await self.store.client.events(self.id, after=after, limit=PAGE)
-            said += [_said(event) for event in page["events"]]
-            if len(page["events"]) < PAGE:
-                self.talk += said
-                return said
-            after = page["events"][-1]["id"]
+        found: list[Json] = []
+        while self._heard_to < self.picture.frame["last"]:
+            page = await self.store.client.events(self.id, after=self._heard_to, limit=PAGE)
+            found += page["events"]
+            is_all = len(page["events"]) < PAGE
+            self._heard_to = self.picture.frame["last"] if is_all else page["events"][-1]["id"]
+        said = [*found[:-SPOKEN_AT_ONCE], *map(_said, found[-SPOKEN_AT_ONCE:])]
+        self.talk += said
+        return said
 
     # Showing
 
@@ -196,7 +212,8 @@ class Run(View):
             return
         if self._tail is None or self._tail.done():
             self._tail = asyncio.ensure_future(self._follow())
-        self._after("read", SOON_SECONDS if self.picture.has_untaken else LATER_SECONDS, self.again)
+        is_late = self.picture.has_untaken or self._why_is_old
+        self._after("read", SOON_SECONDS if is_late else LATER_SECONDS, self.again)
 
     def _after(self, name: str, seconds: float, do: Any) -> None:
         """Do something once, later; the same again only when it is done."""

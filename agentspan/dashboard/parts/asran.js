@@ -15,7 +15,7 @@ function asran({select}) {
     settle(top, 0, 4, nodes, edges)
     const height = room(top)
     const width = Math.max(...nodes.map((node) => node.x)) + CARD.width + 16
-    replace(element, h("svg:svg", {width, height, viewBox: `0 0 ${width} ${height}`}, edges.map(edge), nodes.map((node) => card(node, select))))
+    replace(element, h("svg:svg", {style: `max-width:${width}px;min-width:${Math.round(0.55 * width)}px`, viewBox: `0 0 ${width} ${height}`}, edges.map(edge), nodes.map((node) => card(node, select))))
   }
   return {element, update}
 }

@@ -110,8 +110,10 @@ function marked(before, after) {
   if (one === null || other === null) return [one, other].map((text) => text === null ? h("span.muted", null, "–") : h("pre", null, text))
   let start = 0
   while (start < Math.min(one.length, other.length) && one[start] === other[start]) start += 1
+  while (start && /\w/.test(one[start - 1])) start -= 1
   let end = 0
   while (end < Math.min(one.length, other.length) - start && one.at(-1 - end) === other.at(-1 - end)) end += 1
+  while (end && /\w/.test(one.at(-end))) end -= 1
   const side = (text) => h("pre", null, text.slice(Math.max(0, start - 200), start), h("mark", null, text.slice(start, text.length - end)), text.slice(text.length - end, text.length - end + 200))
   return [side(one), side(other)]
 }

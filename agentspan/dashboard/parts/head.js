@@ -7,43 +7,48 @@ const SURE = {
 }
 
 function runhead({send, select, link, origin}) {
-  const element = h("header.runhead")
   const dialog = h("dialog", {"aria-label": "Are you sure?"})
   const took = h("dd", {"data-fact": "took"})
-  let run = null, print = ""
+  const [top, middle, bottom] = [h("div.top"), h("div"), h("dl.facts")]
+  const element = h("header.runhead", null, top, middle, bottom, dialog)
+  const prints = new Map()
+  let run = null
 
+  // A part is drawn anew only where it differs: an open menu stays open.
+  const draw = (part, seen, make) => {
+    const print = JSON.stringify(seen)
+    if (prints.get(part) === print) return
+    prints.set(part, print)
+    replace(part, make())
+  }
   const update = (given) => {
     run = given
-    const now = JSON.stringify([run.status, run.why, run.totals, run.name, run.id])
-    if (now !== print) { print = now; draw() }
+    const own = run.executions.get(run.root) ?? {}
+    const is_waiting = run.status === "RUNNING" && run.why?.reasons?.[0]?.code === "person"
+    draw(top, [run.id, run.name, run.status, is_waiting, run.about?.forks], () => [lineage(own), h("div.line", null,
+      h("h1.cut", {title: run.name}, run.name),
+      own.version ? h("a.chip", {href: link(`/agents/${encodeURIComponent(run.name)}`, {version: own.version}), title: "This version of the agent"}, `v${own.version}`) : null,
+      status(is_waiting ? "WAITING" : run.status), h("span.room"), actions())])
+    draw(middle, [run.status, run.why], why)
+    draw(bottom, [run.id, run.totals, run.budget, run.executions.size, own.startTime], () => facts_of(own))
     tick()
   }
   const tick = () => run && replace(took, words.duration(run.clock()))
-  const draw = () => {
-    const own = run.executions.get(run.root) ?? {}
-    replace(element,
-      lineage(own),
-      h("div.line", null,
-        h("h1.cut", {title: run.name}, run.name), own.version ? h("a.chip", {href: link(`/agents/${encodeURIComponent(run.name)}`, {version: own.version}), title: "This version of the agent"}, `v${own.version}`) : null,
-        status(run.status), h("span.room"), actions()),
-      why(),
-      h("dl.facts", null,
-        fact("Took", took), fact("Tokens", words.count(run.totals.tokens), run.totals.cached ? `${words.count(run.totals.cached)} read from the cache` : null),
-        fact("Cost", words.money(run.totals.cost, run.totals.unknown), run.totals.unknown ? "The price of a model is not known" : null),
-        budget(), fact(run.totals.models.length > 1 ? "Models" : "Model", h("span.cut", {title: run.totals.models.join("\n")}, run.totals.models.slice(0, 2).join(", ") + (run.totals.models.length > 2 ? ` +${run.totals.models.length - 2}` : ""))),
-        run.executions.size > 1 ? fact("Agents", words.count(run.executions.size)) : null,
-        own.sessionId ? fact("Session", h("a.cut", {href: link("/runs", {session: own.sessionId}), title: own.sessionId}, own.sessionId)) : null,
-        fact("Began", words.clock(own.startTime), own.startTime ? new Date(own.startTime).toISOString() : ""),
-        fact("Run", copy_id(run.id))),
-      dialog)
-    tick()
-  }
+  const facts_of = (own) => [
+    fact("Took", took), fact("Tokens", words.count(run.totals.tokens), run.totals.cached ? `${words.count(run.totals.cached)} read from the cache` : null),
+    fact("Cost", words.money(run.totals.cost, run.totals.unknown), run.totals.unknown ? "The price of a model is not known" : null),
+    budget(), run.totals.models.length ? fact(run.totals.models.length > 1 ? "Models" : "Model", h("span.cut", {title: run.totals.models.join("\n")}, run.totals.models.slice(0, 2).join(", ") + (run.totals.models.length > 2 ? ` +${run.totals.models.length - 2}` : ""))) : null,
+    run.executions.size > 1 ? fact("Agents", words.count(run.executions.size)) : null,
+    own.sessionId ? fact("Session", h("a.cut", {href: link("/runs", {session: own.sessionId}), title: own.sessionId}, own.sessionId)) : null,
+    fact("Began", words.clock(own.startTime), own.startTime ? new Date(own.startTime).toISOString() : ""),
+    fact("Run", copy_id(run.id)),
+  ]
   const fact = (name, value, title) => value === "" ? null : h("div", {title}, h("dt", null, name), value.tagName === "DD" ? value : h("dd", {"data-fact": name.toLowerCase()}, value))
   const budget = () => {
     const limit = run.budget?.maxCost ?? run.budget?.max_cost ?? run.budget?.usd
     return limit ? fact("Budget", words.money(limit)) : null
   }
-  const copy_id = (id) => h("button.plain.mono", {title: `${id}\nCopy`, onclick: (event) => { clip(id); event.target.textContent = "copied"; setTimeout(() => { event.target.textContent = brief_id(id) }, 1200) }}, brief_id(id))
+  const copy_id = (id) => h("button.plain.mono", {title: `${id}\nCopy`, onclick: ({target}) => { clip(id); target.textContent = "copied"; setTimeout(() => { target.textContent = brief_id(id) }, 1200) }}, brief_id(id))
 
   const lineage = (own) => {
     const parts = []
@@ -88,8 +93,8 @@ function runhead({send, select, link, origin}) {
   }
   const menu = () => {
     const item = ([name, text]) => h("button", {"data-copy": name.toLowerCase(), role: "menuitem", onclick: async (event) => {
-      await clip(text())
       const details = event.target.closest("details")
+      await clip(text())
       replace(details.querySelector("summary"), `Copied as ${name}`)
       details.open = false
       setTimeout(() => replace(details.querySelector("summary"), "Copy"), 1500)

@@ -35,8 +35,8 @@ function transcript({select}) {
     const who = line.path?.at(-1) ?? ""
     if (line.type !== "error") trouble = ""
     switch (line.type) {
-      case "message": return bubble("assistant", who, rich(line.html ?? ""), line)
-      case "user_message": return bubble("user", line.sender ?? "message", rich(line.html ?? ""), line)
+      case "message": return bubble("assistant", who, said_by(line), line)
+      case "user_message": return bubble("user", line.sender ?? "message", said_by(line), line)
       case "tool_call": {
         const result = h("span.result.muted", null, "…")
         const inside = h("div.inside", null, h("h3", null, "Arguments"), tree(line.args ?? {}, 2))
@@ -84,6 +84,8 @@ function transcript({select}) {
     over() { said.clear(); speak() },
   }
 }
+
+const said_by = (line) => line.html ? rich(line.html) : h("pre", null, line.content ?? "")
 
 // HTML that `drawing.markdown` made: it lets no markup of the text through.
 function rich(html) {
