@@ -220,6 +220,10 @@ def listed(name: str, version: int, created_at: int, updated_at: int, digest: st
         "updateTime": updated_at,
         "description": spec.description,
         "checksum": digest,
+        "model": spec.model,
+        "strategy": spec.strategy if spec.agents else "",
+        "tools": [each.name for each in spec.tools],
+        "agents": [each.name for each in spec.agents],
     }
 
 
