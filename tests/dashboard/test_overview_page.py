@@ -39,10 +39,18 @@ def test_the_sums_are_those_of_the_runs_and_lead_to_them(page: Page, house: Hous
 
 def test_the_arrow_keys_tell_what_each_bar_stands_for(page: Page, house: House) -> None:
     visit(page, f"{house.url}/?range=7d")
-    page.locator(".bar-at").last.focus()
-    expect(page.get_by_role("status").filter(has_text="completed")).to_be_visible()
+    page.evaluate("window.same = true")
+    page.locator(".bar-at[href]").last.focus()
+    said = page.get_by_role("status").filter(has_text="completed")
+    expect(said).to_be_visible()
+    last = said.inner_text()
     page.keyboard.press("ArrowLeft")
-    expect(page.get_by_role("status").filter(has_text="nothing")).to_be_visible()
+    expect(page.locator(".said")).not_to_have_text(last)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    settled(page)
+    assert "/ui/runs?since=" in page.url
+    assert page.evaluate("window.same")
 
 
 def test_a_server_on_which_nothing_has_run_says_how_to_begin(empty: ServerProcess, page: Page) -> None:

@@ -23,9 +23,9 @@ export default {
 
     const click = (event) => {
       if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return
-      const link = event.composedPath().find((each) => each.tagName === "A" && each.href)
-      if (!link || link.target || link.hasAttribute("download")) return
-      const to = new URL(link.href)
+      const link = event.composedPath().find((each) => each.localName === "a" && each.hasAttribute("href"))  // in a drawing as well
+      if (!link || link.hasAttribute("target") || link.hasAttribute("download")) return
+      const to = new URL(link.getAttribute("href"), document.baseURI)
       const place = below(to)
       if (to.origin !== location.origin || place === null) return
       event.preventDefault()

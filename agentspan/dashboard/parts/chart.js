@@ -9,7 +9,7 @@ export default {
     const plot = h("div.plot")
     const legend = h("ul.legend")
     const chart = h("div.plotted", null, plot, said, legend)
-    let at = -1, wide = 0
+    let at = -1, shown = 0, wide = 0
 
     const draw = () => {
       if (!wide) return
@@ -18,6 +18,7 @@ export default {
       const ticks = scale(Math.max(0, ...buckets.map(total)), model.get("kind") === "count")
       const top = ticks.at(-1) || 1, step = (wide - LEFT - RIGHT) / Math.max(1, buckets.length)
       const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top)
+      if (at >= 0) at = buckets.findIndex((bucket) => bucket.at === shown)  // bars move on as time does
       const had = plot.contains(plot.getRootNode().activeElement)
       replace(plot, h("svg:svg", {width: wide, height: HEIGHT, role: "group", "aria-label": model.get("label")},
         ticks.map((tick) => [
@@ -29,7 +30,7 @@ export default {
       replace(legend, series.filter(({key}) => buckets.some(({values}) => values[key])).map((each) =>
         h("li", {"data-status": each.status}, h("i"), each.name)))
       legend.hidden = legend.children.length < 2
-      if (had) focus(at)
+      if (had) focus(Math.max(0, at))
       else if (at >= 0) tell(at)
     }
 
@@ -56,6 +57,7 @@ export default {
     const tell = (place) => {
       const [bucket, step] = [model.get("buckets")[place], (wide - LEFT - RIGHT) / model.get("buckets").length]
       if (!bucket) return void (said.hidden = true)
+      shown = bucket.at
       const pieces = model.get("series").filter(({key}) => bucket.values[key]).reverse()
       replace(said, h("b", null, span(bucket.at, model.get("length"))),
         pieces.map(({key, name, status}) => h("div", {"data-status": status}, h("i"), h("span", null, name), h("em", null, amount(bucket.values[key])))),
