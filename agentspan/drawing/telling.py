@@ -26,12 +26,19 @@ from agentspan.drawing.words import (
 
 
 def steps(timeline: Any, limit: int = 500, *, times: bool = True) -> Html:
-    """Each step in a row: what it was, about what, how it ended, how long it took, tokens and money."""
+    """Each step in a row: what it was, about what, how it ended, how long it took, tokens and money.
+
+    Columns that would say nothing are left out.
+    """
     found = lines(timeline)
     shown = chosen(found, max(1, limit))
     last = extent(timeline, found)[1]
-    columns = [each for each in COLUMNS if times or each["key"] != "time"]
-    drawn = table(columns, [_step(each, last) for each in shown], "No steps yet.")
+    rows = [_step(each, last) for each in shown]
+    agents = {row["agent"] for row in rows}
+    idle = {"time"} if not times else set()
+    idle |= {key for key in ("about", "tokens", "cost") if not any(row[key] for row in rows)}
+    idle |= {"agent"} if len(agents) == 1 else set()
+    drawn = table([each for each in COLUMNS if each["key"] not in idle], rows, "No steps yet.")
     hidden = len(found) - len(shown)
     return join(drawn, muted(f"… {plural(hidden, 'more step')}") if hidden else None)
 
@@ -58,8 +65,8 @@ def _step(line: Line, last: float) -> dict[str, Any]:
     took = (number(span.get("endedAt")) or last) - number(span.get("scheduledAt"))
     return {
         "step": tag("span", kind_dot(span.get("kind")), " ", name, again, flag, css=indent),
-        "agent": span.get("agentName") or "",
-        "about": tag("span", inline(about or "", 160), css="overflow-wrap:anywhere"),
+        "agent": str(span.get("agentName") or ""),
+        "about": tag("span", inline(about, 160), css="overflow-wrap:anywhere") if about else "",
         "status": status_mark(span.get("status")),
         "time": muted(duration(took)) if ended(span) else f"{duration(took)} …",
         "tokens": count(tokens) if tokens else "",
