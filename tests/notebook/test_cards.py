@@ -186,3 +186,28 @@ def test_a_request_as_the_value_of_a_cell_is_its_card(ready: Kernel) -> None:
 def new_card(kernel: Kernel, before: set[str]) -> str:
     found = [each for each, had in kernel.widgets.items() if each not in before and had.get("request")]
     return found[-1] if found else ""
+
+
+def test_whoever_types_is_asked_in_the_cell(ready: Kernel) -> None:
+    ready.prompts.clear()
+    cell = ready.begin("print(runtime.run(agent, 'Pay.', on_human='prompt').output['result'])")
+    ready.until(lambda: ready.prompts, "the prompt")
+    assert "pay(amount=5)" in ready.prompts[0]
+    ready.type('{"amount": 8}')
+    ready.until(lambda: cell.ended, "the end of the cell")
+    assert "Done: paid 8 to Bo." in cell.text
+
+
+def test_a_front_end_in_which_nobody_can_type_is_told_so(ready: Kernel) -> None:
+    cell = ready.run("runtime.run(agent, 'Pay.', on_human='prompt')", allow_stdin=False)
+    assert "HumanNeededError" in cell.error
+    assert "nobody can type here" in cell.error
+
+
+def test_the_environment_answers_in_a_notebook_that_runs_by_itself(ready: Kernel) -> None:
+    said = ready.say(
+        "import os\nos.environ['AGENTSPAN_ON_HUMAN'] = 'approve'\n"
+        "print(AgentRuntime().run(agent, 'Pay.').output['result'])\ndel os.environ['AGENTSPAN_ON_HUMAN']",
+        allow_stdin=False,
+    )
+    assert "Done: paid 5 to Bo." in said
