@@ -394,6 +394,19 @@ class Client:
             if not params["cursor"]:
                 return found
 
+    async def inbox_page(
+        self,
+        *,
+        cursor: str = "",
+        limit: int = 100,
+        agent_name: str | None = None,
+        kind: str | None = None,
+        to: str | None = None,
+    ) -> Json:
+        """A page of the open requests of all runs, oldest first: `{requests, nextCursor}`, no cursor on the last."""
+        params = {"cursor": cursor or None, "limit": limit, "agent": agent_name, "kind": kind, "to": to}
+        return await self._json("GET", "/inbox", params=params)
+
     async def link(self, request_id: str, *, expires_seconds: int, by: str | None = None) -> Json:
         """A link by which who has no credentials answers this request once: `{token, url}`."""
         body = {"expiresSeconds": expires_seconds, "by": by or ""}

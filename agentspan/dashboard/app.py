@@ -13,6 +13,9 @@ from agentspan.dashboard.view import View
 from agentspan.dashboard.widget import Widget, param
 from agentspan.errors import AgentspanError
 
+MANY = 99
+"""So many requests are counted beside the inbox; of more it says that there are more."""
+
 
 class Nav(Widget):
     """The links to the pages; `badges` by path."""
@@ -72,10 +75,11 @@ class App:
 
     async def _count(self) -> None:
         try:
-            waiting = await self.store.client.inbox()
+            page = await self.store.client.inbox_page(limit=MANY)
         except AgentspanError:
             return  # the page itself says what is wrong
-        self.nav.badges = {"/inbox": len(waiting)} if waiting else {}
+        number = len(page.get("requests") or ())
+        self.nav.badges = {"/inbox": f"{number}+" if page.get("nextCursor") else str(number)} if number else {}
 
 
 def of_request(client: Client, *, base: str, path: str, query: str, user: str, theme: str) -> Any:

@@ -45,12 +45,15 @@ class Widget(JSComponent):
 
     _esm = ""
     module = ""
+    is_whole = False
+    """Whether the module stands by itself, without `base.js` and `base.css`, as those do that notebooks show too."""
     style = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if source := cls.__dict__.get("module"):
-            cls._esm = module_of(source)
-            cls._stylesheets = [stylesheet(), *([(PARTS / cls.style).read_text(encoding="utf-8")] if cls.style else [])]
+            own = [(PARTS / cls.style).read_text(encoding="utf-8")] if cls.style else []
+            cls._esm = whole(source) if cls.is_whole else module_of(source)
+            cls._stylesheets = [] if cls.is_whole else [stylesheet(), *own]
         super().__init_subclass__(**kwargs)
 
     def __init__(self, **params: Any) -> None:
@@ -75,6 +78,13 @@ def module_of(name: str) -> str:
     marks = {word: [sign, said] for word, (sign, said, _) in words.STATUS.items()}
     base = (PARTS / "base.js").read_text(encoding="utf-8")
     return "\n".join([f"const MARKS = {json.dumps(marks)}", base, source, ADAPTER])
+
+
+@lru_cache
+def whole(name: str) -> str:
+    """The ES module of a file that brings all it needs."""
+    source = (PARTS / name).read_text(encoding="utf-8")
+    return f"const widget = (() => {{\n{source.replace('export default', 'return', 1)}\n}})()\n{ADAPTER}"
 
 
 @lru_cache

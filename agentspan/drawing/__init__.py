@@ -2,7 +2,8 @@
 
 Everything stands on a page by itself: inline styles, no class, no script, nothing from outside, readable on light and
 dark. It may import nothing of ours but errors; the cell and the dashboard draw with it. Doors: `words`, `markdown`,
-`tree`, `table`, `graph`, `waterfall`, `steps`, `transcript`.
+`tree`, `table`, `graph`, `waterfall`, `steps`, `transcript`. `card.js` is the one part that answers: a module in the
+manner of anywidget, for both.
 """
 
 from agentspan.drawing import words

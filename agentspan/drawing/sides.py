@@ -70,7 +70,7 @@ def _row(place: int, row: Mapping[str, Any]) -> dict[str, Any]:
     words = " ".join(str(row[key]) for key in ("kind", "name") if row.get(key))
     where = row.get("agent") or ""
     dim = "opacity:.62" if row.get("shared") else ""
-    step = tag("span", tag("span", words, css="white-space:nowrap"), muted(f" {where}"), css=dim)
+    step = tag("span", words, muted(f" {where}"), css=f"overflow-wrap:anywhere;{dim}")
     return {
         "place": muted(str(place)),
         "mark": mark,

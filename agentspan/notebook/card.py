@@ -21,6 +21,7 @@ import traitlets
 from IPython import get_ipython
 from IPython.display import display
 
+from agentspan import drawing
 from agentspan.agents.handle import AgentHandle
 from agentspan.agents.host import Host, own_host
 from agentspan.agents.inbox import Request
@@ -33,7 +34,7 @@ Json = dict[str, Any]
 
 log = logging.getLogger("agentspan.notebook")
 
-SOURCE = Path(__file__).with_name("card.js").read_text(encoding="utf-8")
+SOURCE = Path(drawing.__file__).with_name("card.js").read_text(encoding="utf-8")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LOOK_SECONDS = 5.0
 SETTLE_SECONDS = 0.1

@@ -3,6 +3,7 @@
 from agentspan.dashboard.pages.compare import Compare
 from agentspan.dashboard.pages.costs import Costs
 from agentspan.dashboard.pages.credentials import Credentials
+from agentspan.dashboard.pages.inbox import Inbox
 from agentspan.dashboard.pages.overview import Overview
 from agentspan.dashboard.pages.run import Run
 from agentspan.dashboard.pages.runs import Runs
@@ -31,6 +32,8 @@ ROUTES: dict[str, type[View]] = {
     "/compare": Compare,
     "/costs": Costs,
     "/credentials": Credentials,
+    "/inbox": Inbox,
+    "/inbox/{id}": Inbox,
     "/settings": Settings,
     "/workers": Workers,
 }

@@ -91,7 +91,7 @@ export default {
 function help() {
   const rows = [
     ["g then o, r, i, a, h, w, c, s", "overview, runs, inbox, agents, chat, workers, costs, settings"],
-    ["/", "search"], ["j, k", "next, previous"], ["Enter", "open"],
+    ["/", "search"], ["j, k", "next, previous"], ["Enter", "open"], ["x", "choose a run"],
     ["←, →, n", "in a run: fold, unfold, next failure"], ["a, r, e", "in the inbox: approve, reject, edit"], ["?", "this list"], ["Esc", "close"],
   ]
   return h("dialog.help", {"aria-label": "Keyboard shortcuts"},

@@ -15,6 +15,7 @@ function render({ model, el }) {
     const decision = model.get("decision");
     root.replaceChildren(...(decision ? decided(model.get("request") || {}, decision) : open(model, view, send, draw)));
     root.setAttribute("aria-label", title(model.get("request") || {}));
+    root.dataset.request = (model.get("request") || {}).requestId || "";
     root.setAttribute("aria-busy", model.get("busy") ? "true" : "false");
     root.dataset.state = decision ? decision.status || "answered" : model.get("busy") ? "busy" : "open";
   };
@@ -79,7 +80,7 @@ const FORMS = {
   approval: ({ request, view, send, show, button, busy }) => [
     view.open === "edit" ? null : values(request.arguments || {}),
     h("div", { class: "asc-row" },
-      button("Approve", "a", () => send({ approved: true }), "asc-yes"),
+      button("Approve", "a", () => send({ approved: true }), view.open ? "" : "asc-yes"),
       button("Edit …", "e", show("edit")),
       button("Reject …", "r", show("reject"), "asc-no")),
     view.open === "edit" &&
@@ -89,7 +90,7 @@ const FORMS = {
   ].filter(Boolean),
   review: ({ request, view, send, show, button, busy }) => [
     h("div", { class: "asc-row" },
-      button("Let pass", "a", () => send({ approved: true }), "asc-yes"),
+      button("Let pass", "a", () => send({ approved: true }), view.open ? "" : "asc-yes"),
       button("Edit …", "e", show("edit")),
       button("Reject …", "r", show("reject"), "asc-no")),
     view.open === "edit" &&
@@ -315,7 +316,9 @@ function when(ms) {
 }
 
 function text(value) {
-  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
+  if (typeof value === "string") return value;
+  const line = JSON.stringify(value) ?? "";
+  return line.length <= 60 ? line : JSON.stringify(value, null, 2);
 }
 
 function parse(given, name) {
