@@ -78,7 +78,7 @@ def _names(line: Line, y: float) -> list[Html]:
     bold = {"font_weight": "600", "fill": RED} if troubled(span) else {}
     drawn = [tag("circle", cx=indent + 5, cy=y + 11, r=4, fill=_colour(span))]
     drawn.append(svg.text(indent + 14, y + 15, name, 12, room, **bold))
-    used = svg.width_of(name) + 8
+    used = svg.width_of(name, bold=bool(bold)) + 8
     if agent and agent != name and room - used > 40:
         drawn.append(svg.text(indent + 14 + used, y + 15, agent, 11, room - used, fill_opacity=".62"))
     return drawn

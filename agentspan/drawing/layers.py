@@ -40,7 +40,7 @@ def graph(agent_config: Any) -> Html:
     width = max(each.x for each in nodes) + WIDE + 2
     edges = [_edge(parent, child, number) for parent in nodes for number, child in enumerate(parent.below, 1)]
     title = f"The agent {root.config.get('name') or ''} with {plural(len(nodes) - 1, 'agent')} below it"
-    return svg.picture(width, height + 2, title, *edges, *(_card(each) for each in nodes))
+    return svg.picture(width, height - GAP_Y + 2, title, *edges, *(_card(each) for each in nodes))
 
 
 def _tree(config: Json, label: str, dashed: bool, depth: int, left: list[int]) -> _Node:
@@ -103,21 +103,24 @@ def _card(node: _Node) -> Html:
         x, y, WIDE, node.height, rx=8, fill="currentColor", fill_opacity=".045", stroke="currentColor",
         stroke_opacity=".38", stroke_dasharray="4 3" if node.dashed else None,
     )  # fmt: skip
-    name = svg.text(x + PAD, y + 17, config.get("name") or "agent", 13, WIDE - 2 * PAD, font_weight="600")
+    rule = str(config.get("strategy") or "handoff").replace("_", " ") if records(config.get("agents")) else ""
+    left = WIDE - 2 * PAD - (svg.width_of(rule, 10.5) + 8 if rule else 0)
+    name = svg.text(x + PAD, y + 17, config.get("name") or "agent", 13, left, font_weight="600")
+    how = svg.text(x + WIDE - PAD, y + 17, rule, 10.5, text_anchor="end", fill_opacity=".75") if rule else None
     under = svg.text(x + PAD, y + 33, _under(config), 11, WIDE - 2 * PAD, fill_opacity=".68")
     tools = [_tool(each, x + PAD, y + HEAD + place * LINE_HEIGHT) for place, each in enumerate(node.tools)]
     if node.hidden:
         at = y + HEAD + len(node.tools) * LINE_HEIGHT + 13
         tools.append(svg.text(x + PAD + 14, at, f"… {node.hidden} more", 11, fill_opacity=".68"))
-    rule = svg.line(x, y + HEAD - 2, x + WIDE, y + HEAD - 2) if tools else None
-    return tag("g", frame, name, under, rule, *tools)
+    edge = svg.line(x, y + HEAD - 2, x + WIDE, y + HEAD - 2) if tools else None
+    return tag("g", frame, name, how, under, edge, *tools)
 
 
 def _under(config: Json) -> str:
     model = config.get("model")
-    words = [str(config.get("strategy") or "handoff").replace("_", " ")] if records(config.get("agents")) else []
-    words += [model] if isinstance(model, str) and model else []
-    return " · ".join(words) or "deployed elsewhere"
+    if isinstance(model, str) and model:
+        return model
+    return plural(len(below), "agent") if (below := records(config.get("agents"))) else "deployed elsewhere"
 
 
 def _tool(tool: Json, x: float, y: float) -> Html:

@@ -35,9 +35,9 @@ def text(x: float, y: float, words: Any, size: float = 12, room: float | None = 
     return tag("text", whole, cut, x=_n(x), y=_n(y), font_size=_n(size), **attributes)
 
 
-def width_of(words: str, size: float = 12) -> float:
+def width_of(words: str, size: float = 12, *, bold: bool = False) -> float:
     """About how wide words are."""
-    return len(words) * size * CHAR
+    return len(words) * size * CHAR * (1.1 if bold else 1.0)
 
 
 def rect(x: float, y: float, width: float, height: float, *content: Any, **attributes: Any) -> Html:

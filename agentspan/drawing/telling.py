@@ -55,7 +55,7 @@ def transcript(messages: Any, limit: int = 200) -> Html:
 
 def _step(line: Line, last: float) -> dict[str, Any]:
     span = line.span
-    name = tag("b", short(title(span), 44), css=f"color:{RED}" if troubled(span) else "", title=title(span))
+    name = tag("b", short(title(span), 32), css=f"color:{RED}" if troubled(span) else "", title=title(span))
     flag = tag("span", " older than its cell", css=f"color:{AMBER}") if span.get("staleTool") else None
     tokens = number(span.get("promptTokens")) + number(span.get("completionTokens"))
     about = span.get("error") if troubled(span) and span.get("error") else span.get("summary")
