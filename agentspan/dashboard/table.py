@@ -16,5 +16,6 @@ class Table(Widget):
     sort = param.String(default="", doc="The column and the direction, such as startTime:DESC.")
     selectable = param.Boolean(default=False)
     chosen = param.List(default=[], doc="The ids of the chosen rows.")
+    leads = param.Boolean(default=False, doc="Whether j and k reach it from anywhere on the page.")
     empty = param.Dict(default={}, doc="What stands there without rows: title, text, code.")
     label = param.String(default="", doc="The name for those who hear the page.")

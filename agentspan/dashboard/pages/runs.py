@@ -47,7 +47,7 @@ class Runs(View):
         self._chosen: dict[str, Json] = {}
         self.filters = Filters()
         self.bar = Listbar(styles=STICKY)
-        self.table = Table(label="Runs", columns=COLUMNS, selectable=True, empty=LOADING)
+        self.table = Table(label="Runs", columns=COLUMNS, selectable=True, leads=True, empty=LOADING)
         self.pager = Pager()
         self.filters.on_message(self._narrow)
         self.bar.on_message(self._act)

@@ -122,18 +122,27 @@ export default {
       const row = event.target.closest?.("tr[data-id]")
       if (row && !event.target.closest("a, input, button") && !String(getSelection())) model.send({open: row.dataset.id})
     }
+    const reach = (event) => {
+      if (!model.get("leads") || event.defaultPrevented || event.composedPath()[0] !== document.body || !/^[jk]$/.test(event.key)) return
+      wrap.focus({preventScroll: true})
+      press(event)
+    }
     // Times go on.
     const clock = setInterval(() => {
       for (const each of body.querySelectorAll("[data-from]")) each.textContent = words.duration(Date.now() - Number(each.dataset.from))
       for (const each of body.querySelectorAll("[data-since]")) each.textContent = words.since(Number(each.dataset.since))
     }, 1000)
     wrap.addEventListener("keydown", press)
+    document.addEventListener("keydown", reach)
     wrap.addEventListener("click", click)
     for (const each of ["rows", "columns", "sort", "empty", "label"]) model.on(`change:${each}`, draw)
     model.on("change:chosen", mark)
     draw()
     el.append(wrap)
-    return () => clearInterval(clock)
+    return () => {
+      clearInterval(clock)
+      document.removeEventListener("keydown", reach)
+    }
   },
 }
 
