@@ -302,6 +302,11 @@ class AgentHandle(Shown):
         """See `finish_async`."""
         self.runtime.portal.call(self.finish_async(request_id=request_id))
 
+    @property
+    def pending(self) -> list[Request]:
+        """What the run asks a person now, oldest first; in a notebook each of them is a card."""
+        return self.requests()
+
     def requests(self) -> list[Request]:
         """See `requests_async`."""
         return self.runtime.portal.call(self.requests_async())

@@ -9,6 +9,8 @@ from tests.agents.serving import ServerProcess
 from tests.browser import browser, context, page, seen
 from tests.notebook.kernel import Kernel, kernel
 
+KEY = "a-key-that-nobody-is-to-see"
+
 __all__ = ["browser", "context", "page", "runtime", "seen"]
 
 
@@ -32,4 +34,5 @@ def either(
 def kernel_of(server: ServerProcess, folders: pytest.TempPathFactory, *, old: bool = False, **environ: str):  # type: ignore[no-untyped-def]
     """A kernel that knows the server and has a data folder of its own."""
     data = str(folders.mktemp("kernel"))
-    return kernel(old=old, AGENTSPAN_SERVER_URL=server.url, AGENTSPAN_DATA_DIR=data, AGENTSPAN_USER="Ada", **environ)
+    known = {"AGENTSPAN_SERVER_URL": server.url, "AGENTSPAN_DATA_DIR": data, "AGENTSPAN_USER": "Ada"}
+    return kernel(old=old, **{**known, "AGENTSPAN_API_KEY": KEY, **environ})

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.agents.serving import ServerProcess, tool_call
+from tests.notebook.conftest import KEY
 from tests.notebook.kernel import WIDGET, Kernel
 
 pytestmark = pytest.mark.xdist_group("kernels")
@@ -104,6 +105,15 @@ def test_the_output_is_saved_with_a_static_card_and_becomes_the_static_decision(
     assert "by Ada" in last_update(ready)["text/html"]
 
 
+def test_what_is_saved_has_no_credentials_in_it(ready: Kernel) -> None:
+    request, card = asked(ready)
+    assert ready.say("print(len(runtime.config.api_key))") == str(len(KEY))
+    click(ready, request, card, {"approved": True})
+    decision(ready, card)
+    assert KEY not in str(ready.messages)
+    assert KEY not in str(ready.widgets)
+
+
 def last_update(kernel: Kernel) -> dict[str, Any]:
     found = [each["content"]["data"] for each in kernel.messages if each["msg_type"] == "update_display_data"]
     return found[-1] if found else {}
@@ -177,7 +187,7 @@ def test_a_handle_as_the_value_of_a_cell_has_its_cards_below(ready: Kernel) -> N
 def test_a_request_as_the_value_of_a_cell_is_its_card(ready: Kernel) -> None:
     request, _ = asked(ready)
     before = set(ready.widgets)
-    assert ready.run("run.requests()[0]").status == "ok"
+    assert ready.run("run.pending[0]").status == "ok"
     card = ready.until(lambda: new_card(ready, before), "the card")
     click(ready, request, card, {"approved": True})
     assert decision(ready, card)["decidedBy"] == "Ada"
