@@ -32,7 +32,7 @@ def alone(house: House) -> Iterator[str]:
         while "Bokeh app running" not in (line := process.stdout.readline()):
             assert line, "panel serve has ended"
         yield f"http://localhost:{port}/dashboard"
-        process.kill()  # on SIGTERM it waits for its sessions
+        process.kill()
 
 
 def test_every_place_has_an_address_that_can_be_opened_again(page: Page, alone: str) -> None:
