@@ -78,7 +78,7 @@ class Watcher(Protocol):
 
 @contextmanager
 def unwatched() -> Iterator[None]:
-    """Runs that are waited for in here do not show themselves: who starts many shows them in its own way."""
+    """Runs that are started or waited for in here are nobody's: who starts many shows them in its own way."""
     token = _wanted.set(False)
     try:
         yield
@@ -88,7 +88,7 @@ def unwatched() -> Iterator[None]:
 
 def watcher() -> Watcher | None:
     """The watcher of this process, if a kernel runs in it."""
-    return _loaded() if in_kernel() else None
+    return _loaded() if _wanted.get() and in_kernel() else None
 
 
 def in_kernel() -> bool:
@@ -100,7 +100,7 @@ def in_kernel() -> bool:
 
 async def begin(handle: Handle) -> Watch | None:
     """Watch a run that is waited for, from the main thread alone: other threads have no cell."""
-    if not _wanted.get() or (found := watcher()) is None:
+    if (found := watcher()) is None:
         return None
     watch = await _safely(in_caller, _opened, found, handle)
     if watch is not None:

@@ -16,6 +16,7 @@ from agentspan.agents.budget import Budget
 from agentspan.agents.default import default_runtime
 from agentspan.agents.serialize import config_of
 from agentspan.agents.shape import shape_of
+from agentspan.agents.watching import unwatched
 from agentspan.notebook.progress import Screen
 from agentspan.notebook.rows import NOT_RUN, Estimate, Limits, Map, Row
 
@@ -68,18 +69,18 @@ async def agent_map_async(
         raise ValueError(f"failed must be one of {', '.join(FAILED)}, got {failed!r}")
     found, strange = _rows(table, prompt, f"map:{name or config['name']}:{_digest(config)}")
     work = Map(host, agent, config, found, wanted, limits, width, timeout)
-    async with Screen(work):
-        await work.recall(failed)
-        await work.try_out(sample)
-        guess = work.estimate()
-        if estimate:
-            work.progress.state = "estimated"
-            return guess
-        if guess.fits or (proceed is not None and proceed(guess)):
-            await work.finish(work.left())
-        else:
-            work.refuse(guess.problem)
-    return _filled(pd, table, found, strange, columns)
+    with unwatched():
+        async with Screen(work):
+            await work.recall(failed)
+            await work.try_out(sample)
+            guess = work.estimate()
+            if estimate:
+                work.progress.state = "estimated"
+            elif guess.fits or (proceed is not None and proceed(guess)):
+                await work.finish(work.left())
+            else:
+                work.refuse(guess.problem)
+    return guess if estimate else _filled(pd, table, found, strange, columns)
 
 
 def agent_map(

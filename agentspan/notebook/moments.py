@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from agentspan import drawing
 from agentspan.agents.compare import Comparison, comparison_of
 from agentspan.agents.default import default_runtime
 from agentspan.agents.exceptions import AgentspanError
@@ -24,7 +25,7 @@ Json = dict[str, Any]
 Run = str | AgentHandle | AgentResult
 """A run: its execution id, its handle or its result."""
 
-SOURCE = Path(__file__).with_name("travel.js")
+SOURCE = Path(drawing.__file__).with_name("travel.js")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WAIT_MS = 20_000
 AROUND = 12
@@ -253,9 +254,10 @@ def side_by_side(a: Run, b: Run, *, runtime: Host | None = None) -> SideBySide:
 def drawn(title: str, execution_id: str, steps: list[Json], moment: Json, forks: list[Json]) -> Html:
     """A place in a run's log, as a page that stays as it is."""
     place = next((number for number, each in enumerate(steps, 1) if each["seq"] == moment["seq"]), 0)
+    where = join(words.status_mark(moment.get("status")), muted(f" · step {place} of {len(steps)}"))
     head = tag(
         "div",
-        join(tag("b", title), " ", words.status_mark(moment.get("status")), muted(f" · step {place} of {len(steps)}")),
+        tag("span", tag("b", title), " ", where),
         code(execution_id),
         css="display:flex;justify-content:space-between;gap:8px;flex-wrap:wrap",
     )

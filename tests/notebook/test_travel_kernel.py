@@ -70,4 +70,4 @@ def test_a_map_that_is_interrupted_goes_on_when_it_is_made_again(either: Kernel,
     either.until(lambda: cell.ended, "the end of the cell")
     assert cell.status == "error"
     assert "make the map again" in cell.error
-    assert cell.updates[-1]["text/plain"].startswith("waits: detached")
+    either.until(lambda: cell.updates and "waits: detached" in cell.updates[-1]["text/plain"], "the last picture")
