@@ -388,7 +388,7 @@ class Durations(Struct, frozen=True, kw_only=True):
 
 
 class Failure(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A reason for which runs of an agent failed, and the last of them."""
+    """A reason for which runs of an agent failed, how many of the newest that failed, and the last of them."""
 
     agent_name: str
     reason: str
