@@ -38,7 +38,8 @@ class ExecutionStarted(Fact, frozen=True, tag=True):
     """`input` of a root: {prompt, media?, context?, session_id?, budget?, plan?}. A child has at most a context: its
     prompt is the root's, the results in `after`, and what its parent's team said up to event `heard` (`reply` last).
     An agent that is called as a tool has the arguments of call `index` of event `source` instead of the root's prompt.
-    One that is `alone` has the bare prompt.
+    One that is `alone` has the bare prompt. `line`: where the prompt stands that it has instead of the root's, when an
+    agent above it was called as a tool or had its prompt replaced: the event, and the call in it or -1.
 
     `signal` is the event of the signal that is in force when a child starts.
     """
@@ -53,6 +54,7 @@ class ExecutionStarted(Fact, frozen=True, tag=True):
     index: int = 0
     alone: bool = False
     signal: int = 0
+    line: tuple[int, int] | None = None
 
 
 class ExecutionPaused(Fact, frozen=True, tag=True):

@@ -40,6 +40,10 @@ class Material:
         said += self._heard(run)
         return self._prompt(run, given, said)
 
+    def asked(self, run: Run) -> str:
+        """The same as it stands after callbacks and guardrails have replaced it."""
+        return self.log.prompt(run.asked) if run.asked else self.prompt(run)
+
     def _prompt(self, run: Run, given: str, said: list[tuple[str, str]]) -> str:
         self.log.have(set[int]().union(*map(transcript.named, run.after)))
         return transcript.prompt(given, [self.log.text(each) for each in run.after], transcript.told(said))
@@ -122,7 +126,7 @@ class Material:
             arguments = self.log.call(order.source, int(parts[1]))
             given |= {"content": transcript.text_of(arguments), "arguments": arguments}
         else:
-            given["content"] = self.prompt(run) if parts[0] == "input" else self.log.text(order.about)
+            given["content"] = self.asked(run) if parts[0] == "input" else self.log.text(order.about)
         last = guards.said(run, self.log, order.slot.removeprefix("review."))
         return {**given, "message": last.message} if last else given
 
@@ -167,7 +171,7 @@ class Material:
                 "conversation": transcript.told(said), "transfer_to": "", "iteration": run.spoken,
                 "messages": self.discussion(run),
             }  # fmt: skip
-        return {"prompt": self.prompt(run), "conversation": transcript.told(said), "last_agent": last}
+        return {"prompt": self.asked(run), "conversation": transcript.told(said), "last_agent": last}
 
     def _wrapped(self, spec: AgentSpec, run: Run, order: e.TaskScheduled, position: str) -> Json:
         given: Json = {"agent_name": spec.name, "position": position, "turn": order.turn, "prompt": self.prompt(run)}

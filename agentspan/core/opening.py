@@ -49,4 +49,10 @@ def prompt(run: Run, log: Log) -> str:
         return log.prompt(run.asked)
     if run.source:
         return transcript.request(log.call(run.source, run.index))
-    return transcript.prompt(log.prompt(FIRST), [log.text(each) for each in run.after])
+    return transcript.prompt(_line(run, log), [log.text(each) for each in run.after])
+
+
+def _line(run: Run, log: Log) -> str:
+    """The bare prompt that came down from above."""
+    seq, index = run.line or (FIRST, -1)
+    return log.prompt(seq) if index < 0 else transcript.request(log.call(seq, index))

@@ -106,6 +106,7 @@ class Run(Struct, frozen=True, omit_defaults=True):
     extra: int = 0
     fixed: int = 0
     asked: int = 0
+    line: tuple[int, int] | None = None
     spoken: int = 0
     last: int = e.NOBODY
     choice: int | None = None
@@ -242,6 +243,7 @@ def _started(run: Run, at: int, fact: e.ExecutionStarted) -> Run:
         index=fact.index,
         alone=fact.alone,
         signal=fact.signal,
+        line=fact.line,
         state=dict(given.get("context") or {}),
         inherited=tuple(given.get("context") or ()) if fact.path else (),
         budget=budget,

@@ -331,8 +331,9 @@ def beginning(spec: AgentSpec, run: Run, task: int, order: TaskScheduled) -> Exe
     if order.purpose is Purpose.ACT:
         return ExecutionStarted(path=path, parent=run.id, source=order.source, index=order.index, signal=run.signal)
     given = {"context": run.state} if run.state else None
+    line = (run.asked, -1) if run.asked else (run.source, run.index) if run.source else run.line
     if spec.at((path[-1],)).include_contents == "none":
-        return ExecutionStarted(given, path=path, parent=run.id, alone=True, signal=run.signal)
+        return ExecutionStarted(given, path=path, parent=run.id, alone=True, signal=run.signal, line=line)
     before = run.branches.get(order.index - 1) if spec.strategy == "sequential" else None
     after = (*run.after, before.result) if before else run.after
     if order.slot.endswith(".again"):
@@ -341,7 +342,7 @@ def beginning(spec: AgentSpec, run: Run, task: int, order: TaskScheduled) -> Exe
     said = run.spoken or run.extra or spec.hybrid or any(agent.introduction for agent in spec.agents) or run.unread
     return ExecutionStarted(
         given, path=path, parent=run.id, after=after, heard=task if listens and said else 0,
-        reply=so_far(spec, run) if listens else Result(), signal=run.signal,
+        reply=so_far(spec, run) if listens else Result(), signal=run.signal, line=line,
     )  # fmt: skip
 
 

@@ -242,6 +242,34 @@ def test_members_of_a_team_are_asked_what_the_teams_check_has_made_of_the_prompt
     assert "secret" not in str(story.messages(story.child("one")))
 
 
+def test_a_members_pattern_sees_what_the_teams_check_has_made_of_the_prompt() -> None:
+    member = lone(name="one", guardrails=(pattern(position="input", onFail="raise"),))
+    story = Story(
+        team("sequential", guardrails=(function(position="input", onFail="fix"),), agents=(member,)), "secret"
+    )
+    story.settle("input.0", passed=False, fixed_output="a joke")
+    assert story.run(story.child("one")).status is Status.RUNNING
+
+
+def test_a_pattern_of_a_member_of_a_team_that_is_a_tool_sees_what_the_tool_is_asked() -> None:
+    config = {
+        "name": "desk",
+        "strategy": "sequential",
+        "agents": [{"name": "one", "model": "scripted/one", "guardrails": [pattern(position="input", onFail="raise")]}],
+    }
+    story = Story(lone(tools=(ToolSpec("ask", tool_type="agent_tool", config={"agentConfig": config}),)), "go")
+    follow = story.think("", tool_calls=[{"name": "ask", "arguments": {"request": "the secret?"}}])
+    assert "no secrets" in next(fact.reason for fact in only(e.ExecutionFailed, follow))
+
+
+def test_each_check_of_an_input_sees_what_the_one_before_has_made_of_it() -> None:
+    story = guarded(
+        function(position="input", onFail="fix"), function(name="other", taskName="other", position="input")
+    )
+    story.settle("input.0", passed=False, fixed_output="a joke")
+    assert story.given("input.1")["content"] == "a joke"
+
+
 # Calls
 
 
