@@ -209,7 +209,8 @@ async def test_pages_are_read_by_their_indices(engine: Engine) -> None:
         statement = await engine.reads.query(
             lambda c, by=by: listing.candidates(c, listing.Asked(Wanted(), listing.Order(by)), place, 51)
         )
-        assert index in (plan := await explain(engine, statement, {})), plan
+        plan = await explain(engine, statement, {})
+        assert index in plan, plan
 
 
 INDICES = {

@@ -104,7 +104,9 @@ def test_what_runs_of_before_have_spent_is_booked_once(database_url: str, monkey
         database.upgrade(old)
         with old.reading.connect() as connection:
             models = connection.execute(sa.select(tables.executions.c.agent, tables.executions.c.model).distinct())
-            assert set(models) == {("crew", "openai/a"), ("one", "openai/a"), ("two", "openai/b"), ("three", "openai/c")}
+            assert {row.agent: row.model for row in models} == {
+                "crew": "openai/a", "one": "openai/a", "two": "openai/b", "three": "openai/c"
+            }  # fmt: skip
             x = tables.spending.c
             columns = (x.tree, x.execution, x.model, x.hour, x.agent, x.root_agent, x.calls, x.prompt_tokens, x.cost)
             assert set(connection.execute(sa.select(*columns))) == {
