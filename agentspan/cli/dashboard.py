@@ -1,5 +1,6 @@
 """`agentspan dashboard`: open the pages of a server, or a dashboard of one's own for any server."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import typer
 
 from agentspan.cli.extras import needs
 from agentspan.client import launch
-from agentspan.errors import AgentspanError, BadInput
+from agentspan.errors import AgentspanError, BadInput, ConfigurationProblem
 
 
 def dashboard(
@@ -41,8 +42,8 @@ def dashboard(
 
 def alone(url: str, port: int, page: str, no_browser: bool) -> None:
     """A dashboard on this machine's loopback, as whom the environment says, until Ctrl-C."""
-    with needs("dashboard"):
-        import panel  # noqa: F401
+    if importlib.util.find_spec("panel") is None:
+        raise ConfigurationProblem('this needs panel: pip install "agentspan[dashboard]"')
     command = [sys.executable, "-m", "agentspan.dashboard", "--server", url, "--port", str(port), "--child"]
     environ = {name: value for name, value in os.environ.items() if name != "AGENTSPAN_DASHBOARD_SECRET"}
     # Its own session: Ctrl-C is for this process, whose end closes the pipe and so ends the other.
