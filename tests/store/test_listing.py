@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -196,9 +197,8 @@ async def test_pages_are_read_by_their_indices(engine: Engine) -> None:
     for name, (wanted, index) in INDICES.items():
         for order in (listing.Order(), listing.Order(newest_first=False)):
             for at in (None, place):
-                statement = await engine.reads.query(
-                    lambda c, w=wanted, o=order, a=at: listing.candidates(c, listing.Asked(w, o), a, 51)
-                )
+                asked = listing.Asked(wanted, order)
+                statement = await engine.reads.query(partial(listing.candidates, asked=asked, place=at, count=51))
                 plan = await explain(engine, statement, {})
                 # PostgreSQL knows how many rows fit, and may find the index of the order the shorter way.
                 knows = "Index Only Scan using ix_executions_started_at" in plan and not engine.database.is_sqlite
@@ -206,9 +206,8 @@ async def test_pages_are_read_by_their_indices(engine: Engine) -> None:
                 assert "Seq Scan" not in plan, (name, plan)
                 assert "TEMP B-TREE" not in plan, (name, plan)
     for by, index in (("ended", "ix_executions_ended"), ("updated", "ix_executions_ended")):
-        statement = await engine.reads.query(
-            lambda c, by=by: listing.candidates(c, listing.Asked(Wanted(), listing.Order(by)), place, 51)
-        )
+        asked = listing.Asked(Wanted(), listing.Order(by))
+        statement = await engine.reads.query(partial(listing.candidates, asked=asked, place=place, count=51))
         plan = await explain(engine, statement, {})
         assert index in plan, plan
 
