@@ -4,6 +4,7 @@ The run's file is in the notebook, so it needs no server, no key and no network:
 is what they said.
 """
 
+import asyncio
 import base64
 import gzip
 import json
@@ -15,6 +16,7 @@ from itertools import groupby
 from typing import Any
 
 from agentspan.agents.as_code import Code, as_code, left_out
+from agentspan.client.client import Client
 
 Json = dict[str, Any]
 
@@ -43,6 +45,16 @@ class Turn:
     said: list[str] = field(default_factory=list)
     calls: dict[str, Call] = field(default_factory=dict)
     asides: list[str] = field(default_factory=list)
+
+
+async def told(client: Client, execution_id: str, text: str) -> str:
+    """The run of a file as the text of a notebook; the rest of what is told is asked of its server."""
+    body, steps = await client.result(execution_id), await client.steps(execution_id)
+    events: list[Json] = []
+    while page := (await client.events(execution_id, after=events[-1]["id"] if events else 0))["events"]:
+        events += page
+    notebook = await asyncio.to_thread(notebook_of, text, body, steps, events)
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
 def notebook_of(text: str, body: Json, steps: Sequence[Json], events: Sequence[Json]) -> Json:

@@ -76,6 +76,21 @@ def test_a_step_is_looked_into_by_the_number_of_either_of_its_events(house: Hous
     assert started["task"] is None
 
 
+def test_an_agent_within_a_run_has_a_page_of_its_own(house: House) -> None:
+    async def looked() -> tuple[Any, Any]:
+        async with Client(house.server.url) as client:
+            executions = (await client.timeline(house.runs["failed_team"]))["executions"]
+            name = executions[-1]["executionId"]
+            view = Run(Store(client), Address(place=f"/runs/{name}?tab=events"), id=name)
+            view.fill(await view.read())
+            return json.loads(view.screen.whole), json.loads(view.screen.log)
+
+    whole, log = run(looked())
+    assert whole["agentName"] == "shipper"
+    assert {line["agent"] for line in log} == {"shipper"}
+    assert whole["spans"]
+
+
 def test_a_run_that_is_not_there_is_said_to_be_missing(house: House) -> None:
     async def looked() -> str:
         async with Client(house.server.url) as client:

@@ -105,10 +105,12 @@ def test_a_run_is_copied_and_exported(page: Page, house: House) -> None:
         page.locator("summary", has_text="Cop").click()
         page.locator(f"[data-copy={kind}]").click()
         page.wait_for_function("async (wanted) => (await navigator.clipboard.readText()).includes(wanted)", arg=wanted)
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Export").click()
-    assert download.value.suggested_filename == f"{name}.jsonl"
-    assert name in download.value.path().read_text()
+    for suffix, wanted in (("jsonl", name), ("ipynb", "nbformat")):
+        page.locator("summary", has_text="Export").click()
+        with page.expect_download() as download:
+            page.locator(f"[data-export={suffix}]").click()
+        assert download.value.suggested_filename == f"{name}.{suffix}"
+        assert wanted in download.value.path().read_text()
 
 
 def test_a_held_page_stands_still_and_says_how_much_is_new(page: Page, house: House) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import atexit
 import difflib
-import json
 import logging
 import signal
 import sys
@@ -478,7 +477,9 @@ class AgentRuntime:
         client, target = await self.client(), Path(path)
         text = await client.export(execution_id)
         if target.suffix == ".ipynb":
-            text = await _as_notebook(client, execution_id, text)
+            from agentspan.agents.story import told
+
+            text = await told(client, execution_id, text)
         return await asyncio.to_thread(_write, target, f"{execution_id}.jsonl", text)
 
     async def import_run_async(self, path: str | Path, *, resume: bool = False) -> AgentHandle:
@@ -914,18 +915,6 @@ class AgentRuntime:
                 )
                 self._stopping = asyncio.Event()
                 _close_at_exit(self)
-
-
-async def _as_notebook(client: Client, execution_id: str, text: str) -> str:
-    """The run of a file as the text of a notebook."""
-    from agentspan.agents.story import notebook_of
-
-    body, steps = await client.result(execution_id), await client.steps(execution_id)
-    events: list[Json] = []
-    while page := (await client.events(execution_id, after=events[-1]["id"] if events else 0))["events"]:
-        events += page
-    notebook = await asyncio.to_thread(notebook_of, text, body, steps, events)
-    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
 def _write(target: Path, name: str, text: str) -> Path:

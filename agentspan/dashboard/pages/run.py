@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from panel.viewable import Viewable
 
+from agentspan.agents import story
 from agentspan.client.client import Client
 from agentspan.client.errors import AgentNotFoundError
 from agentspan.dashboard.address import Address
@@ -37,8 +38,8 @@ SPOKEN_AT_ONCE = 400
 class Screen(Widget):
     """The page of a run. `whole`, `detail`, `moment`, `log` and `talk` are JSON; what is new of them comes as messages.
 
-    It sends {select: number}, {tab: name}, {act: name}, {fork: {at, edits}}, {moment: number}, {export: true}, and
-    {again: true} when it has missed something.
+    It sends {select: number}, {tab: name}, {act: name}, {fork: {at, edits}}, {moment: number}, {export: suffix},
+    and {again: true} when it has missed something.
     """
 
     module = "rows.js waterfall.js forking.js inspector.js transcript.js asran.js log.js head.js run.js"
@@ -62,7 +63,7 @@ class Run(View):
     pause_seconds = 0.08
 
     def __init__(self, store: Store, address: Address | None = None, *, id: str, **params: Any) -> None:
-        self.id = id
+        self.id, self.tree = id, id.partition(".")[0]
         self.title = f"Run {id[-8:]}"
         self.picture = Picture()
         self.why: Json = {}
@@ -73,6 +74,7 @@ class Run(View):
         self._doing: set[asyncio.Task[None]] = set()
         self._log_due = 0.0
         self._heard_to = 0
+        self._logged_to = 0
         self._why_due = 0.0
         self._why_is_old = False
         self._words: dict[str, str] = {}
@@ -91,7 +93,7 @@ class Run(View):
         self.again()
 
     def concerns(self, news: News) -> bool:
-        return news.all or self.id.partition(".")[0] in news.runs
+        return news.all or self.tree in news.runs
 
     def _place(self) -> None:
         """What the address says of this page."""
@@ -127,7 +129,7 @@ class Run(View):
     async def _about(self) -> Json:
         """What stays while a run goes on: its agent's definition, its input, its forks."""
         client = self.store.client
-        run, forks = await asyncio.gather(client.execution(self.id), client.forks(self.id.partition(".")[0]))
+        run, forks = await asyncio.gather(client.execution(self.id), client.forks(self.tree))
         return {"agent": run.get("agentDef") or {}, "input": run.get("input") or {}, "forks": forks}
 
     async def _read_why(self, status: str) -> Json:
@@ -150,15 +152,20 @@ class Run(View):
 
     async def _more_log(self) -> list[Json]:
         """The lines of the log that are new. The server tells them all, so it is asked at a measured pace."""
-        last = self.log[-1]["seq"] if self.log else 0
-        began = time.monotonic()
+        last, began = self._logged_to, time.monotonic()
         if last >= self.picture.frame["last"]:
             return []
         if began < self._log_due:
             self._after("log", self._log_due - began, self.again)
             return []
-        lines = [line for line in await self.store.client.steps(self.id) if line["seq"] > last]
+        path = self.picture.executions[self.id]["path"]
+        lines = [
+            line
+            for line in await self.store.client.steps(self.tree)
+            if line["seq"] > last and line["path"][: len(path)] == path
+        ]
         self._log_due = time.monotonic() + LOG_SHARE * (time.monotonic() - began)
+        self._logged_to = max(self.picture.frame["last"], lines[-1]["seq"] if lines else 0)
         self.log += lines
         return lines
 
@@ -273,8 +280,8 @@ class Run(View):
         self._do(self._forked(asked))
 
     async def _forked(self, asked: Json) -> None:
-        client, tree = self.store.client, self.id.partition(".")[0]
-        made = await self.attempt(client.fork(tree, asked["at"], asked["edits"]))
+        client = self.store.client
+        made = await self.attempt(client.fork(self.tree, asked["at"], asked["edits"]))
         if made:
             self.notify(f"Forked at event {asked['at']}.")
             self.address.go(f"/runs/{made['executionId']}")
@@ -285,14 +292,16 @@ class Run(View):
         self._do(self._at(step))
 
     async def _at(self, step: int) -> None:
-        self.screen.moment = _json(await self.store.client.moment(self.id, step))
+        self.screen.moment = _json(await self.store.client.moment(self.tree, step))
 
-    def _export(self, _: Any) -> None:
-        self._do(self._exported())
+    def _export(self, kind: str) -> None:
+        self._do(self._exported(kind))
 
-    async def _exported(self) -> None:
-        text = await self.store.client.export(self.id.partition(".")[0])
-        self.screen._send_msg({"file": {"name": f"{self.id}.jsonl", "text": text}})
+    async def _exported(self, kind: str) -> None:
+        text = await self.store.client.export(self.tree)
+        if kind == "ipynb":
+            text = await story.told(self.store.client, self.tree, text)
+        self.screen._send_msg({"file": {"name": f"{self.tree}.{kind}", "text": text}})
 
     def _resend(self, _: Any) -> None:
         """The browser has missed something."""

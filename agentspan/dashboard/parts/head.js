@@ -88,19 +88,21 @@ function runhead({send, select, link, origin}) {
       over && run.status !== "COMPLETED" ? button("retry", "Retry") : null,
     ]
     return h("div.actions", {role: "group", "aria-label": "Actions"}, run.root ? null : own,
-      h("a.button", {href: link("/compare", {a: run.id})}, "Compare"), menu(),
-      h("button", {"data-act": "export", title: "The run as a file that any server can take in", onclick: () => send({export: true})}, "Export"))
+      h("a.button", {href: link("/compare", {a: run.id})}, "Compare"), menu("Copy", COPIES(run, origin).map(copying)),
+      menu("Export", EXPORTS.map(([kind, name, title]) => h("button", {"data-export": kind, role: "menuitem", title, onclick: ({target}) => { send({export: kind}); target.closest("details").open = false }}, name))))
   }
-  const menu = () => {
-    const item = ([name, text]) => h("button", {"data-copy": name.toLowerCase(), role: "menuitem", onclick: async (event) => {
-      const details = event.target.closest("details")
-      await clip(text())
-      replace(details.querySelector("summary"), `Copied as ${name}`)
-      details.open = false
-      setTimeout(() => replace(details.querySelector("summary"), "Copy"), 1500)
-    }}, name)
-    const details = h("details.menu", null, h("summary.button", null, "Copy"), h("div.items", {role: "menu"}, COPIES(run, origin).map(item)))
+  const copying = ([name, text]) => h("button", {"data-copy": name.toLowerCase(), role: "menuitem", onclick: async ({target}) => {
+    const details = target.closest("details")
+    const summary = details.querySelector("summary")
+    await clip(text())
+    details.open = false
+    replace(summary, `Copied as ${name}`)
+    setTimeout(() => replace(summary, "Copy"), 1500)
+  }}, name)
+  const menu = (name, items) => {
+    const details = h("details.menu", {"data-menu": name.toLowerCase()}, h("summary.button", null, name), h("div.items", {role: "menu"}, items))
     details.addEventListener("focusout", (event) => { if (!details.contains(event.relatedTarget)) details.open = false })
+    details.addEventListener("keydown", (event) => { if (event.key === "Escape" && details.open) { details.open = false; details.firstChild.focus(); event.stopPropagation() } })
     return details
   }
   const sure = (name) => {
@@ -116,6 +118,11 @@ const STUCK = new Set(["no_worker", "worker_silent", "person", "message", "limit
 // Where the remedy is not a button of this page.
 const NEEDS = new Set(["no_worker", "worker_silent", "limited", "queued"])
 const seq_of = (task) => Number(/\.t(\d+)$/.exec(task ?? "")?.[1] ?? 0)
+
+const EXPORTS = [
+  ["jsonl", "File (.jsonl)", "All of the run: any server can take it in"],
+  ["ipynb", "Notebook (.ipynb)", "What happened, the agent as code, and the run played again without a server"],
+]
 
 const COPIES = (run, origin) => [
   ["Python", () => `from agentspan.agents import attach\n\nhandle = attach("${run.id}")\nresult = handle.join()\n`],

@@ -35,7 +35,7 @@ function inspector({close, fork, moment, link}) {
   const who = () => task?.agentName ?? hint?.agent ?? line?.agent
   const head = () => h("header", null,
     h("div.line", null,
-      h("h2", null, task ? title_of(task) : hint ? hint.title : line ? line.kind.replaceAll("_", " ") : `Event ${step}`),
+      h("h2", null, task ? title_of(task) : hint ? hint.title : line ? told(line.kind) : `Event ${step}`),
       task ? status(task.status) : hint ? status(hint.status) : null,
       h("button.close", {"aria-label": "Close the step", title: "Close (Esc)", onclick: close}, "✕")),
     h("div.line.actions", null,

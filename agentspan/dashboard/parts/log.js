@@ -12,7 +12,7 @@ function logbook({select}) {
     const {line} = row
     const element = h("div", {"data-seq": line.seq, "data-event": line.kind, title: line.summary},
       h("span.seq.number", null, line.seq), h("span.time.number", {title: new Date(line.at).toISOString()}, `+${words.duration(line.at - start)}`),
-      h("span.what", {"data-status": tone(line.kind)}, line.kind.replaceAll("_", " ")), h("span.who.cut", null, line.agent), h("span.said.cut", null, line.summary))
+      h("span.what", {"data-status": tone(line.kind)}, told(line.kind)), h("span.who.cut", null, line.agent), h("span.said.cut", null, line.summary))
     element.refresh = () => element.setAttribute("aria-selected", String(line.seq === selected))
     return element
   }
@@ -22,7 +22,7 @@ function logbook({select}) {
     if (given.lines) { lines = given.lines; loaded = true }
     if (given.more) lines = lines.concat(given.more)
     const text = search.value.trim().toLowerCase()
-    rows = lines.filter((line) => !text || `${line.seq} ${line.kind.replaceAll("_", " ")} ${line.agent} ${line.summary}`.toLowerCase().includes(text))
+    rows = lines.filter((line) => !text || `${line.seq} ${told(line.kind)} ${line.agent} ${line.summary}`.toLowerCase().includes(text))
       .map((line) => ({key: `e${line.seq}`, print: String(start), line}))
     replace(tally, loaded ? `${words.count(rows.length)} ${rows.length === 1 ? "event" : "events"}` : "Loading…")
     none.hidden = !loaded || rows.length > 0
@@ -43,5 +43,8 @@ function logbook({select}) {
     choose(seq) { selected = seq; const index = rows.findIndex((row) => row.line.seq === seq); index >= 0 ? list.reach(index) : list.draw() },
   }
 }
+
+// In words: of a person's run, not of an execution.
+const told = (kind) => kind.replace("execution_", "run_").replaceAll("_", " ")
 
 const tone = (kind) => /fail|refus|timed_out|terminated/.test(kind) ? "FAILED" : /completed/.test(kind) ? "COMPLETED" : /request|paused|stop/.test(kind) ? "PAUSED" : null

@@ -4,7 +4,7 @@
 // same `key` and `print` keeps its element.
 
 function windowed({height, render, label, role, item}) {
-  const inner = h("div.inner")
+  const inner = h("div.inner", {role: "presentation"})
   const list = h("div.window", {tabindex: "0", role, "aria-label": label}, inner)
   const shown = new Map()
   let rows = [], waiting = false

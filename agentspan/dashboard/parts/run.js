@@ -2,6 +2,7 @@
 
 const TABS = {timeline: "Timeline", transcript: "Transcript", graph: "Graph", events: "Events"}
 const TICK_MS = 250
+const NARROW = matchMedia("(max-width: 1179px)")
 
 export default {
   render({model, el}) {
@@ -23,6 +24,7 @@ export default {
       send({select: seq})
       inspect()
       chosen()
+      if (seq && NARROW.matches) look.element.scrollIntoView({block: "nearest"})
     }
     const close = () => { select(0); views[tab]?.focus?.() }
 
@@ -34,7 +36,7 @@ export default {
     const live = h("button.live", {"data-live": "", onclick: () => hold(!is_held)})
     const tabs = h("div.tabs.pages", {role: "tablist", "aria-label": "Views of the run"},
       Object.entries(TABS).map(([key, name]) => h("button", {role: "tab", "data-tab": key, onclick: () => { model_tab(key); turn(key) }}, name)), h("span.room"), live)
-    const main = h("main")
+    const main = h("div.shown", {role: "tabpanel"})
     const split = h("div.split", null, main, look.element)
     const wait = h("div.loading.muted", null, "Loading…")
     const page = h("div.run", {hidden: true}, head.element, tabs, split, fork.element)
@@ -45,6 +47,7 @@ export default {
       tab = key
       for (const each of tabs.querySelectorAll("[role=tab]")) each.setAttribute("aria-selected", String(each.dataset.tab === key))
       replace(main, views[key].element)
+      main.setAttribute("aria-label", TABS[key])
       paint()
       chosen()
     }
@@ -187,7 +190,7 @@ function totals_of(executions) {
 }
 
 function save({name, text}) {
-  const address = URL.createObjectURL(new Blob([text], {type: "application/x-ndjson"}))
+  const address = URL.createObjectURL(new Blob([text]))
   h("a", {href: address, download: name}).click()
   URL.revokeObjectURL(address)
 }

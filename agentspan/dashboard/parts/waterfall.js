@@ -293,7 +293,7 @@ function ticks_of(pieces, rest, at) {
   for (const piece of pieces) {
     if (piece.cut) { ticks.push({share: piece.share + piece.width / 2, text: `⋯ ${words.duration(piece.to - piece.from)}`, cut: true}); continue }
     for (let time = Math.ceil(piece.from / step) * step; time < piece.to && ticks.length < 40; time += step) {
-      if (at(time) < 94 && !ticks.some((tick) => Math.abs(tick.share - at(time)) < 8)) ticks.push({share: at(time), text: time ? words.duration(time) : "0"})
+      if (at(time) < 90 && !ticks.some((tick) => Math.abs(tick.share - at(time)) < 8)) ticks.push({share: at(time), text: time ? words.duration(time) : "0"})
     }
   }
   return ticks
