@@ -141,3 +141,11 @@ def test_pages_lead_on_and_back_and_keys_through_the_rows(page: Page, house: Hou
     page.keyboard.press("Enter")
     settled(page)
     assert page.url.endswith(f"/ui/runs/{chosen}")
+
+
+def test_a_filter_that_the_server_refuses_is_told_and_can_be_cleared(page: Page, house: House) -> None:
+    visit(page, f"{house.url}/runs?cost=much")
+    expect(page.get_by_role("alert")).to_contain_text("minCost must be a number")
+    page.get_by_role("button", name="Clear").click()
+    expect(rows(page).first).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_hidden()

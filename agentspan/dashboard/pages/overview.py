@@ -38,7 +38,7 @@ class Overview(View):
         self.welcome = Welcome(code=CODE)
         halves = look.card(self.failures, title="Why runs failed"), look.card(self.waiting, title="What waits")
         for each in halves:
-            each.styles = {**each.styles, "flex": "1 1 420px", "min-width": "0"}
+            each.styles = {**each.styles, "flex": "1 1 420px", "min-width": "0", "align-self": "stretch"}
         beside = pn.FlexBox(*halves, gap="0 16px", align_items="stretch", sizing_mode="stretch_width", margin=0)
         self.full = pn.Column(
             look.card(self.figures),
@@ -58,14 +58,19 @@ class Overview(View):
         since, until, buckets = window(chosen, int(time.time() * 1000))
         stats, requests, stuck, any_run = await asyncio.gather(
             client.stats(since=since, until=until, buckets=buckets),
-            client.inbox(),
+            client.inbox_page(limit=WAITING_SHOWN),
             client.executions(waiting="worker", size=WAITING_SHOWN, count="none"),
             client.executions(size=1, count="none"),
         )
         self._calm.begin(time.monotonic() - begun)
         if chosen != self._range:  # the person was faster
             return await self.read()
-        return {"stats": stats, "requests": requests, "stuck": stuck["results"], "new": not any_run["results"]}
+        return {
+            "stats": stats,
+            "requests": requests["requests"],
+            "stuck": stuck["results"],
+            "new": not any_run["results"],
+        }
 
     def fill(self, data: Any) -> None:
         self.loading.visible, is_new = False, data["new"]

@@ -62,6 +62,7 @@ class Runs(View):
 
     async def read(self) -> Any:
         query, client = self.address.query, self.store.client
+        self.filters.param.update(query=narrowing(query), here=self.address.link("/runs"))
         wanted, stays = asked(query, time.time() * 1000), self._stays
         until = self._held if stays and self._held else None
         frozen = {**wanted, "until": min(until, wanted.get("until", until))} if until else wanted
@@ -81,8 +82,6 @@ class Runs(View):
 
     def fill(self, data: Any) -> None:
         query, page, runs = data["query"], data["page"], data["page"]["results"]
-        narrowed = {key: value for key, value in query.items() if key in NARROWS}
-        self.filters.param.update(query=narrowed, here=self.address.link("/runs"))
         if data["held"] is None:
             self._held = max((each["startTime"] for each in runs), default=0) + 1 if _is_first(query) else None
         has_session = any(each["sessionId"] for each in runs)
@@ -90,7 +89,7 @@ class Runs(View):
             columns=[each for each in COLUMNS if has_session or each["key"] != "sessionId"],
             rows=[self._line(each) for each in runs],
             sort=query.get("sort", NEWEST),
-            empty=NONE_SUCH if narrowed else NONE_YET,
+            empty=NONE_SUCH if narrowing(query) else NONE_YET,
         )
         self._shown = {each["executionId"]: each for each in runs}
         self._chosen = {name: self._shown.get(name, each) for name, each in self._chosen.items()}
@@ -115,7 +114,7 @@ class Runs(View):
 
     def _count_values(self, query: Json, wanted: Json) -> None:
         """Count how many runs have which value, beside the list, which does not wait for it."""
-        narrowed = {name: value for name, value in query.items() if name in NARROWS}
+        narrowed = narrowing(query)
         if narrowed != self._counted or self._calm.lets():
             self._counted = narrowed
             if self._counting is not None:
@@ -125,10 +124,10 @@ class Runs(View):
     async def _read_facets(self, wanted: Json) -> None:
         """The counts of each thing that is narrowed are those without it."""
         begun, client = time.monotonic(), self.store.client
-        narrowing = [name for name in FACETS if wanted.get(FACETS[name])]
+        chosen = [name for name in FACETS if wanted.get(FACETS[name])]
         try:
             found = await asyncio.gather(
-                client.facets(**wanted), *(client.facets(**{**wanted, FACETS[name]: None}) for name in narrowing)
+                client.facets(**wanted), *(client.facets(**{**wanted, FACETS[name]: None}) for name in chosen)
             )
         except AgentspanError as problem:
             log.info("no counts: %s", problem)
@@ -136,7 +135,7 @@ class Runs(View):
         self._calm.begin(time.monotonic() - begun)
         self.filters.facets = {
             **found[0],
-            **{name: each[name] for name, each in zip(narrowing, found[1:], strict=True)},
+            **{name: each[name] for name, each in zip(chosen, found[1:], strict=True)},
         }
 
     async def _count_fresh(self, wanted: Json, until: int | None) -> int:
@@ -283,6 +282,11 @@ def asked(query: Json, now: float) -> Json:
     if (length := RANGES.get(query.get("range", ""))) and not found["since"]:
         found["since"] = int(now) - length[0]
     return {name: value for name, value in found.items() if value is not None}
+
+
+def narrowing(query: Json) -> Json:
+    """What of an address narrows the list."""
+    return {name: value for name, value in query.items() if name in NARROWS}
 
 
 def number(query: Json, name: str, otherwise: int, most: int) -> int:
