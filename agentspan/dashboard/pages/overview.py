@@ -38,8 +38,8 @@ class Overview(View):
         self.welcome = Welcome(code=CODE)
         halves = look.card(self.failures, title="Why runs failed"), look.card(self.waiting, title="What waits")
         for each in halves:
-            each.styles = {**each.styles, "flex": "1 1 420px", "min-width": "0", "align-self": "stretch"}
-        beside = pn.FlexBox(*halves, gap="0 16px", align_items="stretch", sizing_mode="stretch_width", margin=0)
+            each.styles = {**each.styles, "flex": "1 1 420px", "min-width": "0"}
+        beside = pn.FlexBox(*halves, gap="0 16px", sizing_mode="stretch_width", margin=0)
         self.full = pn.Column(
             look.card(self.figures),
             look.card(self.chart, title="Runs by state"),

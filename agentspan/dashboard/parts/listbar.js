@@ -42,7 +42,7 @@ export default {
       }}, h("h2", null, action.ask), h("p.muted", null, action.says), action.reason ? reason : null,
       h("div.actions", null,
         h("button", {type: "button", onclick: () => dialog.close()}, "Not now"),
-        h(`button.primary${action.danger ? ".danger" : ""}`, {"data-act": "confirm"}, action.name))))
+        h(`button.primary${action.danger ? ".danger" : ""}`, {"data-act": "confirm"}, action.ask.replace("?", "")))))
       dialog.showModal()
       ;(action.reason ? reason : dialog.querySelector("[data-act=confirm]")).focus()
     }
