@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -86,6 +86,10 @@ class AgentHandle(Shown):
 
     def __repr__(self) -> str:
         return f"AgentHandle(execution_id={self.execution_id!r})"
+
+    def __await__(self) -> Generator[Any, None, AgentResult]:
+        """`await handle` waits for the end of the run; see `join_async`."""
+        return self.join_async().__await__()
 
     def _ipython_display_(self) -> None:
         """As the value of a cell it goes on showing the run until it ends, where outputs can change."""

@@ -176,6 +176,24 @@ def test_a_run_that_a_cell_waits_for_has_its_card_below_which_says_what_a_busy_k
     assert "Done: paid 5 to Bo." in cell.text
 
 
+def test_a_run_that_a_cell_awaits_has_its_card_below_too(ready: Kernel) -> None:
+    before = set(ready.widgets)
+    cell = ready.begin("run = runtime.start(agent, 'Pay.')\nprint((await run).output['result'])")
+    card = ready.until(lambda: new_card(ready, before), "the card")
+    request = ready.widgets[card]["request"]["requestId"]
+    if ready.old:
+        assert "this cell awaits in ipykernel 6" in ready.widgets[card]["note"]
+        ready.until(lambda: any(WIDGET in each for each in cell.displays), "the card's output")
+        ready.interrupt()
+        ready.until(lambda: cell.ended, "the end of the cell")
+    click(ready, request, card, {"approved": True})
+    assert decision(ready, card)["answer"] == {"approved": True}
+    if not ready.old:
+        assert ready.widgets[card]["note"] == ""
+        ready.until(lambda: cell.ended, "the end of the cell")
+    assert ready.say("print((await run).output['result'])") == "Done: paid 5 to Bo."
+
+
 def test_a_handle_as_the_value_of_a_cell_has_its_cards_below(ready: Kernel) -> None:
     before = set(ready.widgets)
     assert ready.run("runtime.start(agent, 'Pay.')").status == "ok"
