@@ -168,9 +168,15 @@ async def test_a_request_is_handed_on_as_it_is(paged):
 async def test_nobody_speaks_for_this_server_to_the_process(paged):
     server, dashboard = paged
     forged = {
-        "X-Agentspan-Dashboard": "guess", "X-Agentspan-Token": "t", "x-agentspan-user": "Kim", "X-AGENTSPAN-MORE": "1",
-        "X-Authorization": "t", "Cookie": "a=b; agentspan-theme=dark", "X-Forwarded-Prefix": "/a\"><script>", "X-Forwarded-Proto": "ftp",
-    }  # fmt: skip
+        "X-Agentspan-Dashboard": "guess",
+        "X-Agentspan-Token": "t",
+        "x-agentspan-user": "Kim",
+        "X-AGENTSPAN-MORE": "1",
+        "X-Authorization": "t",
+        "Cookie": "a=b; agentspan-theme=dark",
+        "X-Forwarded-Prefix": '/a"><script>',
+        "X-Forwarded-Proto": "ftp",
+    }
     said = (await asked(server, headers=forged))["headers"]
     assert said["X-Agentspan-Dashboard"] == dashboard.secret
     assert said["X-Agentspan-Token"] == ""
