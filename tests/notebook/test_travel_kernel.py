@@ -15,20 +15,20 @@ from agentspan.agents import Agent, AgentRuntime, tool
 from agentspan.notebook import agent_map, travel
 
 @tool
-def search(to: str) -> str:
+def kernel_search(to: str) -> str:
     "Search."
     return f"a flight to {to}"
 
 runtime = AgentRuntime()
-run = runtime.start(Agent("traveller", "scripted/trip", tools=[search]), "Go.")
+run = runtime.start(Agent("traveller", "scripted/trip", tools=[kernel_search]), "Go.")
 _ = run.join()
 """
 
 
 @pytest.fixture(scope="session")
 def scripts(server: ServerProcess) -> None:
-    server.script("trip", tool_call("search", to="Oslo"), "{result}: go.")
-    server.script("waits", tool_call("search", to="Oslo"), "There.")
+    server.script("trip", tool_call("kernel_search", to="Oslo"), "{result}: go.")
+    server.script("waits", tool_call("kernel_search", to="Oslo"), "There.")
     server.script("echo", {"content": "{prompt}!", "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
 
 
@@ -63,7 +63,7 @@ def test_a_map_is_one_output_that_changes(either: Kernel, scripts: None) -> None
 
 def test_a_map_that_is_interrupted_goes_on_when_it_is_made_again(either: Kernel, scripts: None) -> None:
     either.say(TRIP)
-    server_side = "Agent('waits', 'scripted/waits', tools=[tool(approval_required=True)(search.__wrapped__)])"
+    server_side = "Agent('waits', 'scripted/waits', tools=[tool(approval_required=True)(kernel_search.__wrapped__)])"
     cell = either.begin(f"agent_map(['a', 'b'], {server_side}, runtime=runtime)")
     either.until(lambda: cell.displays, "the map")
     either.interrupt()
