@@ -27,7 +27,7 @@ from agentspan.drawing.asking import title
 from agentspan.drawing.value import inline, pairs, table
 from agentspan.drawing.words import count, duration
 from agentspan.errors import AgentspanError, BadInput, NotFound
-from agentspan.notebook.cells import attach, defined, recalled
+from agentspan.notebook.cells import defined, recalled
 from agentspan.notebook.mode import OFF, mode
 from agentspan.notebook.page import Page, dashboard
 
@@ -293,12 +293,13 @@ def handle_of(runtime: AgentRuntime, key: str) -> AgentHandle:
     if not key:
         raise NotFound("say which run, by its id: this notebook has started none yet; %runs lists them")
     if len(key) >= WHOLE:
-        return attach(key, runtime=runtime)
+        handle = runtime.attach(key)
+        handle.get_status()  # NotFound if there is none
+        return handle
     try:
-        found = runtime.runs(limit=RECENT).handle(key)
+        return runtime.runs(limit=RECENT).handle(key)
     except KeyError as problem:
         raise NotFound(str(problem.args[0])) from None
-    return attach(found.execution_id, runtime=runtime)
 
 
 def request_of(runtime: AgentRuntime, key: str) -> Request:

@@ -130,6 +130,7 @@ def test_status_tells_of_the_kernel_and_its_server(magic: Kernel, server: Server
         ("%runs --since soon", "--since must be a number and s, m, h or d"),
         ("%runs --nothing", "unrecognized arguments: --nothing; %runs? tells more"),
         ("%tail 000", "no run of this list has an id like '000'"),
+        ("%tail 01a206fc-92d5-73d5-8beb-1bd8d675d50b", "01a206fc-92d5-73d5-8beb-1bd8d675d50b"),
         ("%approve", "say which request"),
         ("%approve 000", "no open request is '000'; see %inbox"),
         ("%approve x --edit {", "--edit must be JSON"),
