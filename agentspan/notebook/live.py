@@ -208,7 +208,9 @@ class Live:
 
     def _draw(self, *, note: Any = None, update: bool = True) -> None:
         run = {**self._run(), "note": note}
-        told = facts_text(status_word(run["status"]), duration(run["elapsedMs"]), run.get("step"))
+        told = facts_text(
+            status_word("WAITING" if self.requests else run["status"]), duration(run["elapsedMs"]), run.get("step")
+        )
         if note:
             told = f"not waited for any longer; runtime.attach({self.handle.execution_id!r})"
         self._publish({"text/plain": f"{run['agentName']}: {told}", "text/html": str(run_card(run))}, update)

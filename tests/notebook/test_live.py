@@ -38,6 +38,12 @@ def nap() -> str:
     "Sleep until somebody wakes you."
     woken.wait(60)
     return "rested"
+
+
+@tool(approval_required=True)
+def pay(amount: float) -> str:
+    "Pay."
+    return "paid"
 """
 PIECES = ["It is **sunny**", *[f", word {n}" for n in range(30)], "."]
 
@@ -54,6 +60,8 @@ def cells(either: Kernel, server: ServerProcess, seer: str) -> Kernel:
     slow = server.script("slow", tool_call("nap"), "Good morning.")
     either.say(SETUP)
     either.say(f"seer = Agent('seer', {seer!r}, tools=[look], budget={{'tokens': 10_000}})")
+    payer = server.script("payer", tool_call("pay", amount=120), "It is {result}.")
+    either.say(f"payer = Agent('payer', {payer!r}, tools=[pay])")
     either.say(f"quick = Agent('quick', {quick!r}); slow = Agent('slow', {slow!r}, tools=[nap])")
     either.say("woken.clear()")
     either.say("notebook.display('auto')")
@@ -66,6 +74,11 @@ def plain(bundles: list[Any]) -> list[str]:
 
 def text(bundle: Any) -> str:
     return keeps_to_the_rules(bundle["text/html"]).text
+
+
+def all_updates(kernel: Kernel) -> list[Any]:
+    """Also those that came while another cell ran, which are told as being of that one."""
+    return [each["content"]["data"] for each in kernel.messages if each["msg_type"] == "update_display_data"]
 
 
 def outputs(cell: Cell) -> list[Any]:
@@ -129,6 +142,14 @@ def test_a_handle_goes_on_showing_its_run_after_the_cell_has_ended(cells: Kernel
     cells.until(lambda: any("seer: completed" in each for each in plain(cell.updates)), "the result")
     assert "3 steps" in text(outputs(cell)[0])
     assert cells.run("1 + 1").text == "2"
+
+
+def test_what_is_answered_in_the_next_cell_is_seen_in_the_card_of_the_first(cells: Kernel) -> None:
+    first = cells.begin("run = runtime.start(payer, 'Pay!')\nrun")
+    cells.until(lambda: any("waits for a person" in each for each in plain(first.updates)), "the request")
+    assert 'pay({"amount": 120})' in text(first.updates[-1])
+    cells.say("run.approve()")
+    cells.until(lambda: any("payer: completed" in each for each in plain(all_updates(cells))), "the result")
 
 
 def test_runs_of_other_threads_and_of_those_who_show_them_themselves_are_not_shown(cells: Kernel) -> None:
