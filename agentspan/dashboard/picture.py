@@ -21,7 +21,6 @@ class Picture:
 
     def take(self, timeline: Json) -> Json:
         """Take in what was read, the first time or since; what the browser is to get of it."""
-        before = self.frame.get("last", 0)
         self.frame = {key: timeline[key] for key in FRAME}
         for each in timeline["executions"]:
             self.executions[each["executionId"]] = each
@@ -30,11 +29,11 @@ class Picture:
             self._tasks[span["seq"]] = span["seq"]
             if span["endSeq"]:
                 self._tasks[span["endSeq"]] = span["seq"]
-        return self._shown(before, timeline["executions"], timeline["spans"])
+        return self._shown(timeline["executions"], timeline["spans"])
 
     def whole(self) -> Json:
         """All that the browser needs to begin with."""
-        return self._shown(0, list(self.executions.values()), list(self.spans.values()))
+        return self._shown(list(self.executions.values()), list(self.spans.values()))
 
     def span(self, step: int) -> Json | None:
         """The span of the task that event `step` scheduled or settled."""
@@ -56,10 +55,9 @@ class Picture:
         """Does a task wait for a worker?"""
         return any(not each["endedAt"] and not each["startedAt"] for each in self.spans.values())
 
-    def _shown(self, before: int, executions: list[Json], spans: list[Json]) -> Json:
+    def _shown(self, executions: list[Json], spans: list[Json]) -> Json:
         return {
             **self.frame,
-            "from": before,
             "start": self.start,
             "fields": FIELDS,
             "executions": executions,

@@ -52,8 +52,27 @@ def test_what_is_new_comes_as_a_patch(house: House) -> None:
 
     whole, sent = run(looked())
     patch = next(each["patch"] for each in sent if "patch" in each)
-    assert patch["from"] == whole["last"] < patch["last"]
+    assert patch["number"] == whole["number"] + 1
+    assert patch["last"] > whole["last"]
     assert 1 <= len(patch["spans"]) < len(whole["spans"])
+
+
+def test_what_was_sent_before_the_browser_listened_is_sent_again(house: House) -> None:
+    async def looked() -> tuple[str, str, str]:
+        async with Client(house.server.url) as client:
+            view = Run(Store(client), Address(place="/runs/x?tab=events"), id=house.runs["failed"])
+            for _ in range(2):
+                view.fill(await view.read())
+            first = view.screen.whole
+            view._told({"has": {"number": 0, "log": len(view.log), "talk": 0}})
+            again = view.screen.whole
+            view._told({"has": {"number": 1, "log": len(view.log), "talk": 0}})
+            return first, again, view.screen.whole
+
+    first, again, last = run(looked())
+    assert json.loads(first)["number"] == 0
+    assert json.loads(again)["number"] == 1
+    assert last is again
 
 
 def test_a_step_is_looked_into_by_the_number_of_either_of_its_events(house: House) -> None:

@@ -39,7 +39,7 @@ class Screen(Widget):
     """The page of a run. `whole`, `detail`, `moment`, `log` and `talk` are JSON; what is new of them comes as messages.
 
     It sends {select: number}, {tab: name}, {act: name}, {fork: {at, edits}}, {moment: number}, {export: suffix},
-    and {again: true} when it has missed something.
+    and {has: {number, log, talk}}: the last patch and how many lines it has, when it begins and when it has missed one.
     """
 
     module = "rows.js waterfall.js forking.js inspector.js transcript.js asran.js log.js head.js run.js"
@@ -75,6 +75,7 @@ class Run(View):
         self._log_due = 0.0
         self._heard_to = 0
         self._logged_to = 0
+        self._number = 0
         self._why_due = 0.0
         self._why_is_old = False
         self._words: dict[str, str] = {}
@@ -112,9 +113,13 @@ class Run(View):
     async def read(self) -> Any:
         client, last = self.store.client, self.picture.frame.get("last", 0)
         try:
-            about = self.about or await self._about()
-            timeline = await client.timeline(self.id, last)
-            why = await self._read_why(timeline["status"])
+            if self.about:
+                about, timeline = self.about, await client.timeline(self.id, last)
+                why = await self._read_why(timeline["status"])
+            else:
+                about, timeline, why = await asyncio.gather(
+                    self._about(), client.timeline(self.id), client.why(self.id)
+                )
         except AgentNotFoundError as problem:
             return {"missing": problem.message}
         new = self.picture.take(timeline)
@@ -192,14 +197,16 @@ class Run(View):
         if not self.screen.whole:
             self._show_all()
         else:
-            self.screen._send_msg({"patch": {**new, "why": self.why}})
+            self._number += 1
+            self.screen._send_msg({"patch": {**new, "why": self.why, "number": self._number}})
         self._show_more("log", self.log, data.get("log"))
         self._show_more("talk", self.talk, data.get("talk"))
         self._show_detail()
         self._go_on()
 
     def _show_all(self) -> None:
-        self.screen.param.update(whole=_json({**self.picture.whole(), "why": self.why, "about": self.about}))
+        whole = {**self.picture.whole(), "why": self.why, "about": self.about, "number": self._number}
+        self.screen.whole = _json(whole)
 
     def _show_more(self, name: str, known: list[Json], new: list[Json] | None) -> None:
         """The lines of the log or of the talk, or those that are new."""
@@ -303,13 +310,13 @@ class Run(View):
             text = await story.told(self.store.client, self.tree, text)
         self.screen._send_msg({"file": {"name": f"{self.tree}.{kind}", "text": text}})
 
-    def _resend(self, _: Any) -> None:
-        """The browser has missed something."""
-        self._show_all()
-        if self.log:
-            self.screen.log = _json(self.log)
-        if self.talk:
-            self.screen.talk = _json(self.talk)
+    def _has(self, has: Json) -> None:
+        """The browser says up to which patch and line it knows the run; what was sent before it listened is lost."""
+        if has["number"] != self._number:
+            self._show_all()
+        for name, known in (("log", self.log), ("talk", self.talk)):
+            if getattr(self.screen, name) and has[name] != len(known):
+                setattr(self.screen, name, _json(known))
 
     def _do(self, work: Any) -> None:
         """Do what was asked; what the server refuses is told to the person."""
@@ -352,6 +359,6 @@ TOLD: dict[str, Callable[[Run, Any], None]] = {
     "fork": Run._fork,
     "moment": Run._moment,
     "export": Run._export,
-    "again": Run._resend,
+    "has": Run._has,
 }
 """What the page says, by name."""

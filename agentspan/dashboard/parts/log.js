@@ -1,7 +1,7 @@
 // The numbered log of a run: every event, with a filter.
 
 function logbook({select}) {
-  const search = h("input", {type: "search", placeholder: "Filter events", "aria-label": "Filter events"})
+  const search = h("input", {type: "search", placeholder: "Filter events", "aria-label": "Filter events", "data-search": true})
   const tally = h("span.muted.tally")
   const none = h("div.empty", {hidden: true}, h("strong", null, "No event fits"), "Another word shows others.")
   const list = windowed({height: 30, render, label: "Events", role: "listbox", item: "option"})

@@ -14,7 +14,7 @@ export default {
     const origin = () => model.get("base") ? location.origin + model.get("base").replace(/\/ui$/, "") : model.get("server")
     const run = {executions: new Map(), spans: new Map(), start: 0, last: 0, version: 0, status: "", name: "", why: null, clock: () => 0, is_over: () => ENDED.has(run.status), totals: totals_of([])}
     const own = new Set()  // what was selected here comes back as an echo
-    let held = [], is_held = false, step = model.get("step"), tab = ""
+    let number = 0, held = [], is_held = false, step = model.get("step"), tab = ""
 
     const select = (seq) => {
       if (seq === step) return
@@ -96,6 +96,7 @@ export default {
       run.executions.clear()
       run.spans.clear()
       held = []
+      number = given.number
       take(given)
       wait.remove()
       page.hidden = false
@@ -103,9 +104,13 @@ export default {
       views.events.update({start: run.start})
       chosen()
       inspect()
+      has()
     }
+    const has = () => send({has: {number, log: counted.log, talk: counted.talk}})
     const patch = (given) => {
-      if (!run.start || given.from > run.last) { if (run.start) send({again: true}); return }
+      if (!run.start) return
+      if (given.number !== number + 1) return has()
+      number = given.number
       is_held ? held.push(given) : take(given)
       settle()
     }
@@ -117,7 +122,7 @@ export default {
       view.update({lines: given, start: run.start})
     }
     const more = (name, view, given) => {
-      if (given.from > counted[name]) return send({again: true})
+      if (given.from > counted[name]) return has()
       const fresh = given.lines.slice(counted[name] - given.from)
       counted[name] += fresh.length
       is_held ? held.push({view, fresh}) : view.update({more: fresh})
