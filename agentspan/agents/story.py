@@ -73,7 +73,7 @@ def notebook_of(text: str, body: Json, steps: Sequence[Json], events: Sequence[J
         *_turn_cells(steps, events, code),
         _markdown(_outcome(body)),
         _markdown(AGAIN_TOLD if _can_be_played(body, kinds) else AGAIN_ALMOST),
-        _code(_again(body, code, checked=_can_be_played(body, kinds))),
+        _code(_again(body, code, checked=_can_be_played(body, kinds)), _result(body, kinds)),
     ]
     return {"cells": _numbered(cells), "metadata": METADATA, "nbformat": 4, "nbformat_minor": 5}
 
@@ -146,7 +146,7 @@ def _head(body: Json, steps: Sequence[Json], config: Json) -> str:
     prompt = next((each["summary"] for each in steps if each["kind"] == "execution_started"), "")
     usage = body.get("tokenUsage") or {}
     began, ended = body.get("startTime") or 0, body.get("endTime") or 0
-    cost = "its price is unknown" if body.get("costUnknown") else f"${body.get('cost') or 0:.4f}"
+    cost = "its price is unknown" if body.get("costUnknown") else f"${body['cost']:.4f}" if body.get("cost") else "$0"
     rows = [
         ("asked", prompt),
         ("outcome", ", ".join(str(body[key]).lower() for key in ("status", "finishReason") if body.get(key))),
@@ -198,6 +198,14 @@ def _again(body: Json, code: Code, *, checked: bool) -> str:
     if body["status"] == "FAILED" or not isinstance(output, dict) or "result" not in output:
         return f"{begin}assert again.status == {body['status']!r}, again.status\nagain.error"
     return f'{begin}assert again.output["result"] == {output["result"]!r}\nagain.output["result"]'
+
+
+def _result(body: Json, kinds: Iterable[str]) -> Any:
+    """What the last cell shows, as far as it is known."""
+    output = body.get("output")
+    if body["status"] != "COMPLETED" or not isinstance(output, dict) or not _can_be_played(body, kinds):
+        return None
+    return output.get("result")
 
 
 def _call(function: str, arguments: Json) -> str:
