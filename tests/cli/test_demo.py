@@ -45,4 +45,5 @@ def test_the_demo_shows_the_answer_the_steps_and_where_to_look(folder):
     assert done.returncode == 0, done.stderr
     assert 'process_data({"data": "12, 30 and 58"}) -> {"count": 3, "sum": 100}' in done.stdout
     assert "agentspan server stop" in done.stdout
+    assert "/ui/runs/" in done.stdout
     assert "/api/agent/execution/" in done.stdout
