@@ -397,14 +397,19 @@ class Client:
     async def inbox_page(
         self,
         *,
+        status: str = "open",
         cursor: str = "",
         limit: int = 100,
         agent_name: str | None = None,
         kind: str | None = None,
         to: str | None = None,
     ) -> Json:
-        """A page of the open requests of all runs, oldest first: `{requests, nextCursor}`, no cursor on the last."""
-        params = {"cursor": cursor or None, "limit": limit, "agent": agent_name, "kind": kind, "to": to}
+        """A page of the requests of all runs: `{requests, nextCursor}`, no cursor on the last page. The open ones come
+        oldest first, the settled ones (`status="answered"`) the last one first."""
+        params = {
+            "status": status, "cursor": cursor or None, "limit": limit,
+            "agent": agent_name, "kind": kind, "to": to,
+        }  # fmt: skip
         return await self._json("GET", "/inbox", params=params)
 
     async def link(self, request_id: str, *, expires_seconds: int, by: str | None = None) -> Json:

@@ -38,16 +38,16 @@ class Asking(Handler):
 
 class Inbox(Asking):
     async def get(self) -> None:
-        """The open requests of all runs, oldest first, in pages; with `executionId` those of one run and below it."""
+        """The open requests of all runs, oldest first, in pages; those that were settled in any way (`status=answered`)
+        the last one first. With `executionId` those of one run and below it."""
         wanted = self.wanted()
         if execution_id := self.param("executionId"):
             wanted["status"] = wanted["status"] or "open"
             self.answer(await of_one(self, execution_id, wanted))
             return
-        if wanted["status"] == "answered":
-            raise BadInput("answered requests are listed by run: say which with executionId")
         limit = self.number("limit", PAGE, 1, MAX_PAGE)
-        found, cursor = await self.reads.inbox(self.param("cursor"), limit, **wanted)
+        read = self.reads.decided if wanted["status"] == "answered" else self.reads.inbox
+        found, cursor = await read(self.param("cursor"), limit, **wanted)
         page: Json = {"totalHits": len(found), "requests": [request(each) for each in found]}
         self.answer({**page, "nextCursor": cursor} if cursor else page)
 

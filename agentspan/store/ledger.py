@@ -333,7 +333,7 @@ class Transaction:
         return shown(prompt, held.spec)[:PREVIEW_CHARS].replace("\x00", "")
 
     def _write_tasks(self, changed: list[Held]) -> None:
-        inserts, deletes = [], []
+        inserts, deletes, decided = [], [], []
         for held in changed:
             name = held.meta.tree
             for number, run in held.tree.runs.items():
@@ -341,7 +341,11 @@ class Transaction:
                 if before is run:
                     continue
                 was, now = before.tasks if before else {}, run.tasks
-                deletes += [{"tree": name, "number": task} for task in was if task not in now]
+                gone = [task for task in was if task not in now]
+                deletes += [{"tree": name, "number": task} for task in gone]
+                decided += [
+                    {"tree": name, "number": task, "at": self.at} for task in gone if was[task].kind is Kind.HUMAN
+                ]
                 inserts += [
                     self.task_row(held, run, task, order)
                     for task, order in now.items()
@@ -349,6 +353,7 @@ class Transaction:
                 ]
         bulk.delete(self.connection, t.tasks, deletes)
         bulk.insert(self.connection, t.tasks, inserts)
+        bulk.insert(self.connection, t.decisions, decided, ignore=True)
 
     def task_row(self, held: Held, run: Run, task: int, order: e.TaskScheduled) -> dict[str, Any]:
         """The queue's row of an open task, leased if a worker was waiting for it."""

@@ -53,6 +53,8 @@ T = TypeVar("T")
 
 SESSION_RUNS = 50
 """How many runs of a session back its conversation goes."""
+FAR_MS = 2**53
+"""Later than any time."""
 PAGE = 200
 """So many requests are read at a time."""
 
@@ -195,6 +197,10 @@ class Reads:
         """A page of the open requests of all executions that fit (see `requests.chosen`), oldest first, and where the
         next page begins; "" if this was the last."""
         return await self.query(lambda c: self._inbox(c, cursor, limit, wanted))
+
+    async def decided(self, cursor: str, limit: int, **wanted: str) -> tuple[list[RequestView], str]:
+        """Requests of all runs that were settled, the last one first, and the cursor of the next page or ""."""
+        return await self.query(lambda c: self._decided(c, cursor, limit, wanted))
 
     async def decision(self, name: str, answer: dict[str, Any]) -> tuple[RequestView, bool]:
         """What became of a request, and whether `answer` says the same. NotFound if there never was such a request."""
@@ -561,6 +567,26 @@ class Reads:
             if len(rows) < PAGE:
                 return found, ""
 
+    def _decided(
+        self, connection: Connection, cursor: str, limit: int, wanted: dict[str, str]
+    ) -> tuple[list[RequestView], str]:
+        found: list[RequestView] = []
+        known: dict[str, dict[str, RequestView]] = {}
+        while True:
+            after = _after(cursor) if cursor else {"at": FAR_MS, "tree": "", "number": 0}
+            rows = connection.execute(SETTLED_REQUESTS, {**after, "count": PAGE}).all()
+            for row in rows:
+                if row.tree not in known:
+                    views = self._all_requests(connection, execution_id(row.tree, ROOT))
+                    known[row.tree] = {view.request_id: view for view in views}
+                view = known[row.tree].get(task_id(row.tree, row.number))
+                found += requests.chosen([view] if view else [], **wanted)
+                cursor = f"{row.at}:{row.tree}:{row.number}"
+                if len(found) == limit:
+                    return found, cursor
+            if len(rows) < PAGE:
+                return found, ""
+
     def _decision(self, connection: Connection, name: str, answer: dict[str, Any]) -> tuple[RequestView, bool]:
         tree, _ = split_task(name)
         scene = self.scene(connection, execution_id(tree, ROOT))
@@ -649,6 +675,13 @@ OPEN_REQUESTS = (
     sa.select(t.tasks)
     .where(HUMAN, _place > sa.tuple_(sa.bindparam("at"), sa.bindparam("tree"), sa.bindparam("number")))
     .order_by(t.tasks.c.scheduled_at, t.tasks.c.tree, t.tasks.c.number)
+    .limit(sa.bindparam("count"))
+)
+_settled = sa.tuple_(t.decisions.c.at, t.decisions.c.tree, t.decisions.c.number)
+SETTLED_REQUESTS = (
+    sa.select(t.decisions)
+    .where(_settled < sa.tuple_(sa.bindparam("at"), sa.bindparam("tree"), sa.bindparam("number")))
+    .order_by(t.decisions.c.at.desc(), t.decisions.c.tree.desc(), t.decisions.c.number.desc())
     .limit(sa.bindparam("count"))
 )
 FORKS = (

@@ -207,6 +207,16 @@ Index("ix_tasks_due", tasks.c.due_at, sqlite_where=tasks.c.due_at > 0, postgresq
 _leased = tasks.c.status == "IN_PROGRESS"
 Index("ix_tasks_owner", tasks.c.owner, sqlite_where=_leased, postgresql_where=_leased)
 
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("tree", String(36), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    _ms("at"),
+)
+"""The requests to people that were settled; what was decided is in the log."""
+Index("ix_decisions_at", decisions.c.at, decisions.c.tree, decisions.c.number)
+
 logs = Table(
     "logs",
     metadata,

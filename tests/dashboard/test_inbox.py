@@ -35,6 +35,9 @@ def test_a_person_approves_edits_and_sees_what_was_decided(page: Page, house: Ho
     card.get_by_role("button", name="Approve with these arguments").click()
     expect(page.get_by_text("Approved with changes refund")).to_be_visible()
     shot(page, "inbox-decided")
+    page.get_by_role("link", name="Decided").click()
+    kept = page.get_by_role("listbox", name="Requests").get_by_role("option").first
+    expect(kept).to_contain_text("Approved with changes")
     visit(page, of(house, handle, "Eve"))
     page.get_by_role("group", name="Approval wanted: refund").get_by_role("button", name="Approve").click()
     expect(page.get_by_text("Approved refund")).to_be_visible()

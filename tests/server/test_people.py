@@ -38,7 +38,7 @@ async def test_the_inbox_shows_who_asks_what_and_lists_by_filter(server):
     assert [each["requestId"] for page in (first, second) for each in page["requests"]] == [
         each["requestId"] for each in inbox
     ]
-    for query in ("status=odd", "status=answered", "limit=0", "cursor=x"):
+    for query in ("status=odd", "limit=0", "cursor=x"):
         assert (await server.http.get(f"/api/inbox?{query}")).status_code == 400, query
 
 
@@ -60,6 +60,21 @@ async def test_a_request_is_answered_in_the_inbox_and_the_decision_is_kept(serve
     assert (await server.get(f"/api/agent/{execution_id}/requests?status=open"))["requests"] == []
     [listed] = (await server.get(f"/api/inbox?status=answered&executionId={execution_id}"))["requests"]
     assert listed["requestId"] == request["requestId"]
+
+
+async def test_what_was_decided_in_any_run_is_listed_the_last_one_first(server):
+    runs = [await server.start(TEAM) for _ in range(3)]
+    wanted = [(await asked(server, each))[0]["requestId"] for each in runs]
+    for place, name in enumerate(wanted):
+        await server.post(f"/api/inbox/{name}/respond", {"approved": place != 1, "by": "kim"})
+    first = await server.get("/api/inbox?status=answered&limit=2")
+    second = await server.get(f"/api/inbox?status=answered&limit=2&cursor={first['nextCursor']}")
+    found = [*first["requests"], *second["requests"]]
+    assert [each["requestId"] for each in found] == wanted[::-1]
+    assert [each["answer"]["approved"] for each in found] == [True, False, True]
+    assert "nextCursor" not in second
+    assert (await server.get("/api/inbox?status=answered&kind=question"))["requests"] == []
+    assert (await server.get("/api/inbox"))["requests"] == []
 
 
 async def test_who_started_a_run_may_not_approve_it_where_that_is_forbidden(server):

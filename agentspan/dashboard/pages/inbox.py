@@ -13,7 +13,7 @@ from agentspan.dashboard.store import News
 from agentspan.dashboard.view import View
 from agentspan.dashboard.widget import Widget, param
 from agentspan.drawing import telling, words
-from agentspan.drawing.asking import title
+from agentspan.drawing.asking import title, verdict
 from agentspan.drawing.value import inline
 from agentspan.errors import AgentspanError, NotFound
 
@@ -62,7 +62,8 @@ class Inbox(View):
         super().__init__(store, address, **params)
 
     def build(self) -> Viewable:
-        self.kinds = Choices(label="Kind", sizing_mode=None)
+        self.kinds = Choices(label="Kind", sizing_mode=None, margin=(0, 0, 0, 12))
+        self.states = Choices(label="State", sizing_mode=None)
         self.list = Asked()
         self.card = Card(visible=False)
         self.about = pn.pane.HTML(sizing_mode="stretch_width", margin=(0, 0, 8, 0))
@@ -74,7 +75,7 @@ class Inbox(View):
         self.left = look.card(self.list, width=380, sizing_mode="fixed", margin=(0, 16, 16, 0), visible=False)
         self.right = look.card(self.about, self.card, self.said, visible=False)
         return pn.Column(
-            look.heading("Inbox", self.kinds),
+            look.heading("Inbox", self.states, self.kinds),
             self.loading,
             self.empty,
             pn.Row(self.left, self.right, sizing_mode="stretch_width", margin=0),
@@ -84,7 +85,11 @@ class Inbox(View):
     async def read(self) -> Any:
         client, wanted = self.store.client, self.address.query
         page = await client.inbox_page(
-            limit=self._limit, kind=wanted.get("kind"), agent_name=wanted.get("agent"), to=wanted.get("to")
+            status="answered" if self._is_decided else "open",
+            limit=self._limit,
+            kind=wanted.get("kind"),
+            agent_name=wanted.get("agent"),
+            to=wanted.get("to"),
         )
         requests = page.get("requests") or []
         asked = self._asked or (requests[0]["requestId"] if requests else "")
@@ -102,8 +107,10 @@ class Inbox(View):
         requests, shown = data["requests"], data["shown"]
         known = {each["requestId"] for each in requests}
         self.loading.visible = False
-        self.title = f"({len(requests)}{'+' if data['more'] else ''}) Inbox" if requests else "Inbox"
-        self.kinds.choices = self._kinds()
+        waits = requests and not self._is_decided
+        self.title = f"({len(requests)}{'+' if data['more'] else ''}) Inbox" if waits else "Inbox"
+        self.kinds.choices = self._choices("kind", KINDS)
+        self.states.choices = self._choices("show", STATES)
         self.left.visible = bool(requests)
         self.list.param.update(
             items=[self._item(each) for each in requests],
@@ -112,13 +119,18 @@ class Inbox(View):
             chosen=[each for each in self.list.chosen if each in known],
         )
         nothing = not requests and shown is None
-        self.empty.param.update(visible=nothing, object=NOTHING if nothing else "")
+        self.empty.param.update(visible=nothing, object=NOTHING[self._is_decided] if nothing else "")
         self.right.visible = shown is not None
         if shown is not None:
             self._show(shown, data["said"])
 
     def concerns(self, news: News) -> bool:
         return bool(news.all or news.requests)
+
+    @property
+    def _is_decided(self) -> bool:
+        """Whether what was decided is looked at, instead of what waits."""
+        return self.address.query.get("show") == "decided"
 
     @property
     def _asked(self) -> str:
@@ -166,18 +178,20 @@ class Inbox(View):
             "title": title(request),
             "detail": inline(content or ""),
             "who": _path(request),
-            "since": request["since"],
-            "deadline": request.get("deadline"),
+            "since": (request.get("decidedAt") if self._is_decided else None) or request["since"],
+            "deadline": None if self._is_decided else request.get("deadline"),
+            "said": verdict(request, request) if self._is_decided else None,
             "to": request.get("to") or [],
             "href": self.address.link("/inbox", **{**self.address.query, "request": name}),
         }
 
-    def _kinds(self) -> list[Json]:
-        chosen = self.address.query.get("kind", "")
-        rest = {key: value for key, value in self.address.query.items() if key not in ("kind", "request")}
+    def _choices(self, name: str, words_of: dict[str, str]) -> list[Json]:
+        """The values of a filter as links."""
+        chosen = self.address.query.get(name, "")
+        rest = {key: value for key, value in self.address.query.items() if key not in (name, "request")}
         return [
-            {"name": said, "href": self.address.link("/inbox", **rest, kind=kind), "current": kind == chosen}
-            for kind, said in KINDS.items()
+            {"name": said, "href": self.address.link("/inbox", **rest, **{name: value}), "current": value == chosen}
+            for value, said in words_of.items()
         ]
 
     def _told(self, said: Json) -> None:
@@ -232,6 +246,7 @@ def _path(request: Json) -> str:
     return " / ".join([request["rootAgentName"], *request["path"]])
 
 
+STATES = {"": "Waiting", "decided": "Decided"}
 KINDS = {
     "": "All",
     "approval": "Approvals",
@@ -244,6 +259,12 @@ ABOUT = """<div style="display:flex;gap:8px;justify-content:space-between;opacit
 <span>{path}</span><span>asked {asked} · <a href="{run}" style="color:inherit">the run</a></span></div>"""
 TALK = """<div style="font-size:14px;line-height:1.5">
 <div style="font-size:12px;font-weight:600;opacity:.65;margin-bottom:6px">What was said before</div>{}</div>"""
-NOTHING = """<div style="text-align:center;padding:64px 16px"><b style="font-size:16px">Nothing waits for a person</b>
-<p style="opacity:.7;margin:4px 0 0">A tool with <code>approval_required=True</code> asks here before it is called.</p>
-</div>"""
+EMPTY = """<div style="text-align:center;padding:64px 16px"><b style="font-size:16px">{}</b>
+<p style="opacity:.7;margin:4px 0 0">{}</p></div>"""
+NOTHING = {
+    False: EMPTY.format(
+        "Nothing waits for a person",
+        "A tool with <code>approval_required=True</code> asks here before it is called.",
+    ),
+    True: EMPTY.format("Nothing was decided yet", "What people answer is kept here, with who said it and when."),
+}

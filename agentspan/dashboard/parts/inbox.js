@@ -12,11 +12,12 @@ export default {
     const choose = (ids) => { model.set("chosen", [...ids]); model.save_changes() }
 
     const item = (each) => h("li", {role: "option", "data-id": each.id, "aria-selected": String(each.id === selected())},
-      h("input", {type: "checkbox", "aria-label": `Choose ${each.title} of ${each.who}`, checked: model.get("chosen").includes(each.id),
+      each.said ? null : h("input", {type: "checkbox", "aria-label": `Choose ${each.title} of ${each.who}`, checked: model.get("chosen").includes(each.id),
         onclick: (event) => event.stopPropagation(),
         onchange: (event) => { const ids = new Set(model.get("chosen")); event.target.checked ? ids.add(each.id) : ids.delete(each.id); choose(ids) }}),
       h("a", {href: each.href},
         h("span.first", null, h("b.cut", {title: each.title}, each.title), h("time", {title: new Date(each.since).toISOString()}, words.since(each.since))),
+        each.said ? h("span.cut", {style: `color: ${each.said[1]}`}, `${each.said[0]} ${each.said[2]}`) : null,
         h("span.cut.muted", {title: each.detail}, each.detail || each.kind),
         h("span.cut.muted.last", {title: each.who}, each.who, each.to?.length ? h("span.chip", null, `to ${each.to.join(", ")}`) : null,
           each.deadline ? h("span.chip", {"data-deadline": each.deadline}, left(each.deadline)) : null)))
