@@ -1,5 +1,7 @@
 """The pages: which view an address asks for."""
 
+from agentspan.dashboard.pages.agent import Agent
+from agentspan.dashboard.pages.agents import Agents
 from agentspan.dashboard.pages.compare import Compare
 from agentspan.dashboard.pages.costs import Costs
 from agentspan.dashboard.pages.credentials import Credentials
@@ -28,6 +30,8 @@ def find(path: str) -> tuple[type[View], dict[str, str]]:
 ROUTES: dict[str, type[View]] = {
     "/": Overview,
     "/runs": Runs,
+    "/agents": Agents,
+    "/agents/{name}": Agent,
     "/runs/{id}": Run,
     "/compare": Compare,
     "/costs": Costs,
