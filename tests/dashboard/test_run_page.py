@@ -190,6 +190,7 @@ def test_five_thousand_steps_stay_quick_under_the_fingers(page: Page, house: Hou
     page.get_by_placeholder("Find a step").fill('{"n": 7}')
     expect(page.get_by_text("50 steps")).to_be_visible()
     page.get_by_placeholder("Find a step").fill("")
+    expect(page.get_by_role("region", name="Selected step")).to_contain_text("Worker")
     shot(page, "run-5000")
 
 

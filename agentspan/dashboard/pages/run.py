@@ -72,6 +72,7 @@ class Run(View):
         self.talk: list[Json] = []
         self._detail: tuple[int, Json | None] = (0, None)
         self._doing: set[asyncio.Task[None]] = set()
+        self._looking: asyncio.Task[None] | None = None
         self._log_due = 0.0
         self._heard_to = 0
         self._logged_to = 0
@@ -90,8 +91,10 @@ class Run(View):
         return self.screen
 
     def arrived(self) -> None:
+        before = self.screen.step, self.screen.tab
         self._place()
-        self.again()
+        if before != (self.screen.step, self.screen.tab):
+            self.again()
 
     def concerns(self, news: News) -> bool:
         return news.all or self.tree in news.runs
@@ -153,7 +156,9 @@ class Run(View):
         if span is None:
             self._detail = (step, None)
         elif known != step or detail is None or any(each["seq"] == span["seq"] for each in moved):
-            self._detail = (step, await self.store.client.task_detail(span["taskId"]))
+            found = await self.store.client.task_detail(span["taskId"])
+            if step == self.screen.step:
+                self._detail = (step, found)
 
     async def _more_log(self) -> list[Json]:
         """The lines of the log that are new. The server tells them all, so it is asked at a measured pace."""
@@ -268,11 +273,14 @@ class Run(View):
     def _select(self, step: int) -> None:
         self.screen.step = step
         self.address.note(step=step or None)
-        self._do(self._reselect())
+        if self._looking is not None:
+            self._looking.cancel()
+        self._looking = self._do(self._reselect())
 
     async def _reselect(self) -> None:
         await self._look([])
         self._show_detail()
+        self.address.ready = self.address.place
 
     def _turn_to(self, tab: str) -> None:
         self.screen.tab = tab
@@ -318,11 +326,12 @@ class Run(View):
             if getattr(self.screen, name) and has[name] != len(known):
                 setattr(self.screen, name, _json(known))
 
-    def _do(self, work: Any) -> None:
+    def _do(self, work: Any) -> "asyncio.Task[None]":
         """Do what was asked; what the server refuses is told to the person."""
         doing = asyncio.ensure_future(self._done(work))
         self._doing.add(doing)
         doing.add_done_callback(self._doing.discard)
+        return doing
 
     async def _done(self, work: Any) -> None:
         try:

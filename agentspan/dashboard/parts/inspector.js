@@ -1,6 +1,8 @@
 // One step closely: what it was given and gave, the exact messages of a model call, attempts, logs, the run as it stood.
 
 const LONG = 1500
+const FIRST = 2
+const LAST = 40
 
 function inspector({close, fork, moment, link}) {
   const element = h("section.inspector", {hidden: true, "aria-label": "Selected step"})
@@ -110,9 +112,17 @@ function messages(task) {
   const parameters = Object.entries(task.parameters ?? {}).filter(([, value]) => value !== null && value !== "")
   return [
     parameters.length ? h("p.muted.small", null, parameters.map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(" · ")) : null,
-    task.messages.map((each) => message(each)),
+    list_of(task.messages),
     task.endedAt === null ? message({role: "assistant", content: ""}, true) : answer(task.output),
   ]
+}
+
+// The first and the last of many messages; those between on demand.
+function list_of(messages) {
+  if (messages.length <= FIRST + LAST) return messages.map((each) => message(each))
+  const between = messages.slice(FIRST, -LAST)
+  const more = h("button.more", {onclick: () => more.replaceWith(...between.splice(0).map((each) => message(each)))}, `${words.count(between.length)} messages between`)
+  return [messages.slice(0, FIRST).map((each) => message(each)), more, messages.slice(-LAST).map((each) => message(each))]
 }
 
 function answer(output) {
@@ -162,7 +172,7 @@ function moment_of(state) {
     h("p.muted.small", null, `Right after event ${state.seq}, ${words.duration(state.elapsedMs)} after the start: ${words.count(state.promptTokens + state.completionTokens)} tokens, ${words.money(state.cost, state.costUnknown)} so far.`),
     Object.keys(state.state ?? {}).length ? part("State", state.state) : null,
     state.pending?.length ? part_of("Open then", state.pending.map((each) => h("div.leaf", null, h("strong", null, each.name), " ", h("span.muted", null, each.kind), Object.keys(each.arguments ?? {}).length ? tree(each.arguments, 1) : null))) : part_of("Open then", h("p.muted", null, "Nothing")),
-    part_of("Messages of this agent", state.messages?.length ? state.messages.map((each) => message(each)) : h("p.muted", null, "None yet")),
+    part_of("Messages of this agent", state.messages?.length ? list_of(state.messages) : h("p.muted", null, "None yet")),
   ]
 }
 
