@@ -111,7 +111,8 @@ def _side(head: Mapping[str, Any]) -> str:
 DEPTH = 24
 LONG = 160
 TABLE = (
-    "border-collapse:collapse;table-layout:auto;width:100%;margin:4px 0;font-size:inherit;line-height:inherit;color:inherit;"
+    "border-collapse:collapse;table-layout:auto;width:100%;margin:4px 0;font-size:inherit;line-height:inherit;"
+    "color:inherit;"
     "font-variant-numeric:tabular-nums;border:0"
 )
 ROW = "background:none;border:0"
