@@ -593,6 +593,7 @@ class Engine:
             self.pollers.doubt()
             self.hub.publish_all()
             self._spawn(self._match(self.pollers.wanted()))
+            self._spawn(self._drop_settled(self.llm.busy))
             return
         for name, domain, worker in notice.get("polls", ()):
             self.pollers.seen(Want(name, domain), worker, now_ms())
@@ -600,6 +601,7 @@ class Engine:
         for tree in trees:
             self.hub.publish(tree, None)
         if trees:
+            self._spawn(self._drop_settled([name for name in self.llm.busy if split_task(name)[0] in set(trees)]))
             ended = tuple(trees[place] for place in notice.get("ended", ()))
             self.hub.tell(Change(tuple(trees), ended, bool(notice.get("requests"))))
         wants = [Want(*each) for each in notice["queues"]]
@@ -613,10 +615,22 @@ class Engine:
             await asyncio.sleep(TAKE_OVER_SECONDS)
             try:
                 await self._take_over()
+                if not self.writer.alone:
+                    await self._drop_settled(self.llm.busy)
                 await self._match(self.pollers.may_be_ready(self.pollers.wanted()))
                 await self._tell_polls()
             except Unavailable as problem:
                 log.warning("cannot look for dead servers: %s", problem)
+
+    async def _drop_settled(self, calls: list[str]) -> None:
+        """Stop paying for those model calls of this server whose attempts another one has settled."""
+        if not calls:
+            return
+        rows = await self.reads.query(lambda c: queue.find(c, map(split_task, calls)))
+        for name in calls:
+            row = rows.get(split_task(name))
+            if row is None or row.owner != self.replica:
+                self.llm.cancel(name)
 
     async def _tell_polls(self) -> None:
         """The other servers must know which queues have a live worker here."""

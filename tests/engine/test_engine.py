@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from agentspan.clock import new_id
+from agentspan.config import Limit
 from agentspan.core import events as e
 from agentspan.engine import providers
 from agentspan.engine.engine import Engine
@@ -35,6 +36,7 @@ from tests.engine.house import (
     script,
     start,
     take,
+    team,
     tool,
     until,
     working,
@@ -250,6 +252,46 @@ async def test_a_server_whose_own_connection_is_cut_keeps_its_model_calls(postgr
             await engine._take_over()
         assert await result(engine, execution) == "kept"
         assert len(await engine.reads.tasks(execution)) == 1
+
+
+CUT_OFF_ENDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "cancelled": ({}, {}),
+    "timed out": ({"timeout_seconds": 1}, {}),
+    "out of budget": ({}, {"budget": {"seconds": 1}}),
+}
+
+
+@pytest.mark.parametrize("end", CUT_OFF_ENDS)
+async def test_the_model_calls_of_an_ended_tree_make_room_at_once(database_url: str, tmp_path: Path, end: str) -> None:
+    options, given = CUT_OFF_ENDS[end]
+    two_at_a_time = (Limit("scripted", concurrency=2),)
+    async with opened(database_url, tmp_path, limits=two_at_a_time) as engine:
+        slow = script({"content": "late", "delay_ms": 60_000})
+        spec = team("both", "parallel", agent(slow, name="a"), agent(slow, name="b"), **options)
+        execution = (await engine.start(spec, {"prompt": "hello", **given})).execution_id
+        await until(lambda: len(engine.llm.busy) == 2)
+        if end == "cancelled":
+            await engine.cancel(execution)
+        await ended(engine, execution)
+        await until(lambda: not engine.llm.busy, seconds=2)
+        assert await result(engine, await start(engine, agent(script("hi")))) == "hi"
+
+
+@pytest.mark.parametrize("heard", [True, False])
+async def test_the_model_calls_of_a_tree_that_another_replica_ends_make_room_at_once(
+    postgres_url: str, tmp_path: Path, heard: bool
+) -> None:
+    async with (
+        opened(postgres_url, tmp_path, limits=(Limit("scripted", concurrency=1),)) as one,
+        opened(postgres_url, tmp_path) as two,
+    ):
+        execution = await start(one, agent(script({"content": "late", "delay_ms": 60_000})))
+        await until(lambda: one.llm.busy)
+        if not heard:
+            await _deafen(one)
+        await two.cancel(execution)
+        await until(lambda: not one.llm.busy, seconds=3)
+        assert await result(one, await start(one, agent(script("hi")))) == "hi"
 
 
 async def test_the_same_keys_on_two_replicas_in_any_order_begin_one_execution_each(
