@@ -17,6 +17,7 @@ from agentspan.agents.default import default_runtime
 from agentspan.agents.serialize import config_of
 from agentspan.agents.shape import shape_of
 from agentspan.agents.watching import unwatched
+from agentspan.client.portal import in_caller
 from agentspan.notebook.progress import Screen
 from agentspan.notebook.rows import NOT_RUN, Estimate, Limits, Map, Row
 
@@ -67,7 +68,8 @@ async def agent_map_async(
         raise ValueError("width and sample must be 1 or more")
     if failed not in FAILED:
         raise ValueError(f"failed must be one of {', '.join(FAILED)}, got {failed!r}")
-    found, strange = _rows(table, prompt, f"map:{name or config['name']}:{_digest(config)}")
+    key = f"map:{name or config['name']}:{_digest(config)}"
+    found, strange = await in_caller(_rows, table, prompt, key)
     work = Map(host, agent, config, found, wanted, limits, width, timeout)
     with unwatched():
         async with Screen(work):
@@ -76,7 +78,7 @@ async def agent_map_async(
             guess = work.estimate()
             if estimate:
                 work.progress.state = "estimated"
-            elif guess.fits or (proceed is not None and proceed(guess)):
+            elif guess.fits or (proceed is not None and await in_caller(proceed, guess)):
                 await work.finish(work.left())
             else:
                 work.refuse(guess.problem)
