@@ -17,6 +17,7 @@ from notebooks.surroundings import apart
 FOLDER = Path(__file__).parent
 OWN = re.compile(r"\b(127\.0\.0\.1|localhost):\d+")
 USUAL = "localhost:6767"
+FOLDERS = re.compile(r"/[^\s\"<>]*/notebooks-\w+/data")
 PARAMETERS = {"tags": ["parameters"]}
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -52,9 +53,9 @@ def cleaned(notebook: Any) -> Any:
 
 
 def usual(value: Any) -> Any:
-    """An output with the usual address in place of the server's own."""
+    """An output with the usual address and a short folder in place of those of the server that it came from."""
     if isinstance(value, str):
-        return OWN.sub(USUAL, value)
+        return FOLDERS.sub("/notebooks/data", OWN.sub(USUAL, value))
     if isinstance(value, dict):
         return type(value)({key: usual(each) for key, each in value.items()})
     return [usual(each) for each in value] if isinstance(value, list) else value
