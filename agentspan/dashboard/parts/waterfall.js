@@ -48,7 +48,7 @@ function waterfall({select, fold}) {
     if (follows && !selected && given && !run.is_over()) list.to_end()
   }
   const place = () => {
-    scale = scaled(run, zoom)
+    scale = scaled(run, zoom, ticks.clientWidth || 500)
     replace(ticks, scale.ticks.map(({share, text, cut}) => h(cut ? "span.cutout" : "span.tick", {style: `left:${share}%`}, text)))
   }
   const tick = () => { if (run?.start) { place(); list.draw() } }
@@ -239,7 +239,7 @@ function shown(rows, text, failed) {
 }
 
 // Times to shares of the width, with what is longer than a third of all work and idle cut to a sliver.
-function scaled(run, zoom) {
+function scaled(run, zoom, width) {
   const [from, to] = zoom ?? [0, Math.max(run.clock(), 1)]
   const busy = []
   for (const span of run.spans.values()) {
@@ -271,7 +271,7 @@ function scaled(run, zoom) {
     const piece = pieces.find((one) => place <= one.share + one.width) ?? pieces.at(-1)
     return piece.from + (piece.width ? (place - piece.share) / piece.width * (piece.to - piece.from) : 0)
   }
-  return {share: at, time: back, ticks: ticks_of(pieces, rest, at)}
+  return {share: at, time: back, ticks: ticks_of(pieces, rest, at, width)}
 }
 
 function idle(busy, from, to) {
@@ -285,19 +285,25 @@ function idle(busy, from, to) {
   return gaps
 }
 
-function ticks_of(pieces, rest, at) {
+// The times on the axis, where there is room for their words.
+function ticks_of(pieces, rest, at, width) {
+  const px = 100 / width
   const rough = rest / 5
   const unit = 10 ** Math.floor(Math.log10(Math.max(rough, 1)))
   const step = [1, 2, 5, 10].map((each) => each * unit).find((each) => each >= rough) ?? rough
-  const ticks = []
-  for (const piece of pieces) {
-    if (piece.cut) { ticks.push({share: piece.share + piece.width / 2, text: `⋯ ${words.duration(piece.to - piece.from)}`, cut: true}); continue }
-    for (let time = Math.ceil(piece.from / step) * step; time < piece.to && ticks.length < 40; time += step) {
-      if (at(time) < 90 && !ticks.some((tick) => Math.abs(tick.share - at(time)) < 8)) ticks.push({share: at(time), text: time ? words.duration(time) : "0"})
+  const ticks = pieces.filter((piece) => piece.cut).map((piece) => ({share: piece.share + piece.width / 2, text: `⋯ ${words.duration(piece.to - piece.from)}`, cut: true}))
+  const is_free = (share) => share + 52 * px < 100 && ticks.every((tick) => tick.cut ? share < tick.share - 95 * px || share > tick.share + 50 * px : Math.abs(share - tick.share) > 68 * px)
+  for (const piece of pieces.filter((each) => !each.cut)) {
+    const base = is_coarse(piece.from, step) ? piece.from : 0
+    for (let time = base || Math.ceil(piece.from / step) * step; time < piece.to && ticks.length < 40; time += step) {
+      if (is_free(at(time))) ticks.push({share: at(time), text: base ? `+${words.duration(time - base)}` : time ? words.duration(time) : "0"})
     }
   }
   return ticks
 }
+
+// Whether times of this distance would be told in the same words: they are then told from the end of what was cut out.
+const is_coarse = (time, step) => (time >= 10000 && step < 1000) || (time >= 3600000 && step < 60000)
 
 // A stretch of the axis is chosen with the mouse; places in percent.
 function drag(element, chosen) {
