@@ -120,10 +120,12 @@ function waterfall({select, fold}) {
     update()
   })
   zoomed.addEventListener("click", () => { zoom = null; update() })
+  const watcher = new ResizeObserver(() => tick())
+  watcher.observe(ticks)
   drag(ticks, (from, to) => { zoom = [scale.time(from), scale.time(to)]; update() })
 
   return {
-    element, update, tick, end: list.end,
+    element, update, tick, end: () => { list.end(); watcher.disconnect() },
     focus: () => list.element.focus(),
     choose(seq) {
       selected = seq
