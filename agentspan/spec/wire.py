@@ -36,8 +36,11 @@ def encode(spec: AgentSpec) -> dict[str, Any]:
 
 
 def dump(spec: AgentSpec) -> bytes:
-    """The one byte form of a spec, the same in every process."""
-    return msgspec.json.encode(spec, order="deterministic")
+    """The one byte form of a spec, the same in every process.
+
+    Keys stay in the order in which they were written: it is the order in which a model reads a schema, and fills it.
+    """
+    return msgspec.json.encode(spec)
 
 
 def load(data: bytes) -> AgentSpec:

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 
@@ -215,6 +217,39 @@ async def test_a_model_is_told_everything_when_results_come_through_different_re
             await complete((one, two)[turn // 2 % 2], task, f"result {turn}")
         await ended(two, execution)
     assert seen[-1] == [f"result {turn}" for turn in range(5)]
+
+
+ZEBRA_FIRST = {"type": "object", "properties": {"zebra": {"type": "string"}, "ant": {"type": "string"}}}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_model_is_told_the_same_bytes_in_each_turn(database_url: str, tmp_path: Path, restarted: bool) -> None:
+    seen: list[tuple[list[bytes], bytes]] = []
+
+    def answer(request: Any) -> Any:
+        messages = [msgspec.json.encode(each) for each in request.messages]
+        seen.append((messages, msgspec.json.encode([request.tools, request.response_schema])))
+        return calls("a", zebra="1", ant="2") if len(seen) < 3 else '{"zebra": "1", "ant": "2"}'
+
+    providers.register("reader", answer)
+    spec = agent("scripted/reader", tool("a", input_schema=ZEBRA_FIRST), output_type={"schema": ZEBRA_FIRST})
+    given = {"prompt": "hello", "context": {"zoo": 1, "area": {"y": 1, "x": 2}}}
+    async with opened(database_url, tmp_path) as engine:
+        execution = (await engine.start(spec, given)).execution_id
+        await complete(engine, await take(engine, "a"), {"yes": 1, "no": 2})
+        task = await take(engine, "a")
+        if not restarted:
+            await complete(engine, task, {"yes": 1, "no": 2})
+            await ended(engine, execution)
+    if restarted:
+        async with opened(database_url, tmp_path) as engine:
+            await complete(engine, task, {"yes": 1, "no": 2})
+            await ended(engine, execution)
+    assert len(seen) == 3
+    for (before, _), (after, _) in pairwise(seen):
+        assert after[: len(before)] == before
+    assert len({around for _, around in seen}) == 1
+    assert seen[0][1].index(b"zebra") < seen[0][1].index(b"ant")
 
 
 async def test_lost_notifications_make_things_slower_and_not_wrong(postgres_url: str, tmp_path: Path) -> None:
