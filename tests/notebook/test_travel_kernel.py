@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from agentspan.agents import AgentRuntime
 from tests.agents.serving import ServerProcess, tool_call
 from tests.notebook.kernel import WIDGET, Kernel
 
@@ -61,13 +62,16 @@ def test_a_map_is_one_output_that_changes(either: Kernel, scripts: None) -> None
     assert either.say("print(list(table['output'])[:2])") == "['0!', '1!']"
 
 
-def test_a_map_that_is_interrupted_goes_on_when_it_is_made_again(either: Kernel, scripts: None) -> None:
+def test_a_map_that_is_interrupted_goes_on_when_it_is_made_again(
+    either: Kernel, scripts: None, runtime: AgentRuntime
+) -> None:
+    name = f"waits_{either.version}"
     either.say(TRIP)
-    server_side = "Agent('waits', 'scripted/waits', tools=[tool(approval_required=True)(kernel_search.__wrapped__)])"
-    cell = either.begin(f"agent_map(['a', 'b'], {server_side}, runtime=runtime)")
-    either.until(lambda: cell.displays, "the map")
+    agent = f"Agent({name!r}, 'scripted/waits', tools=[tool(approval_required=True)(kernel_search.__wrapped__)])"
+    cell = either.begin(f"agent_map(['a', 'b'], {agent}, runtime=runtime)")
+    either.until(lambda: cell.displays and runtime.inbox(agent_name=name), "the map")
     either.interrupt()
     either.until(lambda: cell.ended, "the end of the cell")
     assert cell.status == "error"
     assert "make the map again" in cell.error
-    either.until(lambda: cell.updates and "waits: detached" in cell.updates[-1]["text/plain"], "the last picture")
+    either.until(lambda: cell.updates and f"{name}: detached" in cell.updates[-1]["text/plain"], "the last picture")
