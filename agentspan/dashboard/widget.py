@@ -47,12 +47,14 @@ class Widget(JSComponent):
     module = ""
     is_whole = False
     """Whether the module stands by itself, without `base.js` and `base.css`, as those do that notebooks show too."""
+    inside = ""
+    """A module that stands by itself, which this one shows within itself as `INSIDE`."""
     style = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if source := cls.__dict__.get("module"):
             own = [(PARTS / cls.style).read_text(encoding="utf-8")] if cls.style else []
-            cls._esm = whole(source) if cls.is_whole else module_of(source)
+            cls._esm = whole(source) if cls.is_whole else _inner(cls.inside) + module_of(source)
             cls._stylesheets = [] if cls.is_whole else [stylesheet(), *own]
         super().__init_subclass__(**kwargs)
 
@@ -83,8 +85,17 @@ def module_of(name: str) -> str:
 @lru_cache
 def whole(name: str) -> str:
     """The ES module of a file that brings all it needs."""
+    return f"const widget = {_closed(name)}\n{ADAPTER}"
+
+
+def _inner(name: str) -> str:
+    return f"const INSIDE = {_closed(name)}\n" if name else ""
+
+
+def _closed(name: str) -> str:
+    """A module as an expression, its names its own."""
     source = (PARTS / name).read_text(encoding="utf-8")
-    return f"const widget = (() => {{\n{source.replace('export default', 'return', 1)}\n}})()\n{ADAPTER}"
+    return f"(() => {{\n{source.replace('export default', 'return', 1)}\n}})()"
 
 
 @lru_cache

@@ -2,6 +2,7 @@
 
 from agentspan.dashboard.pages.agent import Agent
 from agentspan.dashboard.pages.agents import Agents
+from agentspan.dashboard.pages.chat import Chat
 from agentspan.dashboard.pages.compare import Compare
 from agentspan.dashboard.pages.costs import Costs
 from agentspan.dashboard.pages.credentials import Credentials
@@ -33,6 +34,8 @@ ROUTES: dict[str, type[View]] = {
     "/agents": Agents,
     "/agents/{name}": Agent,
     "/runs/{id}": Run,
+    "/chat": Chat,
+    "/chat/{name}": Chat,
     "/compare": Compare,
     "/costs": Costs,
     "/credentials": Credentials,
