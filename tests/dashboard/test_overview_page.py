@@ -64,3 +64,6 @@ def test_a_server_on_which_nothing_has_run_says_how_to_begin(empty: ServerProces
     visit(page, f"{empty.url}/ui/costs")
     expect(page.get_by_text("Nothing was spent")).to_be_visible()
     shot(page, "costs-empty")
+    visit(page, f"{empty.url}/ui/agents")
+    expect(page.get_by_text("No agent is deployed")).to_be_visible()
+    shot(page, "agents-empty")
