@@ -360,6 +360,8 @@ class Agent(View):
         match said:
             case {"version": int(version)}:
                 self.address.go(self.address.path, **{**self.address.query, "version": version})
+            case {"tab": str(tab)}:
+                self.address.note(tab=tab)
             case {"compare": [int(before), int(after)]}:
                 self.versions.param.update(before=before, after=after, changes=self._changes.get((before, after)))
                 self.address.note(**{"from": before, "to": after})

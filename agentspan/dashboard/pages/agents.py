@@ -225,6 +225,6 @@ SEEN = [{"key": "name", "name": "Agent", "grows": True}, *SUMS]
 NOTHING = {
     "title": "No agent is deployed",
     "text": "A deployed agent can be started by its name, from here, by a schedule or by any program.",
-    "code": 'with AgentRuntime() as runtime:\n    runtime.deploy(Agent("hello", "openai/gpt-4o-mini"))',
+    "code": 'AgentRuntime().deploy(Agent("hello", "openai/gpt-4o-mini"))',
 }
 UNFOUND = {"title": "No agent has this", "text": "Names, descriptions, models and tools are searched."}

@@ -1,7 +1,7 @@
 // The top of an agent's page: its name, the version one looks at, what it is, and the ways from here.
 //
 // about: {name, description, made, version, versions: [{version, at}], links: {name: href}, copies: [[name, text]]}, notice: a sentence,
-// tabs: [{key, name, href, current, badge}]. It sends {version: number}. In copies {server} stands for the address of the API.
+// tabs: [{key, name, href, current, badge}]. It sends {version: number}, and in a cell {tab: key}. In copies {server} stands for the address of the API.
 
 export default {
   render({model, el}) {
@@ -17,8 +17,14 @@ export default {
         about.description ? h("p.muted.described", null, about.description) : null,
         model.get("notice") ? h("p.notice", {role: "status"}, model.get("notice")) : null,
         h("div.tabs", {role: "navigation", "aria-label": "About this agent"}, model.get("tabs").map(({key, name, href, current, badge}) =>
-          h("a", {href, "data-tab": key, "data-focus": key, "aria-current": current ? "page" : null}, name, badge ? h("span.many", null, badge) : null))))
+          h("a", {href, "data-tab": key, "data-focus": key, "aria-current": current ? "page" : null, onclick: (event) => turn(event, key)}, name, badge ? h("span.many", null, badge) : null))))
       if (focused) element.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus()
+    }
+    // In a cell no address bar follows the links of the page.
+    const turn = (event, key) => {
+      if (document.body.dataset.ready !== undefined) return
+      event.preventDefault()
+      model.send({tab: key})
     }
     const versions = ({version, versions}) => versions.length === 1
       ? h("span.chip", {title: `Deployed ${new Date(versions[0].at).toLocaleString("en-GB")}`}, `v${version}`)

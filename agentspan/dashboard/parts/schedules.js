@@ -20,7 +20,7 @@ export default {
       const input = h("select", {"aria-label": label}, options.map(([value, text]) => h("option", {value}, text)))
       return {input, element: h("label.entry", null, h("span", null, label), input)}
     }
-    const version = select("Version", [["", "the latest"]])
+    const version = select("Version to run", [["", "the latest"]])
     const overlap = select("While the run before has not ended", Object.entries(OVERLAPS))
     const fields = [name, cron, zone, prompt]
     const keep = h("button.primary", {type: "submit"}, "Keep")
