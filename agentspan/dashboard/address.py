@@ -16,6 +16,8 @@ class Address(Widget):
     keeps = param.Boolean(default=False, doc="Whether the next change of place makes no step in the browser's history.")
     title = param.String(default="")
     dark = param.Boolean(default=False, doc="Whether the page is dark: as the system is, until the person says else.")
+    shade = param.String(default="light", doc="What the page has become by that: dark or light.")
+    login = param.String(default="", doc="Where a person says who they are; nothing where that cannot be said.")
     theme = param.String(default="", doc="What the person has said: dark, light or nothing yet.")
     ready = param.String(default="", doc="The place whose page shows its data.")
 

@@ -40,7 +40,7 @@ def page() -> Any:
     said = urlsplit(asked.uri).query
     path, _, query = said.removeprefix("at=").partition("&") if said.startswith("at=") else ("/", "", "")
     user = AgentConfig.from_env().user or ""
-    return of_request(client(), base=base, path=base + unquote(path), query=query, user=user, theme="")
+    return of_request(client(), base=base, path=base + unquote(path), query=query, user=user)
 
 
 def free_port() -> int:

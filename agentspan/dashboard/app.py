@@ -31,9 +31,11 @@ class Nav(Widget):
 class App:
     """What one session shows: made for a request, closed with the session."""
 
-    def __init__(self, client: Client, *, base: str = "", place: str = "/", user: str = "", theme: str = "") -> None:
+    def __init__(
+        self, client: Client, *, base: str = "", place: str = "/", user: str = "", theme: str = "", login: str = ""
+    ) -> None:
         self.store = Store(client, user)
-        self.address = Address(base=base, place=place, theme=theme, dark=theme == "dark")
+        self.address = Address(base=base, place=place, theme=theme, dark=theme == "dark", login=login)
         self.nav = Nav(base=base, place=place)
         self.main = pn.Column(sizing_mode="stretch_width", margin=0)
         self.view: View | None = None
@@ -82,10 +84,10 @@ class App:
         self.nav.badges = {"/inbox": f"{number}+" if page.get("nextCursor") else str(number)} if number else {}
 
 
-def of_request(client: Client, *, base: str, path: str, query: str, user: str, theme: str) -> Any:
+def of_request(client: Client, *, base: str, path: str, query: str, user: str, theme: str = "", login: str = "") -> Any:
     """The page for one request of a browser."""
     below = path.removeprefix(base) or "/"
-    app = App(client, base=base, place=below + (f"?{query}" if query else ""), user=user, theme=theme)
+    app = App(client, base=base, place=below + (f"?{query}" if query else ""), user=user, theme=theme, login=login)
     pn.state.onload(app.open)
     pn.state.on_session_destroyed(lambda _: app.close())
     return app.page

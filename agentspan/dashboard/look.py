@@ -31,6 +31,8 @@ for _each in THEME.values():
     _each["typography"] = {"fontFamily": FONT, "fontSize": 14, "button": {"textTransform": "none"}}  # type: ignore[dict-item]
     _each["shape"] = {"borderRadius": 8}  # type: ignore[dict-item]
 
+SHADES = {True: "dark", False: "light"}
+
 ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'%3E%3Crect width='32' height='32' "
     "rx='7' fill='%233f5bd9'/%3E%3Cpath d='M6 21c4-12 16-12 20 0' fill='none' stroke='white' stroke-width='2.6' "
@@ -49,7 +51,7 @@ def page(address: Address, nav: Viewable, main: Viewable, user: str) -> Any:
         header=[
             pn.pane.HTML(_brand(address), margin=0),
             pn.Spacer(sizing_mode="stretch_width"),
-            pn.pane.HTML(_who(user), margin=(0, 8)),
+            pn.pane.HTML(_who(address, user), margin=(0, 8)),
         ],
         sidebar=[nav, address],
         sidebar_width=208,
@@ -60,15 +62,16 @@ def page(address: Address, nav: Viewable, main: Viewable, user: str) -> Any:
         sx={"& .MuiAppBar-root": {"boxShadow": "none", "borderBottom": "1px solid", "borderColor": "divider",
                                   "backgroundColor": "background.paper", "color": "text.primary"}},
     )  # fmt: skip
+    address.shade = SHADES[address.dark]
     address.param.watch(lambda event: frame.param.update(dark_theme=event.new), "dark")
     frame.param.watch(lambda event: _turned(address, event.new), "dark_theme")
     return frame
 
 
 def _turned(address: Address, dark: bool) -> None:
-    """The person has turned the theme by the header's toggle."""
-    if dark != address.dark:
-        address.param.update(dark=dark, theme="dark" if dark else "light")
+    """The theme has turned: by the header's toggle if the address does not know of it yet."""
+    said = {} if dark == address.dark else {"dark": dark, "theme": SHADES[dark]}
+    address.param.update(shade=SHADES[dark], **said)
 
 
 def heading(title: str, *beside: Any, about: str = "") -> Viewable:
@@ -115,8 +118,12 @@ def _brand(address: Address) -> str:
     return f'<a href="{address.link("/")}" style="{style}">{mark}agentspan</a>'
 
 
-def _who(user: str) -> str:
-    return f'<span style="opacity:.75" title="Your decisions are kept under this name">{escape(user)}</span>'
+def _who(address: Address, user: str) -> str:
+    name = escape(user or ("Who are you?" if address.login else ""))
+    if not address.login:
+        return f'<span style="opacity:.75">{name}</span>'
+    style, title = "opacity:.75;color:inherit;text-decoration:none", "Your decisions are kept under your name"
+    return f'<a href="{escape(address.login)}" style="{style}" title="{title}">{name}</a>'
 
 
 LATE = "p { opacity: 0; animation: late .2s .3s forwards } @keyframes late { to { opacity: .65 } }"

@@ -66,7 +66,10 @@ def make(server_url: str, port: int, prefix: str) -> Any:
         token = asked.headers.get("X-Agentspan-Token") or None
         client = Client(server_url, token=token, user=user) if secret else alone.client(server_url)
         theme = asked.cookies[THEME].value if THEME in asked.cookies else ""
-        return of_request(client, base=before + prefix, path=before + path, query=query, user=user, theme=theme)
+        base = before + prefix
+        # The server that shows us has a page to say who one is; a dashboard by itself has none.
+        login = f"{base.rpartition('/')[0]}/login" if secret else ""
+        return of_request(client, base=base, path=before + path, query=query, user=user, theme=theme, login=login)
 
     return pn.io.server.get_server(
         {"/": app, "/{page}": app, "/{page}/{name}": app},

@@ -67,8 +67,9 @@ class Settings(View):
             if self.store.user
             else "You have not said who you are: your decisions are kept without a name."
         )
-        above = escape(self.address.base.rpartition("/")[0])
-        links = f'<a href="{above}/login">Say who you are</a> · <a href="{above}/logout">log out</a>'
+        login = escape(self.address.login)
+        out = f"{login.removesuffix('login')}logout"
+        links = f'<a href="{login}">Say who you are</a> · <a href="{out}">log out</a>' if login else ""
         return f'<p style="margin:0 0 8px">{said}</p><p style="margin:0">{links}</p>'
 
 

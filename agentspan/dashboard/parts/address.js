@@ -50,7 +50,7 @@ export default {
     const settle = () => {
       document.title = model.get("title") ? `${model.get("title")} · agentspan` : "agentspan"
       document.body.dataset.ready = model.get("ready")
-      document.body.dataset.shade = model.get("dark") ? "dark" : "light"
+      document.body.dataset.shade = model.get("shade")
     }
     const follow = () => {
       const wanted = model.get("place")
@@ -71,7 +71,7 @@ export default {
     document.addEventListener("keydown", press)
     addEventListener("popstate", moved)
     model.on("change:place", follow)
-    model.on("change:dark", settle)
+    model.on("change:shade", settle)
     model.on("change:theme", keep)
     system.addEventListener("change", shade)
     shade()
