@@ -47,6 +47,7 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     e.Json: json,
     (e.Json | None): st.none() | json,
     (e.Result | None): st.none() | results,
+    (tuple[int, int] | None): st.none() | st.tuples(numbers, numbers),
 }
 
 
