@@ -51,12 +51,10 @@ class Material:
     def transcript(self, run: Run) -> Transcript:
         """The transcript of an execution, whole."""
         started = self.log.get(FIRST) or {}
-        own = self.log.get(run.id) if run.id else None
         root = run.id == ROOT
         spec = self.spec.at(run.path)
         script = Transcript(
             self._prompt(run, *self._line(run)),
-            (started if root else own or {}).get("context") or {},
             () if run.source else started.get("media") or (),
             self.history(started) if root else (),
             transcript.dialogue(spec.name, self._heard(run)),

@@ -38,7 +38,6 @@ class Transcript:
     def __init__(
         self,
         prompt: str,
-        state: Mapping[str, Any] | None = None,
         media: Iterable[str] = (),
         history: Iterable[Message] = (),
         dialogue: Iterable[Message] = (),
@@ -47,7 +46,7 @@ class Transcript:
         self.dialogue = list(dialogue)
         self.media = list(media)
         self.history = list(history)
-        self.state: dict[str, Any] = dict(state or {})
+        self.state: dict[str, Any] = {}
         self.signal = ""
         self.seq = 0
         self.answers = 0
@@ -113,6 +112,8 @@ class Transcript:
 
     def _fold(self, fact: e.AnyFact) -> None:
         match fact:
+            case e.ExecutionStarted(input=given, alone=False):
+                self.state = dict((given or {}).get("context") or {})
             case e.TaskScheduled():
                 self._slots[self.seq] = fact
                 if fact.purpose is Purpose.THINK:
@@ -159,10 +160,11 @@ class Transcript:
         match order and order.purpose:
             case Purpose.THINK if order and "overflow" not in output:
                 self._heard(order.turn, output)
+            case Purpose.SPEAK:
+                self._update(output)
             case Purpose.ACT | Purpose.WAIT if order:
-                gone = output.get("_state_deletions") or ()
-                kept = {key: value for key, value in self.state.items() if key not in gone}
-                self.state = kept | (output.get("_state_updates") or {})
+                if order.purpose is Purpose.ACT:
+                    self._update(output)
                 call = call_id(order.turn, order.index)
                 if result is not None and call in self._open:
                     self._refs.append((call, self._open[call], result))
@@ -177,6 +179,12 @@ class Transcript:
                 self._summary = str(output.get("content") or "")
             case Purpose.HOOK if order:
                 self._hooked(order, output)
+
+    def _update(self, output: e.Json) -> None:
+        """A tool or a member of the team has changed the shared state."""
+        gone = output.get("_state_deletions") or ()
+        kept = {key: value for key, value in self.state.items() if key not in gone}
+        self.state = kept | (output.get("_state_updates") or {})
 
     def _hooked(self, order: e.TaskScheduled, output: e.Json) -> None:
         position = order.slot.partition(".")[0]

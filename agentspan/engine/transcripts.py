@@ -39,8 +39,8 @@ class Transcripts:
             if isinstance(event.fact, e.ExecutionStarted) and event.execution == ROOT and held.spec.thinks:
                 given: dict[str, Any] = event.fact.input or {}
                 if not (given.get("_session_after") or given.get("_history")):
-                    media, context = given.get("media") or (), given.get("context") or {}
-                    self._keep(key, held.spec, Transcript(str(given.get("prompt", "")), context, media))
+                    script = Transcript(str(given.get("prompt", "")), given.get("media") or ())
+                    self._keep(key, held.spec, script)
         for number in {event.execution for event in events}:
             hot = self._hot.get((held.meta.tree, number))
             if hot is None:

@@ -473,7 +473,8 @@ class Reads:
         given = {key: value for key, value in started if not key.startswith("_")}
         if scene.run.id == ROOT:
             return given
-        own = material.log.get(scene.run.id) or {}
+        begun = self.events(connection, scene.meta.tree, execution=scene.run.id, limit=1)[0].fact
+        own = begun.input or {} if isinstance(begun, e.ExecutionStarted) else {}
         return {**given, "context": own.get("context") or {}, "prompt": material.prompt(scene.run)}
 
     def outputs(self, connection: Connection, tree: str, seqs: Iterable[int]) -> Log:

@@ -117,7 +117,9 @@ def test_the_conversation_is_legal_at_every_moment_and_has_the_results_of_the_ca
     material = program.material(upto)
     for number in {event.execution for event in program.log[:upto]}:
         run = material.run_of(number)
-        messages = material.transcript(run).messages(program.spec.at(run.path))
+        script = material.transcript(run)
+        assert script.state == run.state or run.alone, "the model would be told another state than its tools"
+        messages = script.messages(program.spec.at(run.path))
         legal.check(messages)
         read = {message["tool_call_id"]: message["content"] for message in messages if message["role"] == "tool"}
         for index, call in enumerate(run.calls):

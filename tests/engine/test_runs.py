@@ -154,6 +154,19 @@ async def test_a_tool_changes_the_state_that_later_calls_see(engine: Engine) -> 
     assert await told(engine, execution) == ["ok", "ok"]
 
 
+async def test_a_member_of_a_team_is_told_the_state_that_it_shares(engine: Engine) -> None:
+    one = agent(script(calls("put"), "done"), "put", name="one")
+    spec = team("both", "sequential", one, agent(script("done"), name="two"))
+    execution = (await engine.start(spec, {"prompt": "x", "context": {"old": 1}})).execution_id
+    async with working(engine, put={"result": "ok", "_state_updates": {"new": 2}}):
+        await ended(engine, execution)
+    contexts = ({"old": 1}, {"old": 1, "new": 2})
+    for row, context in zip(await engine.reads.children(execution), contexts, strict=True):
+        assert (await engine.reads.execution(row.execution_id)).input["context"] == context
+        first = (await engine.reads.messages(row.execution_id))[0]["content"]
+        assert first.startswith('Context: {"old": 1, "new": 2}\n\nx')
+
+
 async def test_every_prefix_of_a_log_is_a_transcript_with_each_call_answered(engine: Engine) -> None:
     execution = await start(engine, agent(script(calls("a", "nope", "b"), calls("a"), "done"), "a", "b"))
     async with working(engine, a=1, b=2):
