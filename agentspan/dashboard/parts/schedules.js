@@ -36,6 +36,7 @@ export default {
       open = on
       form.hidden = !on
       begin.hidden = on
+      list.hidden = on && !model.get("schedules").length
       if (on) name.input.disabled ? cron.input.focus() : name.input.focus()
     }
     const fill = (each) => {
@@ -104,7 +105,7 @@ export default {
       const kept = model.get("schedules")
       const focused = list.getRootNode().activeElement?.getAttribute?.("data-focus")
       version.input.replaceChildren(...[["", "the latest"], ...model.get("versions").map((each) => [each, `always v${each}`])].map(([value, text]) => h("option", {value, selected: String(value) === version.input.value}, text)))
-      if (!kept.length && !open) form.hidden = true
+      list.hidden = open && !kept.length
       replace(list, kept.length
         ? h("div.scroll", null, h("table.plans", {"aria-label": "Schedules"},
           h("thead", null, h("tr", null, ["Schedule", "When", "Next run", "Last run", ""].map((each) => h("th", {scope: "col"}, each)))),

@@ -25,7 +25,7 @@ export default {
     const draw = () => {
       const versions = model.get("versions"), several = versions.length > 1
       const focused = list.getRootNode().activeElement?.getAttribute?.("data-focus")
-      replace(list, h("div.scroll.versions", null, h("table", {"aria-label": "Versions"},
+      replace(list, h("div.scroll.every", null, h("table", {"aria-label": "Versions"},
         h("thead", null, h("tr", null, several ? [h("th.check", {scope: "col"}, "From"), h("th.check", {scope: "col"}, "To")] : null, ["Version", "Deployed", "Content", ""].map((name) => h("th", {scope: "col"}, name)))),
         h("tbody", null, versions.map((each, place) => h("tr", {"data-version": each.version},
           several ? [pick("before", each), pick("after", each)] : null,
