@@ -24,7 +24,7 @@ from agentspan.engine.hub import Change, Hub, change
 from agentspan.engine.life import Life
 from agentspan.engine.pollers import Poller, Pollers
 from agentspan.engine.resolve import refers, resolve
-from agentspan.engine.roster import Roster, Signs, roster
+from agentspan.engine.roster import Roster, Sign, Signs, roster
 from agentspan.engine.scheduler import Scheduler
 from agentspan.engine.secrets import Secrets
 from agentspan.engine.spending import Spending
@@ -597,6 +597,8 @@ class Engine:
             return
         for name, domain, worker in notice.get("polls", ()):
             self.pollers.seen(Want(name, domain), worker, now_ms())
+        for worker, times in notice.get("signs", ()):
+            self.signs.told(worker, Sign(*times))
         trees = notice["trees"]
         for tree in trees:
             self.hub.publish(tree, None)
@@ -618,7 +620,7 @@ class Engine:
                 if not self.writer.alone:
                     await self._drop_settled(self.llm.busy)
                 await self._match(self.pollers.may_be_ready(self.pollers.wanted()))
-                await self._tell_polls()
+                await self._tell_workers()
             except Unavailable as problem:
                 log.warning("cannot look for dead servers: %s", problem)
 
@@ -632,12 +634,17 @@ class Engine:
             if row is None or row.owner != self.replica:
                 self.llm.cancel(name)
 
-    async def _tell_polls(self) -> None:
-        """The other servers must know which queues have a live worker here."""
-        polls = [] if self.writer.alone else self.pollers.fresh_polls(now_ms() - POLLS_MS)
-        for some in _chunks(polls, 50):
+    async def _tell_workers(self) -> None:
+        """The other servers must know which queues have a live worker here, and which workers were heard of."""
+        if self.writer.alone:
+            return
+        since = now_ms() - POLLS_MS
+        nothing = {"from": self.replica, "trees": [], "queues": []}
+        for some in _chunks(self.pollers.fresh_polls(since), 50):
             rows = [[poll.name, poll.domain, poll.worker] for poll in some]
-            await self._write(partial(notify, payload={"from": self.replica, "trees": [], "queues": [], "polls": rows}))
+            await self._write(partial(notify, payload={**nothing, "polls": rows}))
+        for heard in _chunks(self.signs.fresh(since), 50):
+            await self._write(partial(notify, payload={**nothing, "signs": heard}))
 
     async def _take_over(self) -> None:
         """Lost attempts of servers that are no more get successors."""

@@ -5,6 +5,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
 from msgspec import Struct
 
@@ -12,6 +13,8 @@ from agentspan.store.views import LeaseView, PollView, QueueView
 
 SILENT_MS = 15_000
 """A worker that was not heard of for so long is silent."""
+QUIET_MS = 5_000
+"""A worker that has had no poll open for so long does not poll."""
 SLOW_MS = 60_000
 """A worker that holds a task for so long, and has reported none since, may have forgotten it."""
 LAG_MS = 5_000
@@ -27,7 +30,7 @@ Queue = tuple[str, str]
 Depths = dict[str, dict[str, QueueView]]
 
 
-class Sign(Struct):
+class Sign(Struct, array_like=True):
     """When a worker was last given a task, reported one, or asked for more time."""
 
     received: int = 0
@@ -40,23 +43,39 @@ class Sign(Struct):
 
 
 class Signs:
-    """What this server heard of workers; the oldest is forgotten where there are too many."""
+    """What the servers heard of workers; the oldest is forgotten where there are too many."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Sign] = {}
+        self._own: dict[str, Sign] = {}
+        self._others: dict[str, Sign] = {}
 
     def note(self, worker: str, what: str, at: int) -> None:
-        """`what`: received, reported or extended."""
-        if not worker:
-            return
-        sign = self._known.pop(worker, None) or Sign()
-        setattr(sign, what, at)
-        self._known[worker] = sign
-        if len(self._known) > KEPT:
-            del self._known[next(iter(self._known))]
+        """This server has heard of a worker. `what`: received, reported or extended."""
+        if worker:
+            setattr(_entry(self._own, worker), what, at)
+
+    def told(self, worker: str, sign: Sign) -> None:
+        """Another server tells what it has heard."""
+        known = _entry(self._others, worker)
+        for what in Sign.__struct_fields__:
+            setattr(known, what, max(getattr(known, what), getattr(sign, what)))
+
+    def fresh(self, since: int) -> list[tuple[str, Sign]]:
+        """Whom this server has heard of since then."""
+        found = takewhile(lambda each: each[1].last >= since, reversed(self._own.items()))
+        return [(worker, sign) for worker, sign in found]
 
     def of(self, worker: str) -> Sign:
-        return self._known.get(worker) or Sign()
+        own, other = (known.get(worker) or Sign() for known in (self._own, self._others))
+        return Sign(*(max(getattr(own, what), getattr(other, what)) for what in Sign.__struct_fields__))
+
+
+def _entry(known: dict[str, Sign], worker: str) -> Sign:
+    """A worker's sign, as the newest of all."""
+    sign = known[worker] = known.pop(worker, Sign())
+    if len(known) > KEPT:
+        del known[next(iter(known))]
+    return sign
 
 
 class Served(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -115,56 +134,69 @@ def roster(
     for each in queues:
         depths.setdefault(each.name, {})[each.domain] = each
     depths.pop("@human", None)
-    alive = Counter(queue for mine in served.values() for queue, at in mine.items() if now - at < SILENT_MS)
+    states = {
+        name: _state(now, name, served.get(name, {}), signs.of(name), held.get(name, ()))
+        for name in served.keys() | held.keys()
+    }
+    # Who is busy with all that it can do at once does not poll, and yet works here.
+    alive = Counter(
+        queue
+        for name, mine in served.items()
+        for queue, at in mine.items()
+        if now - at < QUIET_MS or states[name][0] == "busy"
+    )
     alone = {
         name: [each for each in domains.values() if each.oldest_ms >= LAG_MS and not alive[name, each.domain]]
         for name, domains in depths.items()
     }
     workers = [
-        _worker(now, name, served.get(name, {}), signs.of(name), held.get(name, ()), depths, alone)
-        for name in served.keys() | held.keys()
+        _worker(now, name, state, served.get(name, {}), signs.of(name), held.get(name, ()), depths, alone)
+        for name, state in states.items()
     ]
     shown = [each for each in workers if each.state != "gone" or now - each.last_heard < FORGOTTEN_MS]
     places = {*alive, *((name, domain) for name, domains in depths.items() for domain in domains)}
-    states = [_queue(place, depths.get(place[0], {}).get(place[1]), alive[place]) for place in places]
+    work = [_queue(place, depths.get(place[0], {}).get(place[1]), alive[place]) for place in places]
     return Roster(
         now=now,
         workers=sorted(shown, key=lambda each: (each.healthy, RANKS.index(each.state), each.worker_id))[:SHOWN],
-        queues=sorted(states, key=lambda each: (STATES.index(each.state), each.name, each.domain))[:SHOWN],
+        queues=sorted(work, key=lambda each: (STATES.index(each.state), each.name, each.domain))[:SHOWN],
     )
 
 
 def _worker(
     now: int,
     name: str,
+    said: tuple[str, str],
     served: dict[Queue, int],
     sign: Sign,
     held: Sequence[LeaseView],
     depths: Depths,
     alone: dict[str, list[QueueView]],
 ) -> WorkerView:
+    state, sentence = said
     last_poll = max(served.values(), default=0)
-    heard = max(last_poll, sign.last)
-    state, sentence = _state(now, name, last_poll, heard, sign, held)
-    complaint = _given_nothing(served, sign, depths, alone) if state == "idle" else ""
+    polled = [queue for queue, at in served.items() if now - at < QUIET_MS]
+    complaint = _given_nothing(polled, sign, depths, alone) if state == "idle" else ""
     return WorkerView(
         worker_id=name,
         state=state,
         healthy=state in ("busy", "idle") and not complaint,
         sentence=complaint or sentence,
         last_poll=last_poll,
-        last_heard=heard,
+        last_heard=max(last_poll, sign.last),
         in_flight=held,
         queues=[Served(name=q, domain=d, last_poll=at) for (q, d), at in sorted(served.items())],
     )
 
 
-def _state(now: int, name: str, last_poll: int, heard: int, sign: Sign, held: Sequence[LeaseView]) -> tuple[str, str]:
+def _state(now: int, name: str, served: dict[Queue, int], sign: Sign, held: Sequence[LeaseView]) -> tuple[str, str]:
     """The state of a worker, and the sentence that says it."""
+    last_poll = max(served.values(), default=0)
+    heard = max(last_poll, sign.last)
     if any(not lease.lease_until for lease in held) or any(lease.name.startswith(OWN) for lease in held):
         return "busy", f"Built into {name}; {_tasks(held)} under way."
     if not held and now - heard < SILENT_MS:
-        return "idle", "Waits for work."
+        return "idle", f"Has not polled for {span(now - last_poll)}." if now - last_poll >= QUIET_MS else WAITS
     if not held:
         return "gone", f"Not heard of for {span(now - heard)}. Start it again if its tools are needed."
     oldest, until = min(lease.since for lease in held), max(lease.lease_until for lease in held)
@@ -182,9 +214,9 @@ def _state(now: int, name: str, last_poll: int, heard: int, sign: Sign, held: Se
     return "busy", f"Works on {_tasks(held)} for {span(now - oldest)}."
 
 
-def _given_nothing(served: dict[Queue, int], sign: Sign, depths: Depths, alone: dict[str, list[QueueView]]) -> str:
+def _given_nothing(polled: Sequence[Queue], sign: Sign, depths: Depths, alone: dict[str, list[QueueView]]) -> str:
     """What keeps work from a worker that polls. `alone` are the queues, by name, where tasks wait for nobody."""
-    for name, domain in sorted(served):
+    for name, domain in sorted(polled):
         here = depths.get(name, {}).get(domain)
         if here and here.ready and here.oldest_ms >= LAG_MS and not name.startswith(OWN):
             return (
@@ -244,6 +276,7 @@ def span(ms: int) -> str:
 
 
 RANKS = ("silent", "gone", "busy", "idle")
+WAITS = "Waits for work."
 STATES = ("unserved", "lagging", "ok")
 MORE = "{alive} of its workers cannot keep up. Start more of them."
 PLACED = {True: "in domain {!r}", False: "in no domain"}

@@ -1,5 +1,6 @@
 """Who works, and the sentence that says what is wrong with whom."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from agentspan.engine.engine import Engine
 from agentspan.engine.roster import Roster, Signs, roster, span
 from agentspan.store.views import LeaseView, PollView, QueueView
-from tests.engine.house import agent, calls, complete, ended, script, start, take
+from tests.engine.house import agent, calls, complete, ended, opened, script, start, take, until
 
 NOW = 1_000_000_000
 TREE = "00000000-0000-7000-8000-000000000001"
@@ -56,6 +57,15 @@ def look(polls: Any = (), leases: Any = (), queues: Any = (), **signs: int) -> R
             {"polls": [poll(0, domain="a")], "queues": [depth(1, 9_000, domain="b")], "received": 500_000},
             "idle", True, "Waits for work",
         ),
+        ({"polls": [poll(11_000)], "queues": [depth(1, 10_000)]}, "idle", True, "Has not polled for 11 s."),
+        (
+            {"polls": [poll(11_000, domain="a")], "queues": [depth(1, 9_000, domain="b")]},
+            "idle", True, "Has not polled for 11 s.",
+        ),
+        (
+            {"polls": [poll(11_000), poll(0, "other")], "queues": [depth(1, 10_000)]}, "idle", True, "Waits for work.",
+        ),
+        ({"polls": [poll(11_000)], "reported": 1_000}, "idle", True, "Has not polled for 11 s."),
         ({"polls": [poll(0, "@llm")], "leases": [lease(90_000, 0, "@llm")]}, "busy", True, "a model call under way"),
     ],
 )  # fmt: skip
@@ -87,6 +97,12 @@ def test_the_unwell_come_first() -> None:
         ({"queues": [depth(2, 1_000)]}, "ok", "2 tasks to be taken"),
         ({"queues": [depth(2, 240_000)]}, "unserved", "no worker polls refund: run the cell or process that defines"),
         ({"queues": [depth(1, 9_000)], "polls": [poll(99_000)]}, "unserved", "1 task waited for 9 s"),
+        ({"queues": [depth(1, 9_000)], "polls": [poll(11_000)]}, "unserved", "no worker polls refund"),
+        (
+            {"queues": [depth(1, 9_000)], "polls": [poll(40_000)], "leases": [lease(39_000)], "extended": 3_000},
+            "lagging",
+            "1 of its workers cannot keep up",
+        ),
         ({"queues": [depth(9, 9_000)], "polls": [poll(9)]}, "lagging", "1 of its workers cannot keep up"),
         ({"queues": [depth(9, 9_000, "@llm")], "polls": [poll(9, "@llm")]}, "lagging", "provider's limits"),
     ],
@@ -114,6 +130,20 @@ def test_the_oldest_signs_are_forgotten() -> None:
         signs.note(f"w{n}", "reported", n + 1)
     assert signs.of("w0").last == 0
     assert signs.of("w2000").last == 2_001
+
+
+async def test_what_one_server_heard_of_a_worker_is_known_to_the_others(postgres_url: str, tmp_path: Path) -> None:
+    async with opened(postgres_url, tmp_path) as one, opened(postgres_url, tmp_path) as two:
+        execution = await start(one, agent(script(calls("look"), "done"), "look"))
+        task = await take(one, "look", worker="hand")
+        await one.extend([task.task_id], "hand")
+        await until(lambda: two.signs.of("hand") == one.signs.of("hand"))
+        assert two.signs.of("hand").extended
+        worker = next(each for each in (await two.roster()).workers if each.worker_id == "hand")
+        assert (worker.state, worker.last_heard) == ("busy", max(worker.last_poll, one.signs.of("hand").last))
+        await complete(two, task, worker="hand")
+        await ended(one, execution)
+        await until(lambda: one.signs.of("hand").reported)
 
 
 async def test_real_workers_are_seen_at_work(engine: Engine) -> None:
