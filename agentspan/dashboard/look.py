@@ -121,8 +121,8 @@ def _brand(address: Address) -> str:
 def _who(address: Address, user: str) -> str:
     name = escape(user or ("Who are you?" if address.login else ""))
     if not address.login:
-        return f'<span style="opacity:.75">{name}</span>'
-    style, title = "opacity:.75;color:inherit;text-decoration:none", "Your decisions are kept under your name"
+        return f'<span style="font-size:14px;opacity:.75">{name}</span>'
+    style, title = "font-size:14px;opacity:.75;color:inherit;text-decoration:none", "Your decisions are kept under your name"
     return f'<a href="{escape(address.login)}" style="{style}" title="{title}">{name}</a>'
 
 
