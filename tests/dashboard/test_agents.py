@@ -110,6 +110,7 @@ def test_a_run_is_started_when_the_form_makes_sense(page: Page, house: House, as
     assert run["input"]["context"] == {"order": 17}
     assert run["input"]["session_id"] == "rome"
     assert run["input"]["budget"] == {"tokens": 100000}
+    assert ask(lambda client: client.result(run["executionId"], wait_ms=10_000))["status"] == "COMPLETED"
     page.go_back()
     settled(page)
     expect(page.get_by_role("heading", name="starter")).to_be_visible()
