@@ -110,10 +110,9 @@ class Turn:
                 known = bool(self.items) and self.items[-1].get("error") == text
                 self.items[-1:] = [{"kind": "error", "text": text}] if known else [*self.items[-1:], _error(text)]
             return
-        for (execution, _), call in reversed(self._calls.items()):
-            if execution == event["executionId"] and call["state"] == "open" and call["name"] in event["toolName"]:
-                call.update(result=_cut({"error": text}), state="failed")
-                return
+        if call := self._calls.get((event["executionId"], str(event["toolName"]))):
+            call.update(result=_cut({"error": text}), state="failed")  # it may be tried again
+            return
         self.items.append({"kind": "note", "text": f"failed: {text}", "error": text})
 
     def _done(self, event: Json, since: int) -> None:
@@ -136,6 +135,9 @@ class Turn:
         for each in self.spoken():
             self.items.append({"kind": "words", "who": each["who"], "html": each["html"], "text": "", "cut": True})
         self.writing.clear()
+        for call in self._calls.values():
+            if call["state"] == "open":
+                call["state"] = "cut"
 
 
 def _who(event: Json) -> str:

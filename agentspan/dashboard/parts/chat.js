@@ -101,8 +101,8 @@ export default {
         if (talk.children[index] !== part.element) talk.insertBefore(part.element, talk.children[index] ?? null)
       })
       earlier.hidden = !model.get("earlier")
-      const is_new = known && !wanted.length
-      hello.hidden = !is_new && known
+      const is_new = !!known && !wanted.length
+      hello.hidden = !!known && !is_new
       greet(known)
       head()
       state()
@@ -223,14 +223,14 @@ const PARTS = {
   error: (item) => ({element: h("div.error", {role: "alert"}, item.text)}),
   call: (item, who) => {
     const result = h("span.result.muted"), came = h("div.came")
-    const inside = h("div.inside", null, h("h3", null, "Arguments"), tree(item.args ?? {}, 2), came)
+    const inside = h("div.inside", null, h("h3", null, "Arguments"), whole(item.args ?? {}), came)
     const line = h("summary", null, h("span.sign", {"aria-hidden": "true"}), h("strong", null, item.name), " ", h("span.muted", null, brief(item.args ?? {}, 80)), " ", result)
     const details = h("details.call", {"data-call": item.name}, line, inside)
     const element = who ? h("div", null, h("div.who", null, who), details) : details
     const refresh = (given) => {
       details.dataset.state = given.state
-      replace(result, given.state === "open" ? "…" : `→ ${brief(given.result, 100)}`)
-      replace(came, given.state === "open" ? [] : [h("h3", null, given.state === "failed" ? "Error" : "Result"), typeof given.result === "string" ? h("pre", null, given.result) : tree(given.result, 2)])
+      replace(result, given.state === "open" ? "…" : given.state === "cut" ? "→ not finished" : `→ ${brief(given.result, 100)}`)
+      replace(came, given.state === "open" || given.state === "cut" ? [] : [h("h3", null, given.state === "failed" ? "Error" : "Result"), whole(given.result)])
     }
     return {element, refresh}
   },
@@ -279,6 +279,13 @@ function choice(agents, base) {
 // A value in one line.
 const brief = (value, length) => words.short(typeof value === "string" ? value : value && typeof value === "object" && !Array.isArray(value)
   ? Object.entries(value).map(([key, each]) => `${key}: ${typeof each === "string" ? each : JSON.stringify(each)}`).join(", ") : JSON.stringify(value), length)
+
+// A value with all that is in it, an object by its names.
+function whole(value) {
+  if (typeof value === "string") return h("pre", null, value)
+  const entries = value && !Array.isArray(value) && typeof value === "object" ? Object.entries(value) : []
+  return entries.length ? h("div", null, entries.map(([key, each]) => tree(each, 1, key))) : tree(value, 2)
+}
 
 // HTML that `drawing.markdown` made: it lets no markup of the text through.
 function rich(html) {
