@@ -122,7 +122,8 @@ def _who(address: Address, user: str) -> str:
     name = escape(user or ("Who are you?" if address.login else ""))
     if not address.login:
         return f'<span style="font-size:14px;opacity:.75">{name}</span>'
-    style, title = "font-size:14px;opacity:.75;color:inherit;text-decoration:none", "Your decisions are kept under your name"
+    style = "font-size:14px;opacity:.75;color:inherit;text-decoration:none"
+    title = "Your decisions are kept under your name"
     return f'<a href="{escape(address.login)}" style="{style}" title="{title}">{name}</a>'
 
 

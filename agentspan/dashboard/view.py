@@ -35,7 +35,8 @@ class View(Viewer):
     def __init__(self, store: Store, address: Address | None = None, **params: Any) -> None:
         super().__init__(**params)
         self.store = store
-        self.address = address or Address()
+        # Without a page around it, its links lead to the pages of the server itself.
+        self.address = address or Address(base=f"{store.client.url}/ui")
         if address is None:  # nobody else follows it, as in a cell
             self.address.param.watch(lambda _: self.arrived(), "place")
         self.data: Any = None

@@ -6,7 +6,7 @@
 export default {
   render({model, el}) {
     const element = h("header.agenthead")
-    const origin = () => model.get("base") ? location.origin + model.get("base").replace(/\/ui$/, "") : model.get("server")
+    const origin = () => model.get("base").startsWith("/") ? location.origin + model.get("base").replace(/\/ui$/, "") : model.get("server")
     const draw = () => {
       const about = model.get("about")
       if (!about.name) return replace(element)

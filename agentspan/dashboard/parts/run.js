@@ -11,7 +11,7 @@ export default {
       const asked = new URLSearchParams(Object.entries(query ?? {}).filter(([, value]) => value)).toString()
       return model.get("base") + path + (asked ? `?${asked}` : "")
     }
-    const origin = () => model.get("base") ? location.origin + model.get("base").replace(/\/ui$/, "") : model.get("server")
+    const origin = () => model.get("base").startsWith("/") ? location.origin + model.get("base").replace(/\/ui$/, "") : model.get("server")
     const run = {executions: new Map(), spans: new Map(), start: 0, last: 0, version: 0, status: "", name: "", why: null, clock: () => 0, is_over: () => ENDED.has(run.status), totals: totals_of([])}
     const own = new Set()  // what was selected here comes back as an echo
     let number = 0, held = [], is_held = false, step = model.get("step"), tab = ""
