@@ -11,6 +11,8 @@ from agentspan.drawing.words import AMBER, BLUE, GREY, PINK, TEAL, VIOLET, plura
 Json = Mapping[str, Any]
 
 WIDE, GAP_X, GAP_Y, PAD = 224, 60, 14, 12
+BOLD = 1.12
+"""So much wider are bold letters."""
 LINE_HEIGHT, HEAD = 18, 44
 TOOLS, DEPTH, AGENTS = 8, 24, 400
 
@@ -105,7 +107,7 @@ def _card(node: _Node) -> Html:
     )  # fmt: skip
     rule = str(config.get("strategy") or "handoff").replace("_", " ") if records(config.get("agents")) else ""
     left = WIDE - 2 * PAD - (svg.width_of(rule, 10.5) + 8 if rule else 0)
-    name = svg.text(x + PAD, y + 17, config.get("name") or "agent", 13, left, font_weight="600")
+    name = svg.text(x + PAD, y + 17, config.get("name") or "agent", 13, left / BOLD, font_weight="600")
     how = svg.text(x + WIDE - PAD, y + 17, rule, 10.5, text_anchor="end", fill_opacity=".75") if rule else None
     under = svg.text(x + PAD, y + 33, _under(config), 11, WIDE - 2 * PAD, fill_opacity=".68")
     tools = [_tool(each, x + PAD, y + HEAD + place * LINE_HEIGHT) for place, each in enumerate(node.tools)]

@@ -93,9 +93,11 @@ class Pages(Page):
 
     async def get(self) -> None:
         """What the dashboard's process answers; a page that waits for it while it starts."""
-        if self.request.path == ROOT:
+        path = self.request.path
+        # Pages load what they need relative to themselves, so a slash too many or too few leads astray.
+        if path == ROOT or (path.endswith("/") and path != f"{ROOT}/"):
             query = f"?{self.request.query}" if self.request.query else ""
-            self.send_to(f"ui/{query}", 302)
+            self.send_to(f"{'ui/' if path == ROOT else path.strip('/')}{query}", 302)
             return
         at = self.context.dashboard
         state = at.begin(self.own_address())

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urljoin
 
 import psutil
 import pytest
@@ -307,3 +308,14 @@ async def test_without_credentials_neither_pages_nor_websockets(tmp_path):
         token = (await asked(server))["headers"]["X-Agentspan-Token"]
         del server.http.headers["X-API-Key"]
         assert (await server.http.get("/api/agent/list", headers={"X-Authorization": token})).status_code == 200
+
+
+async def test_a_slash_too_many_or_too_few_is_mended(tmp_path):
+    async with serving(tmp_path) as (server, _):
+        for asked, right in [
+            ("/ui", "/ui/"),
+            ("/ui/runs/?status=FAILED", "/ui/runs?status=FAILED"),
+            ("/ui/runs/x/", "/ui/runs/x"),
+        ]:
+            answer = await server.http.get(asked, headers=PAGE)
+            assert (answer.status_code, urljoin(asked, answer.headers["Location"])) == (302, right), asked
