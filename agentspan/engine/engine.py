@@ -603,7 +603,9 @@ class Engine:
         for tree in trees:
             self.hub.publish(tree, None)
         if trees:
-            self._spawn(self._drop_settled([name for name in self.llm.busy if split_task(name)[0] in set(trees)]))
+            moved = set(trees)
+            if calls := [name for name in self.llm.busy if split_task(name)[0] in moved]:
+                self._spawn(self._drop_settled(calls))
             ended = tuple(trees[place] for place in notice.get("ended", ()))
             self.hub.tell(Change(tuple(trees), ended, bool(notice.get("requests"))))
         wants = [Want(*each) for each in notice["queues"]]
