@@ -36,15 +36,19 @@ class Address(Widget):
 
     def go(self, path: str, **query: Any) -> None:
         """Show another page, as if a link to it had been followed."""
-        self.param.update(keeps=False, place=place(path, **query))
+        self._move(place(path, **query), keeps=False)
 
     def note(self, **query: Any) -> None:
         """Keep something in the query of this page, such as what is selected; None or "" takes it out."""
-        self.param.update(keeps=True, place=place(self.path, **{**self.query, **query}))
+        self._move(place(self.path, **{**self.query, **query}), keeps=True)
 
     def link(self, path: str, **query: Any) -> str:
         """The address of a page for an `href`."""
         return f"{self.base}{place(path, **query)}"
+
+    def _move(self, to: str, keeps: bool) -> None:
+        self.keeps = keeps  # one after the other: the browser must know how before it hears where
+        self.place = to
 
 
 def place(path: str, **query: Any) -> str:

@@ -92,7 +92,7 @@ function help() {
   const rows = [
     ["g then o, r, i, a, h, w, c, s", "overview, runs, inbox, agents, chat, workers, costs, settings"],
     ["/", "search"], ["j, k", "next, previous"], ["Enter", "open"], ["x", "choose a run"],
-    ["←, →, n", "in a run: fold, unfold, next failure"], ["a, r, e", "in the inbox: approve, reject, edit"], ["?", "this list"], ["Esc", "close"],
+    ["←, →, n", "in a run: fold, unfold, next failure"], ["a, r, e", "in the inbox: approve, reject, edit"], ["Enter, Shift+Enter", "in a chat: send, new line"], ["?", "this list"], ["Esc", "close"],
   ]
   return h("dialog.help", {"aria-label": "Keyboard shortcuts"},
     h("h2", null, "Keyboard"),
