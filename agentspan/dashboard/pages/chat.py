@@ -38,6 +38,8 @@ WORDS_SECONDS = 0.1
 """Words that are said within this time are shown at once; more when showing them takes long."""
 QUIET_SECONDS = 1.0
 """After so long without an event it is asked why."""
+LONG_SECONDS = 5.0
+"""After so long it is asked no more often than this."""
 SHARE = 5
 
 
@@ -292,7 +294,9 @@ class Chat(View):
         """No event tells that nothing happens: an answer that is silent is looked at again."""
         if self._waking is not None:
             self._waking.cancel()
-        self._waking = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._look_again)
+        is_new = time.monotonic() - self._heard_at < LONG_SECONDS
+        seconds = QUIET_SECONDS if is_new else LONG_SECONDS
+        self._waking = asyncio.get_running_loop().call_later(seconds, self._look_again)
 
     def _look_again(self) -> None:
         if self._live is not None and time.monotonic() - self._heard_at < QUIET_SECONDS:

@@ -74,7 +74,7 @@ export default {
       if (!now) stop.disabled = false
       send.disabled = !!sending || !field.value.trim()
       field.readOnly = !!sending
-      replace(hint, sending ? "Sending…" : now ? "It answers" : "Enter sends, Shift+Enter makes a new line")
+      replace(hint, sending ? "Sending…" : now ? (asks(now) ? "It waits for you: answer above" : "It answers") : "Enter sends, Shift+Enter makes a new line")
     }
 
     const at_end = () => log.scrollHeight - log.scrollTop - log.clientHeight < 48
@@ -181,8 +181,7 @@ function turn({answer}) {
     })
     for (const part of parts.splice(given.items.length)) part.element.remove()
     speak(live?.writing ?? [], who)
-    const last = given.items.at(-1), is_asking = last?.kind === "request" && !last.decision
-    since = live && !live.writing.length && !is_asking ? given.since ?? Date.now() : 0
+    since = live && !live.writing.length && !asks(given) ? given.since ?? Date.now() : 0
     if (!since && waits) { waits.remove(); waits = null }
     const held = live?.why?.sentence
     why.hidden = !held
@@ -275,6 +274,9 @@ function choice(agents, base) {
       h("strong.cut", {title: each.name}, each.name), h("span.said", null, each.description || (parts.length ? `With ${words.short(parts.join(", "), 90)}` : "")), h("span.muted.cut", null, each.model ?? "")))
   }))]
 }
+
+// Whether a turn waits for a person.
+const asks = (turn) => turn.items.some((item) => item.kind === "request" && item.request && !item.decision)
 
 // A value in one line.
 const brief = (value, length) => words.short(typeof value === "string" ? value : value && typeof value === "object" && !Array.isArray(value)
