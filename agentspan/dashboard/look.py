@@ -63,9 +63,15 @@ def page(address: Address, nav: Viewable, main: Viewable, user: str) -> Any:
                                   "backgroundColor": "background.paper", "color": "text.primary"}},
     )  # fmt: skip
     address.shade = SHADES[address.dark]
-    address.param.watch(lambda event: frame.param.update(dark_theme=event.new), "dark")
+    address.param.watch(lambda event: _turn(frame, address, event.new), "dark")
     frame.param.watch(lambda event: _turned(address, event.new), "dark_theme")
     return frame
+
+
+def _turn(frame: Any, address: Address, dark: bool) -> None:
+    """The system is dark, or the person has said so."""
+    frame.dark_theme = dark
+    address.shade = SHADES[dark]
 
 
 def _turned(address: Address, dark: bool) -> None:

@@ -23,9 +23,7 @@ def test_a_run_without_a_worker_says_why_and_what_helps(page: Page, house: House
     page.wait_for_url(f"**/runs/{house.runs['stuck']}")
 
 
-def test_a_credential_is_kept_bound_and_deleted_and_its_value_never_comes_back(
-    page: Page, house: House
-) -> None:
+def test_a_credential_is_kept_bound_and_deleted_and_its_value_never_comes_back(page: Page, house: House) -> None:
     visit(page, f"{house.url}/credentials")
     page.get_by_label("Name", exact=True).fill("BANK_KEY")
     page.get_by_label("Value").fill(VALUE)
