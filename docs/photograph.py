@@ -112,6 +112,7 @@ TAKEN = {
         "runs": "/runs",
         "overview": "/?range=1h",
         "agent": "/agents/newsroom",
+        "chat": "/chat/forecaster?session=weather-desk",
     },
     "dark": {"run-dark": "/runs/{failed_team}", "transcript-dark": "/runs/{desk}?tab=transcript"},
 }

@@ -55,7 +55,7 @@ def cleaned(notebook: Any) -> Any:
 def usual(value: Any) -> Any:
     """An output with the usual address and a short folder in place of those of the server that it came from."""
     if isinstance(value, str):
-        return FOLDERS.sub("/notebooks/data", OWN.sub(USUAL, value))
+        return FOLDERS.sub("data", OWN.sub(USUAL, value))
     if isinstance(value, dict):
         return type(value)({key: usual(each) for key, each in value.items()})
     return [usual(each) for each in value] if isinstance(value, list) else value
