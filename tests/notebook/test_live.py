@@ -41,7 +41,7 @@ def nap() -> str:
 
 
 @tool(approval_required=True)
-def pay(amount: float) -> str:
+def settle(amount: float) -> str:
     "Pay."
     return "paid"
 """
@@ -60,8 +60,8 @@ def cells(either: Kernel, server: ServerProcess, seer: str) -> Kernel:
     slow = server.script("slow", tool_call("nap"), "Good morning.")
     either.say(SETUP)
     either.say(f"seer = Agent('seer', {seer!r}, tools=[look], budget={{'tokens': 10_000}})")
-    payer = server.script("payer", tool_call("pay", amount=120), "It is {result}.")
-    either.say(f"payer = Agent('payer', {payer!r}, tools=[pay])")
+    settler = server.script("settler", tool_call("settle", amount=120), "It is {result}.")
+    either.say(f"settler = Agent('settler', {settler!r}, tools=[settle])")
     either.say(f"quick = Agent('quick', {quick!r}); slow = Agent('slow', {slow!r}, tools=[nap])")
     either.say("woken.clear()")
     either.say("notebook.display('auto')")
@@ -145,14 +145,15 @@ def test_a_handle_goes_on_showing_its_run_after_the_cell_has_ended(cells: Kernel
 
 
 def test_what_is_answered_in_the_next_cell_is_seen_in_the_card_of_the_first(cells: Kernel) -> None:
-    first = cells.begin("run = runtime.start(payer, 'Pay!')\nrun")
+    first = cells.begin("run = runtime.start(settler, 'Pay!')\nrun")
     cells.until(lambda: any("waits for a person" in each for each in plain(first.updates)), "the request")
-    assert 'pay({"amount": 120})' in text(first.updates[-1])
+    assert 'settle({"amount": 120})' in text(first.updates[-1])
     cells.say("run.approve()")
-    cells.until(lambda: any("payer: completed" in each for each in plain(all_updates(cells))), "the result")
+    cells.until(lambda: any("settler: completed" in each for each in plain(all_updates(cells))), "the result")
 
 
 def test_runs_of_other_threads_and_of_those_who_show_them_themselves_are_not_shown(cells: Kernel) -> None:
+    cells.quiet()
     cell = cells.run(
         "thread = threading.Thread(target=lambda: runtime.run(quick, 'this'))\nthread.start(); thread.join()"
     )
