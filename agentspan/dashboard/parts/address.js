@@ -74,7 +74,9 @@ export default {
     model.on("change:shade", settle)
     model.on("change:theme", keep)
     system.addEventListener("change", shade)
-    shade()
+    // Not before the page is there: what Panel is told while it still builds the page may be lost.
+    const first = () => { if (model.get("ready")) { shade(); return true } }
+    if (!first()) model.on("change:ready", first)
     model.on("change:title", settle)
     model.on("change:ready", settle)
     el.append(sheet)
