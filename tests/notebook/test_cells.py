@@ -1,6 +1,7 @@
 """An interrupt detaches, a kernel that died is taken up by the next, cells that run again resume or swap tools."""
 
 import json
+import re
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -97,8 +98,9 @@ def test_a_second_interrupt_within_two_seconds_cancels_the_run(either: Kernel, w
     either.until(lambda: "interrupt again" in cell.text, "the offer")
     either.interrupt()
     either.until(lambda: cell.ended, "the end of the cell")
-    assert "is cancelled" in cell.error
-    assert either.say("print(runtime.last().get_status().status)") == "TERMINATED"
+    cancelled = re.search(r"The run (\S+) is cancelled", cell.error)
+    assert cancelled
+    assert either.say(f"print(runtime.attach({cancelled[1]!r}).get_status().status)") == "TERMINATED"
 
 
 def test_on_interrupt_cancel_ends_the_run(either: Kernel, work: Work) -> None:
