@@ -67,7 +67,7 @@ def _reasons(known: Known, tasks: Sequence[Seen], now: int) -> list[Reason]:
     if known.status == "PAUSED":
         words = {"for_": span(now - known.paused_at)}
         found.append(_reason("paused", known.execution_id, known.paused_at, words))
-    return found or [_reason("working", known.execution_id, known.updated_at, {}, "between")]
+    return found or [_reason("working", known.execution_id, known.updated_at, {}, "working between")]
 
 
 def _ending(known: Known) -> Reason:
@@ -203,6 +203,11 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Give the agent a longer timeout_seconds, or let it go on from there with retry().",
     ),
     "ended COMPLETED": ("The run has completed ({reason}).", "Nothing has to be done; fork it to try something else."),
+    "ended FAILED": ("The run failed: {reason}.", AGAIN),
+    "ended TIMED_OUT": (
+        "The run took longer than it may: {reason}.",
+        "Give the agent a longer timeout_seconds, or let it go on from there with retry().",
+    ),
     "ended TERMINATED": (
         "The run was ended from outside: {reason}.",
         "Let it go on where it was with retry(), if it was not meant to end.",

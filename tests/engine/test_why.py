@@ -7,9 +7,10 @@ import pytest
 
 from agentspan.config import Limit
 from agentspan.engine.engine import Engine
-from agentspan.engine.why import FORMS, RANKS, SENTENCES, Reason, Why, asked
+from agentspan.engine.why import FORMS, RANKS, SENTENCES, Reason, Why, asked, why
 from agentspan.errors import NotFound
 from agentspan.spec.tool import ToolSpec
+from agentspan.store.standing import Known
 from agentspan.store.views import Want
 from tests.engine.house import (
     Hands,
@@ -46,6 +47,20 @@ async def because(engine: Engine, execution: str, code: str, count: int = 1) -> 
 
 async def first(engine: Engine, execution: str, code: str) -> Reason:
     return (await because(engine, execution, code)).reasons[0]
+
+
+def test_between_two_steps_a_run_says_that_it_goes_on() -> None:
+    times = {"started_at": 1, "updated_at": 2, "ended_at": 0}
+    answer = why(Known(execution_id="x", status="RUNNING", finish_reason="", reason="", **times), (), 3)
+    assert answer.reasons[0].code == "working"
+    assert answer.sentence.startswith("The run goes on: it is between two steps.")
+
+
+@pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "TIMED_OUT", "TERMINATED"])
+def test_an_end_for_which_no_step_is_to_blame_is_told_too(status: str) -> None:
+    times = {"started_at": 1, "updated_at": 2, "ended_at": 2}
+    answer = why(Known(execution_id="x", status=status, finish_reason="error", reason="so it was", **times), (), 3)
+    assert (answer.reasons[0].code, "so it was" in answer.sentence) == ("ended", True)
 
 
 def test_every_sentence_has_a_code_and_every_code_a_sentence() -> None:

@@ -75,7 +75,7 @@ async def test_a_live_reader_sees_what_a_late_reader_sees(server):
 
 
 async def test_token_deltas_have_no_number(server, tmp_path):
-    words = [{"chunks": ["One ", "two ", "three."], "content": "", "delay_ms": 100, "chunk_ms": 5}]
+    words = [{"chunks": ["One ", "two ", "three."], "content": "", "delay_ms": 1000, "chunk_ms": 5}]
     (tmp_path / "scripts" / "words.json").write_text(json.dumps({"words": words}))
     found = await server.frames(await server.start(agent("words")))
     tokens = [frame for frame in found if frame["event"] == "token"]
