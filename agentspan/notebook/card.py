@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from importlib.metadata import version
 from pathlib import Path
@@ -51,7 +51,7 @@ class Card(anywidget.AnyWidget):
     note = traitlets.Unicode("").tag(sync=True)
     answer = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)
 
-    def __init__(self, request: Json, host: Host, changed: Callable[[], None], note: str = "") -> None:
+    def __init__(self, request: Json, host: Host, changed: Callable[[], Awaitable[None]], note: str = "") -> None:
         super().__init__(request=request, note=note)
         self._host, self._changed = host, changed
         self.observe(self._answered, "answer")
@@ -93,7 +93,7 @@ class Card(anywidget.AnyWidget):
             self.error = problem.message
         finally:
             self.busy = False
-            self._changed()
+            await self._changed()
 
 
 class Cards:
@@ -106,7 +106,6 @@ class Cards:
         self._host = host or own_host()
         self._note = note
         self._output = uuid.uuid4().hex
-        self._news: asyncio.Event | None = None
 
     def show(self) -> None:
         """Show what is asked, here and now; where somebody looks on, go on as a task of the background loop."""
@@ -136,7 +135,7 @@ class Cards:
 
     async def _watch(self) -> None:
         """Look again whenever something happened in the run, every few seconds in any case, and after its end."""
-        self._news = news = asyncio.Event()
+        news = asyncio.Event()
         following = asyncio.create_task(self._follow(news))
         try:
             while self._open() or not self.only:
@@ -200,9 +199,10 @@ class Cards:
     def _open(self) -> list[Card]:
         return [each for each in self.cards.values() if not each.decision]
 
-    def _look_again(self) -> None:
-        if self._news is not None:
-            self._news.set()
+    async def _look_again(self) -> None:
+        """Somebody has clicked here: what became of it is shown at once, whoever else looks."""
+        if await self._look():
+            self._display(update=True)
 
 
 def cards(run: AgentHandle | str, *, note: str = "") -> Cards:
