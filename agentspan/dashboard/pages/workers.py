@@ -1,7 +1,6 @@
 """Who works, what waits, and why a run that waits for a worker does not go on."""
 
 import asyncio
-from collections.abc import Iterable
 from typing import Any
 
 import panel as pn
@@ -110,7 +109,7 @@ class Workers(View):
             "worker": {"text": worker["workerId"], "title": worker["workerId"]},
             "state": {"text": worker["state"], "tone": TONES.get(worker["state"], "SCHEDULED")},
             "sentence": worker["sentence"],
-            "queues": {"text": _list(names), "title": "\n".join(names)},
+            "queues": {"text": ", ".join(names), "title": "\n".join(names)},
             "held": {
                 "text": len(held),
                 "href": self.address.link(f"/runs/{first['executionId']}") if first else None,
@@ -142,10 +141,6 @@ def _figures(workers: list[Json], queues: list[Json], stuck: int) -> list[Json]:
         {"name": "Oldest ready", "kind": "duration", "value": oldest or None},
         {"name": "Runs without a worker", "value": stuck, "tone": "WAITING" if stuck else None},
     ]  # fmt: skip
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(names)
 
 
 def _worst_first(each: Json) -> tuple[int, str]:

@@ -1,16 +1,16 @@
 // Credentials by name. A value is typed here, sent once as a message, and forgotten; nothing brings one back.
 //
-// credentials: [{name, partial, created, updated}], bindings: [{key, name}], done: the number of the last message that worked.
-// Messages: {save: name, value, number}, {remove: name}, {bind: key, to: name}, {unbind: key}.
+// credentials: [{name, partial, updated}], bindings: [{key, name}].
+// Messages: {save: name, value}, {remove: name}, {bind: key, to: name}, {unbind: key}.
 
 export default {
   render({model, el}) {
-    let number = 0, armed = ""
+    let armed = ""
     const name = h("input", {name: "name", required: true, autocomplete: "off", spellcheck: "false", placeholder: "OPENAI_API_KEY", "aria-label": "Name"})
     const value = h("input", {name: "value", type: "password", required: true, autocomplete: "new-password", placeholder: "its value", "aria-label": "Value"})
     const form = h("form.vault", {onsubmit: (event) => {
       event.preventDefault()
-      model.send({save: name.value.trim(), value: value.value, number: ++number})
+      model.send({save: name.value.trim(), value: value.value})
       value.value = ""
     }}, name, value, h("button.primary", {type: "submit"}, "Save"))
     const key = h("input", {required: true, autocomplete: "off", spellcheck: "false", placeholder: "a name that tools ask for", "aria-label": "Name that tools ask for"})
