@@ -234,7 +234,7 @@ class Runs(View):
             self.table.chosen = []
             self.again()
         elif action := message.get("act"):
-            self._doing = asyncio.ensure_future(self._do(action, message.get("reason") or ""))
+            self.begin(self._do(action, message.get("reason") or ""))
 
     async def _do(self, action: str, reason: str) -> None:
         """Do something with each of the chosen runs that it fits, and say for each what became of it."""
