@@ -108,7 +108,7 @@ def test_behind_jupyterhub_the_dashboard_is_reached_by_its_proxy(magic: Kernel, 
 
 
 def test_in_vs_code_the_dashboard_is_a_link(magic: Kernel) -> None:
-    magic.say("os.environ['VSCODE_PID'] = '1'")
+    magic.say("import os\nos.environ['VSCODE_PID'] = '1'")
     cell = magic.run("%dashboard runs")
     magic.say("del os.environ['VSCODE_PID']")
     assert cell.displays, (cell.text, cell.error)

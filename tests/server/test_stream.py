@@ -75,10 +75,18 @@ async def test_a_live_reader_sees_what_a_late_reader_sees(server):
 
 
 async def test_token_deltas_have_no_number(server, tmp_path):
-    words = [{"chunks": ["One ", "two ", "three."], "content": "", "delay_ms": 1000, "chunk_ms": 5}]
+    call = {"tool_calls": [{"name": "add", "arguments": {"a": 2, "b": 3}}]}
+    words = [call, {"chunks": ["One ", "two ", "three."], "content": "", "delay_ms": 200, "chunk_ms": 5}]
     (tmp_path / "scripts" / "words.json").write_text(json.dumps({"words": words}))
-    found = await server.frames(await server.start(agent("words")))
-    tokens = [frame for frame in found if frame["event"] == "token"]
+    execution_id = await server.start(agent("words", ADD))
+    async with server.http.stream("GET", f"/api/agent/stream/{execution_id}") as answer:
+        pieces = answer.aiter_text()
+        # The model answers in words only when the reader is there: it waits for the tool.
+        text = await anext(pieces)
+        [task] = await server.poll()
+        await server.complete(task)
+        text += "".join([piece async for piece in pieces])
+    tokens = [frame for frame in frames(text) if frame["event"] == "token"]
     assert "".join(frame["data"]["content"] for frame in tokens) == "One two three."
     assert not any("id" in frame for frame in tokens)
 
