@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL = $$(test -x $(BIN)/uv && echo $(BIN)/uv pip install --quiet --python $(BIN)/python \
 	|| echo $(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
-.PHONY: run test pytest lint types walls notebooks docs bench clean
+.PHONY: run test pytest soak lint types walls notebooks docs bench clean
 
 run: .venv/ready-to-run
 	@$(BIN)/python -m agentspan.cli.demo
@@ -22,7 +22,12 @@ test: .venv/ready-to-test
 
 pytest: .venv/ready-to-test
 	@tests/chromium.sh
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not soak" $(ARGS)
+
+# What takes long: the same tests at their full size, and those that need minutes each. Name some with ARGS=path.
+soak: .venv/ready-to-test
+	@tests/chromium.sh
+	@AGENTSPAN_TEST_SIZE=full $(BIN)/python -m pytest --timeout 7200 -m "soak or sized" $(ARGS)
 
 lint: .venv/ready-to-test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
