@@ -14,11 +14,19 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from agentspan.errors import ConfigurationProblem
 
 MASK = "***"
 MASTER_KEY_BYTES = 32
+HOME = "default"
+"""The tenant whose database is the one of the settings, and that keeps what is known of all others."""
+SCHEMA = "tenant_"
+"""How the PostgreSQL schema of every other tenant begins."""
+TENANT = re.compile(r"[a-z][a-z0-9_]{0,39}")
+BUILTIN_KINDS = ("llm", "http")
+"""The kinds of task for which there are built-in workers."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 32 * 1024 * 1024
     blob_bytes: int = 65_536
     sqlite_synchronous: str = "FULL"
+    workers: str = "all"
     drain_seconds: float = 10
     lease_seconds: float = 10
     foreign_lease_seconds: float = 3600
@@ -48,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ui: bool = True
     ui_warm: bool = False
     log_level: str = "INFO"
+    tenant: str = HOME
     sources: dict[str, str]
 
     @classmethod
@@ -75,6 +85,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             )
         _both_or_neither(values)
         return cls(**values, sources=sources)
+
+    def performs(self, kind: str) -> bool:
+        """Whether the built-in worker of that kind works in this process."""
+        return self.workers == "all" or kind in self.workers.split(",")
+
+    def of_tenant(self, name: str) -> "Settings":
+        """The settings of a tenant, which has a database of its own: a schema of this one, or a file beside it."""
+        if name == self.tenant:
+            return self
+        if self.tenant != HOME:
+            raise ConfigurationProblem("a tenant has no tenants")
+        if problem := tenant_problem(name):
+            raise ConfigurationProblem(problem)
+        if self.database_url.startswith("sqlite"):
+            folder = self.data_dir / "tenants" / name
+            return replace(self, tenant=name, data_dir=folder, database_url=_sqlite_url(folder / "agentspan.db"))
+        return replace(self, tenant=name, database_url=_in_schema(self.database_url, f"{SCHEMA}{name}"))
 
     def describe(self) -> list[tuple[str, str, str]]:
         """A row for each setting: name, value with what is secret masked, source."""
@@ -141,6 +168,13 @@ class _Given(dict[str, str]):
 
 class _Unfit(ValueError):
     """A value that is of the right kind and still cannot be used; its text says what is needed instead."""
+
+
+def tenant_problem(name: str) -> str | None:
+    """Why a tenant cannot have that name."""
+    if TENANT.fullmatch(name):
+        return None
+    return f"the name of a tenant is 1 to 40 of a-z, 0-9 and _, and begins with a letter; got {name!r}"
 
 
 def mask_url(url: str) -> str:
@@ -318,6 +352,14 @@ def _checked_postgres(url: str) -> str:
     return url
 
 
+def _in_schema(url: str, schema: str) -> str:
+    """The URL of a PostgreSQL database with the schema that its statements mean."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    query["options"] = f"{query.get('options', '')} -csearch_path={schema}".strip()
+    return parts._replace(query=urlencode(query, quote_via=quote)).geturl()
+
+
 _DATABASE_FORMS = (
     "sqlite:////ABSOLUTE/FILE, postgresql://USER:PASSWORD@HOST:5432/DATABASE, jdbc:sqlite:FILE or "
     "jdbc:postgresql://HOST:5432/DATABASE"
@@ -368,6 +410,15 @@ def _one_of(*words: str) -> Callable[[str], str]:
         return text.upper()
 
     return read
+
+
+def _workers(text: str) -> str:
+    kinds = list(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
+    if kinds in (["all"], ["none"]):
+        return kinds[0]
+    if not kinds or not set(kinds) <= set(BUILTIN_KINDS):
+        raise ValueError
+    return ",".join(kinds)
 
 
 def _host(text: str) -> str:
@@ -437,6 +488,12 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("blob_bytes", ("AGENTSPAN_BLOB_BYTES",), _whole(1, _BYTES), "a whole number of bytes, 1 or more"),
     Setting("sqlite_synchronous", ("AGENTSPAN_SQLITE_SYNCHRONOUS",), _one_of("FULL", "NORMAL"), "FULL or NORMAL"),
+    Setting(
+        "workers",
+        ("--workers", "AGENTSPAN_WORKERS"),
+        _workers,
+        f"all, none, or kinds of built-in workers with commas between them: {', '.join(BUILTIN_KINDS)}",
+    ),
     Setting("drain_seconds", ("AGENTSPAN_DRAIN_SECONDS",), _seconds, _SECONDS),
     Setting("lease_seconds", ("AGENTSPAN_LEASE_SECONDS",), _seconds, _SECONDS),
     Setting("foreign_lease_seconds", ("AGENTSPAN_FOREIGN_LEASE_SECONDS",), _seconds, _SECONDS),
