@@ -30,6 +30,7 @@ def start(
     data_dir: str | None = DataDir,
     log_level: str | None = typer.Option(None, help="debug, info, warning or error"),
     ui: bool | None = typer.Option(None, "--ui/--no-ui", help="Show the dashboard at /ui, or not."),
+    workers: str | None = typer.Option(None, help="Built-in workers of this server: all, none, or llm,http."),
     foreground: bool = typer.Option(False, "--foreground", help="Stay in this terminal until Ctrl-C."),
 ) -> None:
     """Start a server, in the background unless --foreground, and print its address."""
@@ -40,6 +41,7 @@ def start(
             "--database": database,
             "--data-dir": data_dir,
             "--log-level": log_level,
+            "--workers": workers,
             "--ui": None if ui is None else str(ui).lower(),
         }
     )

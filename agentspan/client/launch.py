@@ -206,6 +206,7 @@ def _environment(settings: Settings, port: int) -> Mapping[str, str]:
         AGENTSPAN_SCRIPTS=str(settings.scripts_path),
         AGENTSPAN_LOG_LEVEL=settings.log_level,
         AGENTSPAN_UI=str(settings.ui).lower(),
+        AGENTSPAN_WORKERS=settings.workers,
         PYTHONUNBUFFERED="1",
     )
     # The child works in another folder, so a package that was found by the present one must still be found.

@@ -30,6 +30,7 @@ from agentspan.engine.secrets import Secrets
 from agentspan.engine.spending import Spending
 from agentspan.engine.sweeper import Sweeper
 from agentspan.engine.transcripts import Transcripts
+from agentspan.engine.workers.builtin import Builtin
 from agentspan.engine.workers.llm import QUEUE as LLM_QUEUE
 from agentspan.engine.workers.llm import LlmWorker
 from agentspan.engine.writer import Committed, Writer
@@ -91,9 +92,8 @@ class Engine:
         self.secrets = Secrets(self.reads, self.writer, settings)
         self.life = Life(self.reads, self.writer, self.sweeper.due, self.start, self._deployed)
         self.history = History(self.reads, self.writer, self._check)
-        self.llm = LlmWorker(
-            self.replica, settings, self.pollers, self.transcripts, self._report_one, self._token, self._look
-        )
+        kinds: dict[str, Callable[[], Builtin]] = {"llm": self._llm}
+        self.builtin = {kind: make() for kind, make in kinds.items() if settings.performs(kind)}
         self.presence = (
             None
             if alone
@@ -125,8 +125,9 @@ class Engine:
         not_before(await self.reads.query(queue.newest))
         await self._learn_leases()
         await self._take_over()
-        self.llm.start()
-        await self._match([LLM_QUEUE])
+        for worker in self.builtin.values():
+            worker.start()
+        await self._match([worker.queue for worker in self.builtin.values()])
         self._spawn(self.sweeper.run())
         if self.presence:
             self._spawn(self._watch())
@@ -155,17 +156,17 @@ class Engine:
         await providers.preload()
 
     async def drain(self, seconds: float) -> None:
-        """No new leases; model calls in flight get `seconds` to end, the rest is handed back at once."""
+        """No new leases; what built-in workers do gets `seconds` to end, the rest is handed back at once."""
         self.draining = True
         self.pollers.dismiss()
-        left = await self.llm.drain(seconds)
+        left = await self._drain(seconds)
         if left:
             await self.writer.do(commands.Release(tasks=[split_task(name) for name in left]))
 
     async def close(self) -> None:
         self.draining = True
         self.pollers.dismiss()
-        await self.llm.drain(0)
+        await self._drain(0)
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -537,10 +538,31 @@ class Engine:
         if wanted := [want for want in wants if self.pollers.waiting(want)]:
             await asyncio.gather(*(self.writer.do(commands.Match(want=want)) for want in wanted))
 
-    def _look(self) -> None:
-        """There is room for more model calls: take those that had to wait for it."""
-        if not self.draining and (wants := self.pollers.may_be_ready([LLM_QUEUE])):
+    def _llm(self) -> Builtin:
+        look = partial(self._look, LLM_QUEUE)
+        return LlmWorker(
+            self.replica, self.settings, self.pollers, self.transcripts, self._report_one, self._token, look
+        )
+
+    def _look(self, queue: Want) -> None:
+        """A built-in worker has room for more: it takes what had to wait for it."""
+        if not self.draining and (wants := self.pollers.may_be_ready([queue])):
             self._spawn(self._match(wants))
+
+    @property
+    def _busy(self) -> list[str]:
+        """The tasks that the built-in workers of this server have in flight."""
+        return [name for worker in self.builtin.values() for name in worker.busy]
+
+    def _cancel(self, name: str) -> None:
+        """The attempt was settled elsewhere."""
+        for worker in self.builtin.values():
+            worker.cancel(name)
+
+    async def _drain(self, seconds: float) -> list[str]:
+        """Let the built-in workers end; gives the tasks that they did not end in time."""
+        left = await asyncio.gather(*(worker.drain(seconds) for worker in self.builtin.values()))
+        return [name for names in left for name in names]
 
     async def _owed(self, poller: Poller) -> None:
         """Wait until what the writer reserved has been delivered or given up."""
@@ -562,7 +584,7 @@ class Engine:
             self.spending.add([event for event in events if event.at == news.at])
             for event in events:
                 if isinstance(event.fact, GIVEN_UP):
-                    self.llm.cancel(task_id(held.meta.tree, event.fact.task))
+                    self._cancel(task_id(held.meta.tree, event.fact.task))
         if self.hub.overseen and news.events:
             trees = ((held.meta.tree, news.before.get(held.meta.tree), events) for held, events in news.events)
             self.hub.tell(change(trees))
@@ -593,7 +615,7 @@ class Engine:
             self.pollers.doubt()
             self.hub.publish_all()
             self._spawn(self._match(self.pollers.wanted()))
-            self._spawn(self._drop_settled(self.llm.busy))
+            self._spawn(self._drop_settled(self._busy))
             return
         for name, domain, worker in notice.get("polls", ()):
             self.pollers.seen(Want(name, domain), worker, now_ms())
@@ -604,7 +626,7 @@ class Engine:
             self.hub.publish(tree, None)
         if trees:
             moved = set(trees)
-            if calls := [name for name in self.llm.busy if split_task(name)[0] in moved]:
+            if calls := [name for name in self._busy if split_task(name)[0] in moved]:
                 self._spawn(self._drop_settled(calls))
             ended = tuple(trees[place] for place in notice.get("ended", ()))
             self.hub.tell(Change(tuple(trees), ended, bool(notice.get("requests"))))
@@ -620,7 +642,7 @@ class Engine:
             try:
                 await self._take_over()
                 if not self.writer.alone:
-                    await self._drop_settled(self.llm.busy)
+                    await self._drop_settled(self._busy)
                 await self._match(self.pollers.may_be_ready(self.pollers.wanted()))
                 await self._tell_workers()
             except Unavailable as problem:
@@ -634,7 +656,7 @@ class Engine:
         for name in calls:
             row = rows.get(split_task(name))
             if row is None or row.owner != self.replica:
-                self.llm.cancel(name)
+                self._cancel(name)
 
     async def _tell_workers(self) -> None:
         """The other servers must know which queues have a live worker here, and which workers were heard of."""

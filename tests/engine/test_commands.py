@@ -209,12 +209,12 @@ async def test_a_cancel_ends_the_whole_tree_at_once(engine: Engine) -> None:
     spec = team("t", "parallel", slow, agent(script(calls("a")), "a", name="child"))
     execution = await start(engine, spec)
     task = await take(engine, "a")
-    await until(lambda: engine.llm.busy)
+    await until(lambda: engine.builtin["llm"].busy)
     await engine.cancel(execution, "enough")
     assert {row.status for row in await engine.reads.children(execution)} == {"TERMINATED"}
     assert (await engine.reads.row(execution)).reason == "enough"
     assert await engine.reads.queues() == []
-    await until(lambda: not engine.llm.busy)
+    await until(lambda: not engine.builtin["llm"].busy)
     assert not (await complete(engine, task)).landed
     assert (await engine.extend([task.task_id], "w"))[1] == [task.task_id]
     await engine.cancel(execution)

@@ -106,7 +106,7 @@ async def test_a_drained_engine_gives_back_what_it_has_not_finished(database_url
     model = script({"content": "done", "delay_ms": 60_000})
     async with opened(database_url, tmp_path) as engine:
         execution = await start(engine, agent(model))
-        await until(lambda: engine.llm.busy)
+        await until(lambda: engine.builtin["llm"].busy)
         await engine.drain(0.05)
         assert await engine.poll([Want("a")], "w", wait_ms=60_000) == []
         (task,) = await engine.reads.tasks(execution)
@@ -129,7 +129,7 @@ async def test_a_thousand_agents_wait_for_slow_models_at_once(engine: Engine) ->
     spec = agent(script({"content": "at last", "delay_ms": 4_000}))
     before = psutil.Process().memory_info().rss
     begun = await asyncio.gather(*(start(engine, spec, f"nr {n}") for n in range(1_000)))
-    await until(lambda: len(engine.llm.busy) == 1_000)
+    await until(lambda: len(engine.builtin["llm"].busy) == 1_000)
     assert psutil.Process().memory_info().rss - before < 200_000_000
     for execution in begun:
         await engine.wait(execution, 20_000)
@@ -281,7 +281,7 @@ async def _deafen(*engines: Engine) -> None:
 async def test_a_server_whose_own_connection_is_cut_keeps_its_model_calls(postgres_url: str, tmp_path: Path) -> None:
     async with opened(postgres_url, tmp_path) as engine:
         execution = await start(engine, agent(script({"content": "kept", "delay_ms": 2_500})))
-        await until(lambda: engine.llm.busy)
+        await until(lambda: engine.builtin["llm"].busy)
         for _ in range(4):
             await _deafen(engine)
             await engine._take_over()
@@ -304,11 +304,11 @@ async def test_the_model_calls_of_an_ended_tree_make_room_at_once(database_url: 
         slow = script({"content": "late", "delay_ms": 60_000})
         spec = team("both", "parallel", agent(slow, name="a"), agent(slow, name="b"), **options)
         execution = (await engine.start(spec, {"prompt": "hello", **given})).execution_id
-        await until(lambda: len(engine.llm.busy) == 2)
+        await until(lambda: len(engine.builtin["llm"].busy) == 2)
         if end == "cancelled":
             await engine.cancel(execution)
         await ended(engine, execution)
-        await until(lambda: not engine.llm.busy, seconds=2)
+        await until(lambda: not engine.builtin["llm"].busy, seconds=2)
         assert await result(engine, await start(engine, agent(script("hi")))) == "hi"
 
 
@@ -321,11 +321,11 @@ async def test_the_model_calls_of_a_tree_that_another_replica_ends_make_room_at_
         opened(postgres_url, tmp_path) as two,
     ):
         execution = await start(one, agent(script({"content": "late", "delay_ms": 60_000})))
-        await until(lambda: one.llm.busy)
+        await until(lambda: one.builtin["llm"].busy)
         if not heard:
             await _deafen(one)
         await two.cancel(execution)
-        await until(lambda: not one.llm.busy, seconds=3)
+        await until(lambda: not one.builtin["llm"].busy, seconds=3)
         assert await result(one, await start(one, agent(script("hi")))) == "hi"
 
 

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from agentspan.engine.engine import Engine
+from agentspan.engine.workers.llm import LlmWorker
 from agentspan.errors import BadInput, Unavailable
 from agentspan.spec.agent import AgentSpec
 from agentspan.store.presence import living
@@ -116,7 +117,7 @@ async def test_a_database_that_is_gone_is_said_and_nothing_is_lost(
         execution = await start(engine, spec)
         task = await take(engine, "a")
         slow = await start(engine, agent(script({"content": "slow", "delay_ms": 1500})))
-        await until(lambda: engine.llm.busy)
+        await until(lambda: engine.builtin["llm"].busy)
         polling = asyncio.create_task(engine.poll([Want("a")], "patient", wait_ms=60_000))
         await until(lambda: engine.pollers.waiting(Want("a")))
         await asyncio.to_thread(own_postgres.stop, crash=True)
@@ -167,7 +168,9 @@ async def test_a_result_that_cannot_be_folded_is_told_to_the_model(engine: Engin
 
 
 async def test_model_calls_that_found_no_room_are_made_when_there_is_some(engine: Engine) -> None:
-    engine.llm.poller.room = 2
+    llm = engine.builtin["llm"]
+    assert isinstance(llm, LlmWorker)
+    llm.poller.room = 2
     spec = agent(script({"content": "hi", "delay_ms": 30}))
     begun = [await start(engine, spec) for _ in range(9)]
     assert [await result(engine, each) for each in begun] == ["hi"] * 9

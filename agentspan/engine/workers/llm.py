@@ -48,7 +48,7 @@ class LlmWorker:
     ) -> None:
         self.settings, self.transcripts, self.report, self.stream = settings, transcripts, report, stream
         self.look = look
-        self.pollers = pollers
+        self.pollers, self.queue = pollers, QUEUE
         self.poller = Poller([QUEUE], owner, MOST_AT_ONCE, lambda _: 0, self._take)
         self._calls: dict[str, asyncio.Task[None]] = {}
 
