@@ -57,6 +57,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ui: bool = True
     ui_warm: bool = False
     log_level: str = "INFO"
+    log_format: str = "TEXT"
+    tracing: bool = False
     tenant: str = HOME
     sources: dict[str, str]
 
@@ -403,6 +405,10 @@ def _switch(text: str) -> bool:
             raise ValueError
 
 
+def _traced(text: str) -> bool:
+    return True if text.startswith(("http://", "https://")) else _switch(text)
+
+
 def _one_of(*words: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text.upper() not in words:
@@ -514,5 +520,12 @@ SETTINGS: tuple[Setting, ...] = (
         ("--log-level", "AGENTSPAN_LOG_LEVEL"),
         _one_of("DEBUG", "INFO", "WARNING", "ERROR"),
         "debug, info, warning or error",
+    ),
+    Setting("log_format", ("AGENTSPAN_LOG_FORMAT",), _one_of("TEXT", "JSON"), "text or json"),
+    Setting(
+        "tracing",
+        ("AGENTSPAN_TRACING", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        _traced,
+        "true or false, or of the OTEL variables the address of a collector",
     ),
 )
