@@ -5,6 +5,7 @@ advisory lock under its own number, which PostgreSQL gives back the moment the p
 """
 
 import os
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -122,6 +123,12 @@ def _exclusive(handle: Any) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def schema_of(url: URL) -> str | None:
+    """The schema that the URL's options name; None for the database's own."""
+    found = re.findall(r"search_path=(\w+)", str(url.query.get("options", "")))
+    return found[-1] if found else None
+
+
 def revision(connection: Connection) -> str | None:
     """The schema's revision, or None for an empty database."""
     if not sa.inspect(connection).has_table("alembic_version"):
@@ -154,6 +161,8 @@ def upgrade(database: Database) -> str | None:
         with connection.begin():
             if not database.is_sqlite:
                 connection.execute(sa.text("select pg_advisory_xact_lock(6767)"))
+                if schema := schema_of(database.url):
+                    connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     return str(copy) if copy else None

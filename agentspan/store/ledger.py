@@ -30,7 +30,8 @@ from agentspan.store import bulk, codec, spending
 from agentspan.store import tables as t
 from agentspan.store.database import Database, unavailable
 
-CHANNEL = "agentspan"
+CHANNEL = "left('agentspan_' || current_schema(), 63)"
+"""Each schema has a channel of its own."""
 CACHED_TREES = 2_000
 CACHED_SPECS = 500
 PREVIEW_CHARS = 200
@@ -99,7 +100,7 @@ class Ledger:
             transaction = Transaction(self, connection, now_ms())
             work(transaction)
             if not self.database.is_sqlite and (payload := notice(transaction)):
-                connection.execute(NOTIFY, {"channel": CHANNEL, "payload": payload})
+                connection.execute(NOTIFY, {"payload": payload})
         self._keep(transaction.held[name] for name in transaction.events)
         for digest, spec in transaction.new_specs.items():
             self.learn(digest, spec)
@@ -386,7 +387,7 @@ def stored_events(
 def notify(transaction: Transaction, payload: dict[str, Any]) -> None:
     """A notification that no event comes with."""
     text = msgspec.json.encode(payload).decode()
-    transaction.connection.execute(NOTIFY, {"channel": CHANNEL, "payload": text})
+    transaction.connection.execute(NOTIFY, {"payload": text})
 
 
 def domain_of(meta: Meta, spec: AgentSpec, order: e.TaskScheduled) -> str:
@@ -442,7 +443,7 @@ INDEXED = FIXED | {"status", "ended_at", "finish_reason", "model"}
 SUMS = ("calls", *spending.COUNTS, "cost", "unpriced")
 """Columns of the spending that grow with each call."""
 
-NOTIFY = sa.select(sa.func.pg_notify(sa.bindparam("channel"), sa.bindparam("payload")))
+NOTIFY = sa.text(f"select pg_notify({CHANNEL}, :payload)")
 # Taken in the order of their ids, so that two replicas cannot wait for each other.
 SEQS = (
     sa.select(t.trees.c.tree, t.trees.c.seq)

@@ -1,7 +1,8 @@
 """Several servers on one PostgreSQL: who lives, and what the others have just committed.
 
 A server lives as long as its connection does: it holds an advisory lock under its number, which PostgreSQL gives back
-the moment the connection ends. Notifications only make things faster; losing them is harmless.
+the moment the connection ends. Notifications only make things faster; losing them is harmless. Locks and notifications
+of one schema are nothing to those who work on another one.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from agentspan.store.ledger import CHANNEL
 if TYPE_CHECKING:
     import psycopg
 
-SPACE = 6767
+SPACE = "(hashtext(current_schema()) & 2147483647)"
 """The first key of the advisory locks."""
 
 
@@ -38,9 +39,11 @@ class Presence:
             connection = await psycopg.AsyncConnection.connect(url, autocommit=True, application_name="agentspan")
         except psycopg.OperationalError as problem:
             raise StoreProblem(explain(problem, self.database.url)) from problem
-        await connection.execute("select pg_advisory_lock(%s, %s)", (SPACE, self.number))
-        await connection.execute(f"listen {CHANNEL}")
-        await connection.execute("select pg_notify(%s, %s)", (CHANNEL, self.hello))
+        await connection.execute(f"select pg_advisory_lock({SPACE}, %s)", (self.number,))
+        answer = await connection.execute(f"select {CHANNEL}")
+        channel = str((await answer.fetchone() or ("",))[0])
+        await connection.execute(psycopg.sql.SQL("listen {}").format(psycopg.sql.Identifier(channel)))
+        await connection.execute("select pg_notify(%s, %s)", (channel, self.hello))
         self._connection = connection
 
     async def listen(self) -> None:
@@ -66,10 +69,10 @@ class Presence:
 
 def living(connection: Connection) -> set[int]:
     """The numbers of the servers that live."""
-    return {int(row[0]) for row in connection.execute(LIVING, {"space": SPACE})}
+    return {int(row[0]) for row in connection.execute(LIVING)}
 
 
 LIVING = sa.text(
-    "select objid from pg_locks where locktype = 'advisory' and classid = :space and objsubid = 2 and granted"
+    f"select objid from pg_locks where locktype = 'advisory' and classid::bigint = {SPACE} and objsubid = 2 and granted"
     " and database = (select oid from pg_database where datname = current_database())"
 )

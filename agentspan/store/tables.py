@@ -316,3 +316,77 @@ secret_uses = Table(
     Column("name", Text, primary_key=True),
     _ms("at"),
 )
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _word("title"),
+    Column("quotas", LargeBinary, nullable=False),
+    Column("disabled", Integer, nullable=False, server_default=text("0")),
+    _count("changes"),
+    _ms("created_at"),
+)
+"""The tenants, kept in the database of the first one, as are users, keys and shares. `changes` of that first row counts
+what was changed in any of them."""
+
+users = Table(
+    "users",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _word("tenant"),
+    _word("role"),
+    _word("display_name"),
+    _word("email"),
+    _word("password"),
+    _word("subject"),
+    Column("disabled", Integer, nullable=False, server_default=text("0")),
+    _count("epoch"),
+    _ms("created_at"),
+    _ms("seen_at"),
+)
+"""`password` is its scrypt; `subject` names the person at an identity provider. A new `epoch` ends all sessions."""
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    _word("tenant"),
+    _word("name"),
+    _word("role"),
+    _word("scopes"),
+    _word("digest"),
+    _word("created_by"),
+    _ms("created_at"),
+    _ms("expires_at"),
+    _ms("revoked_at"),
+    _ms("used_at"),
+)
+
+shares = Table(
+    "shares",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    _word("tenant"),
+    _word("execution"),
+    _word("note"),
+    _word("created_by"),
+    _ms("created_at"),
+    _ms("expires_at"),
+    _ms("revoked_at"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    _ms("at"),
+    _word("by"),
+    _word("kind"),
+    _word("action"),
+    _word("subject"),
+    _word("address"),
+    _word("outcome"),
+    Column("detail", LargeBinary, nullable=False),
+)
+"""What was decided and changed, in the order of its ids; each tenant's in its own database."""
