@@ -39,7 +39,7 @@ from agentspan.agents.exceptions import (
     ToolSerializationError,
 )
 from agentspan.agents.pool import Pool, carried, cause_of
-from agentspan.agents.redact import redacted
+from agentspan.spec.redact import redacted
 from agentspan.agents.registry import Entry, Lane, Queue, Registry, is_async
 from agentspan.agents.tool import ToolDef
 from agentspan.client.client import Client

@@ -29,7 +29,7 @@ from agentspan.agents import (
 )
 from agentspan.agents.credentials import asked
 from agentspan.agents.pool import Pool
-from agentspan.agents.redact import forms, redacted
+from agentspan.spec.redact import forms, redacted
 from agentspan.agents.registry import Registry
 from agentspan.agents.runtime.credentials import WorkerCredentialFetcher
 from agentspan.agents.worker import Call

@@ -1,4 +1,4 @@
-"""Values that must not leave this process, taken out of what does: in every form that they are commonly written in."""
+"""Values that must not leave the process that has them, taken out of what does: in every form that is common."""
 
 import base64
 import json
