@@ -39,13 +39,13 @@ from agentspan.agents.exceptions import (
     ToolSerializationError,
 )
 from agentspan.agents.pool import Pool, carried, cause_of
-from agentspan.spec.redact import redacted
 from agentspan.agents.registry import Entry, Lane, Queue, Registry, is_async
 from agentspan.agents.tool import ToolDef
 from agentspan.client.client import Client
 from agentspan.client.errors import AgentAPIError
 from agentspan.client.portal import Portal, portal
 from agentspan.errors import AgentspanError
+from agentspan.spec.redact import redacted
 
 Json = dict[str, Any]
 

@@ -29,11 +29,11 @@ from agentspan.agents import (
 )
 from agentspan.agents.credentials import asked
 from agentspan.agents.pool import Pool
-from agentspan.spec.redact import forms, redacted
 from agentspan.agents.registry import Registry
 from agentspan.agents.runtime.credentials import WorkerCredentialFetcher
 from agentspan.agents.worker import Call
 from agentspan.client.client import Client
+from agentspan.spec.redact import forms, redacted
 from tests.agents.serving import ServerProcess, tool_call
 
 Json = dict[str, Any]
