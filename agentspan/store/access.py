@@ -12,9 +12,8 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.engine import Connection
 
+from agentspan.config import HOME
 from agentspan.store import tables as t
-
-HOME = "default"
 
 
 class Tenant(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,413 @@
+"""The doors to who may do what: tenants, users, API keys, shared runs, and the audit of what they did.
+
+Tenants, users, keys and shares are known to every server from memory: a change is known at once to the server that made
+it, and to the others within `LOOK_SECONDS`.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from agentspan.clock import new_id, now_ms
+from agentspan.config import HOME, tenant_problem
+from agentspan.engine import passwords
+from agentspan.engine.commands import Write
+from agentspan.engine.writer import Writer
+from agentspan.errors import AgentspanError, BadInput, Conflict, Forbidden, NotFound
+from agentspan.store import access
+from agentspan.store.access import ApiKey, AuditEntry, Roll, Share, Tenant, User
+from agentspan.store.ledger import Transaction
+from agentspan.store.reads import Reads
+
+log = logging.getLogger("agentspan.access")
+
+T = TypeVar("T")
+
+SCOPES = ("read", "answer", "control", "run", "work", "define", "secrets", "metrics", "admin")
+ROLES: dict[str, frozenset[str]] = {
+    "viewer": frozenset({"read", "metrics"}),
+    "operator": frozenset({"read", "metrics", "answer", "control"}),
+    "developer": frozenset(SCOPES) - {"admin"},
+    "admin": frozenset(SCOPES),
+}
+QUOTAS = ("runningExecutions", "startsPerMinute", "tokensPerDay", "dollarsPerDay")
+
+LOOK_SECONDS = 3.0
+"""So long a server trusts what it knows, before it asks whether something was changed."""
+SEEN_MS = 60_000
+"""When somebody was last seen is kept by the minute."""
+KEY = "asp_"
+NAME_CHARS = 100
+LONGEST_SECONDS = 10 * 365 * 24 * 3600
+
+
+class Principal(Struct, frozen=True, kw_only=True):
+    """Who asks. `kind`: open (a server without credentials), root (its key and secret), user, key, link or share;
+    `tree`: all that a share lets be seen; `epoch` of a user's session."""
+
+    kind: str
+    name: str = ""
+    tenant: str = HOME
+    role: str = ""
+    scopes: frozenset[str] = frozenset()
+    tree: str = ""
+    id: str = ""
+    epoch: int = 0
+
+    def may(self, any_of: Iterable[str]) -> bool:
+        return not self.scopes.isdisjoint(any_of)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether this server knows who they are."""
+        return self.kind in ("user", "key")
+
+
+ALL = ROLES["admin"]
+OPEN = Principal(kind="open", role="admin", scopes=ALL)
+NOBODY = Principal(kind="nobody")
+
+
+class Access:
+    """Made by the server, on the database of the home tenant."""
+
+    def __init__(self, reads: Reads, writer: Writer) -> None:
+        self.reads, self.writer = reads, writer
+        self._roll = Roll(-1, {}, {}, {}, {})
+        self._looked = float("-inf")
+        self._looking = asyncio.Lock()
+        self._seen: dict[str, int] = {}
+
+    # Who there is
+
+    @property
+    def roll(self) -> Roll:
+        """What was last read."""
+        return self._roll
+
+    @property
+    def is_fresh(self) -> bool:
+        return time.monotonic() - self._looked < LOOK_SECONDS
+
+    async def fresh(self, *, now: bool = False) -> Roll:
+        """The roll as it is, or was at most LOOK_SECONDS ago. Unavailable."""
+        async with self._looking:
+            if now or not self.is_fresh:
+                if self._roll.changes != await self.reads.query(access.changes):
+                    self._roll = await self.reads.query(access.roll)
+                self._looked = time.monotonic()
+        return self._roll
+
+    def user(self, name: str, epoch: int | None = None) -> Principal | None:
+        """A user who may come in: with a session of that epoch, if one is given."""
+        found = self._roll.users.get(name)
+        if found is None or found.disabled or self._is_closed(found.tenant) or epoch not in (None, found.epoch):
+            return None
+        self._mark(f"user {name}", lambda connection, at: access.user_seen(connection, name, at))
+        return principal_of(found)
+
+    def key(self, text: str) -> Principal | None:
+        """Who shows this API key, whole."""
+        key_id, _, secret = text.removeprefix(KEY).partition("_")
+        found = self._roll.keys.get(key_id) if text.startswith(KEY) else None
+        same = hmac.compare_digest(digest(secret), found.digest if found else digest(""))
+        return self.key_by_id(key_id) if found and same else None
+
+    def key_by_id(self, key_id: str) -> Principal | None:
+        """An API key that is good, for who has shown it before."""
+        found = self._roll.keys.get(key_id)
+        if found is None or found.revoked_at or 0 < found.expires_at <= now_ms() or self._is_closed(found.tenant):
+            return None
+        self._mark(f"key {key_id}", lambda connection, at: access.key_used(connection, key_id, at))
+        scopes = ROLES.get(found.role, frozenset(found.scopes.split()))
+        return Principal(kind="key", name=found.name, tenant=found.tenant, role=found.role, scopes=scopes, id=found.id)
+
+    def share(self, share_id: str) -> Principal | None:
+        """Who has the link of a share that is good."""
+        found = self._roll.shares.get(share_id)
+        if found is None or found.revoked_at or 0 < found.expires_at <= now_ms() or self._is_closed(found.tenant):
+            return None
+        return Principal(
+            kind="share", tenant=found.tenant, scopes=frozenset({"read"}), tree=found.execution, id=found.id
+        )
+
+    async def by_password(self, name: str, password: str) -> Principal | None:
+        """The user of that name and password. It takes the same time whether there is one or not."""
+        roll = await self.fresh()
+        found = roll.users.get(name)
+        right = await asyncio.to_thread(passwords.is_right, password, found.password if found else "")
+        return self.user(name) if right else None
+
+    def by_subject(self, subject: str) -> User | None:
+        """The user whom an identity provider knows by that name."""
+        return next((each for each in self._roll.users.values() if subject and each.subject == subject), None)
+
+    def tenant(self, name: str) -> Tenant:
+        """NotFound."""
+        if found := self._roll.tenants.get(name):
+            return found
+        raise NotFound(f"there is no tenant {name!r}")
+
+    def _is_closed(self, tenant: str) -> bool:
+        found = self._roll.tenants.get(tenant)
+        return found is None or found.disabled
+
+    # Users
+
+    def users(self, tenant: str) -> list[User]:
+        return sorted((each for each in self._roll.users.values() if each.tenant == tenant), key=lambda each: each.name)
+
+    def one_user(self, tenant: str, name: str) -> User:
+        """A user of that tenant. NotFound, also for one of another tenant."""
+        found = self._roll.users.get(name)
+        if found is None or found.tenant != tenant:
+            raise NotFound(f"there is no user {name!r}")
+        return found
+
+    async def add_user(self, by: Principal, given: User, password: str = "") -> User:
+        """A new user. BadInput, Conflict, Forbidden where somebody would give more than they may."""
+        roll = await self.fresh(now=True)
+        _check_name("user", given.name)
+        self._check_giving(by, given.tenant, _role(given.role))
+        if given.name in roll.users:
+            raise Conflict(f"there is a user {given.name!r} already; names are unique over all tenants")
+        user = replace(given, password=await _sealed(password) if password else "", created_at=now_ms())
+        await self._write(lambda txn: access.add_user(txn.connection, user))
+        return user
+
+    async def change_user(self, by: Principal, name: str, given: Mapping[str, Any]) -> User:
+        """Other values of role, disabled, display_name, email, password, subject; None leaves a value as it is. Who
+        gets another password, another role or no way in must log in again. NotFound, BadInput, Forbidden, Conflict."""
+        await self.fresh(now=True)
+        user = self.one_user(by.tenant, name)
+        changes = {field: value for field, value in given.items() if value is not None}
+        if "role" in changes:
+            self._check_giving(by, user.tenant, _role(changes["role"]))
+        if password := changes.pop("password", None):
+            changes["password"] = await _sealed(password)
+        ends = changes.keys() & {"role", "disabled", "password"}
+        changed = replace(user, **changes, epoch=user.epoch + bool(ends))
+        self._check_last_admin(user, changed)
+        await self._write(lambda txn: access.change_user(txn.connection, changed))
+        return changed
+
+    async def delete_user(self, by: Principal, name: str) -> None:
+        """No error if there is none."""
+        await self.fresh(now=True)
+        user = self._roll.users.get(name)
+        if user is None or user.tenant != by.tenant:
+            return
+        self._check_last_admin(user, None)
+        await self._write(lambda txn: access.delete_user(txn.connection, name))
+
+    async def change_password(self, by: Principal, old: str, new: str) -> None:
+        """One's own; all sessions end. Forbidden, BadInput."""
+        if by.kind != "user":
+            raise BadInput("only a user has a password to change")
+        if await self.by_password(by.name, old) is None:
+            raise Forbidden("the old password is wrong")
+        user = replace(self._roll.users[by.name], password=await _sealed(new))
+        await self._write(lambda txn: access.change_user(txn.connection, replace(user, epoch=user.epoch + 1)))
+
+    # API keys
+
+    def keys(self, by: Principal) -> list[ApiKey]:
+        """Those of the tenant; of who is no admin, their own."""
+        mine = (each for each in self._roll.keys.values() if each.tenant == by.tenant)
+        return sorted(
+            (each for each in mine if "admin" in by.scopes or each.created_by == by.name),
+            key=lambda each: each.created_at,
+        )
+
+    async def add_key(self, by: Principal, given: ApiKey) -> tuple[ApiKey, str]:
+        """A new key, and its text, which nobody can see again. BadInput, Forbidden."""
+        await self.fresh(now=True)
+        _check_name("key", given.name)
+        scopes = ROLES[_role(given.role)] if given.role else frozenset(given.scopes.split())
+        if unknown := scopes - set(SCOPES):
+            raise BadInput(f"there is no scope {sorted(unknown)[0]!r}; the scopes are {', '.join(SCOPES)}")
+        if not scopes:
+            raise BadInput("a key needs a role or scopes")
+        self._check_giving(by, given.tenant, scopes)
+        secret = secrets.token_hex(24)
+        key = replace(given, id=secrets.token_hex(8), digest=digest(secret), created_by=by.name, created_at=now_ms())
+        await self._write(lambda txn: access.add_key(txn.connection, key))
+        return key, f"{KEY}{key.id}_{secret}"
+
+    async def revoke_key(self, by: Principal, key_id: str) -> None:
+        """No error if there is none that they may revoke."""
+        await self.fresh(now=True)
+        if any(each.id == key_id for each in self.keys(by)):
+            await self._write(lambda txn: access.revoke_key(txn.connection, key_id, txn.at))
+
+    # Shared runs
+
+    def shares(self, tenant: str) -> list[Share]:
+        mine = (each for each in self._roll.shares.values() if each.tenant == tenant)
+        return sorted(mine, key=lambda each: each.created_at)
+
+    async def add_share(self, by: Principal, execution: str, note: str, seconds: int) -> Share:
+        """Let a run be seen by whoever has the link, for `seconds`, or until it is revoked with 0."""
+        at = now_ms()
+        share = Share(
+            id=new_id(), tenant=by.tenant, execution=execution, note=note[:500], created_by=by.name, created_at=at,
+            expires_at=at + seconds * 1000 if seconds else 0,
+        )  # fmt: skip
+        await self._write(lambda txn: access.add_share(txn.connection, share))
+        return share
+
+    async def revoke_share(self, by: Principal, share_id: str) -> None:
+        """No error if there is none."""
+        await self.fresh(now=True)
+        if any(each.id == share_id for each in self.shares(by.tenant)):
+            await self._write(lambda txn: access.revoke_share(txn.connection, share_id, txn.at))
+
+    # Tenants
+
+    def tenants(self) -> list[Tenant]:
+        return sorted(self._roll.tenants.values(), key=lambda each: (each.name != HOME, each.name))
+
+    async def add_tenant(self, given: Tenant) -> Tenant:
+        """BadInput, Conflict."""
+        roll = await self.fresh(now=True)
+        if problem := tenant_problem(given.name):
+            raise BadInput(problem)
+        _check_quotas(given.quotas)
+        if given.name in roll.tenants:
+            raise Conflict(f"there is a tenant {given.name!r} already")
+        tenant = replace(given, created_at=now_ms())
+        await self._write(lambda txn: access.add_tenant(txn.connection, tenant))
+        return tenant
+
+    async def change_tenant(self, name: str, given: Mapping[str, Any]) -> Tenant:
+        """Other values of title, quotas, disabled. NotFound, BadInput."""
+        await self.fresh(now=True)
+        changes = {field: value for field, value in given.items() if value is not None}
+        _check_quotas(changes.get("quotas", {}))
+        if name == HOME and changes.get("disabled"):
+            raise BadInput(f"the tenant {HOME!r} cannot be disabled: it keeps what is known of all others")
+        tenant = replace(self.tenant(name), **changes)
+        await self._write(lambda txn: access.change_tenant(txn.connection, tenant))
+        return tenant
+
+    async def delete_tenant(self, name: str) -> None:
+        """The tenant with its users, keys and shares. What it ran stays in its database. NotFound, BadInput."""
+        await self.fresh(now=True)
+        if name == HOME:
+            raise BadInput(f"the tenant {HOME!r} cannot be deleted")
+        self.tenant(name)
+        await self._write(lambda txn: access.delete_tenant(txn.connection, name))
+
+    # Parts
+
+    def _check_giving(self, by: Principal, tenant: str, scopes: frozenset[str] | str) -> None:
+        """Nobody gives more than they have, nor anything to another tenant, but the home tenant's admins."""
+        given = ROLES[scopes] if isinstance(scopes, str) else scopes
+        self.tenant(tenant)
+        if tenant != by.tenant and not (by.tenant == HOME and "admin" in by.scopes):
+            raise Forbidden("only an admin of the home tenant gives access to another tenant")
+        if more := given - by.scopes:
+            raise Forbidden(f"you cannot give the right {sorted(more)[0]!r}, which you do not have")
+
+    def _check_last_admin(self, before: User, after: User | None) -> None:
+        """The key and secret of the settings always let an admin of the home tenant in, but not one of another."""
+        is_admin = after is not None and after.role == "admin" and not after.disabled
+        others = [
+            each for each in self.users(before.tenant) if each.name != before.name and each.role == "admin"
+            and not each.disabled
+        ]  # fmt: skip
+        if before.tenant != HOME and before.role == "admin" and not is_admin and not others:
+            raise Conflict(f"{before.name!r} is the last admin of the tenant {before.tenant!r}; make another one first")
+
+    def _mark(self, who: str, write: Callable[[Any, int], None]) -> None:
+        """Keep that they were seen, at most once a minute. Nobody waits for it."""
+        at = now_ms()
+        if at - self._seen.get(who, 0) < SEEN_MS:
+            return
+        self._seen[who] = at
+        task = asyncio.get_running_loop().create_task(self._write(lambda txn: write(txn.connection, at), fresh=False))
+        task.add_done_callback(_told)
+
+    async def _write(self, work: Callable[[Transaction], T], *, fresh: bool = True) -> T:
+        answer: T = await self.writer.do(Write(work=work))
+        if fresh:
+            await self.fresh(now=True)
+        return answer
+
+
+class Audit:
+    """What was decided and changed in one tenant. An entry is written before the change, and concluded after it: one
+    that says `begun` for ever was cut off by the end of its server."""
+
+    def __init__(self, reads: Reads, writer: Writer) -> None:
+        self.reads, self.writer = reads, writer
+
+    async def begin(self, by: Principal, who: str, action: str, subject: str, address: str) -> str:
+        """The id of the new entry. Unavailable: then nothing may be changed."""
+        entry = AuditEntry(
+            id=new_id(), at=now_ms(), by=who, kind=by.kind, action=action, subject=subject, address=address
+        )
+        await self.writer.do(Write(work=lambda txn: access.note(txn.connection, entry)))
+        return entry.id
+
+    async def conclude(self, entry_id: str, outcome: str, detail: dict[str, Any]) -> None:
+        await self.writer.do(Write(work=lambda txn: access.conclude(txn.connection, entry_id, outcome, detail)))
+
+    async def entries(
+        self, wanted: dict[str, str], *, since: int = 0, until: int = 0, before: str = "", limit: int = 100
+    ) -> list[AuditEntry]:
+        """The newest first, older than `before`."""
+        found: list[AuditEntry] = await self.reads.query(
+            lambda c: access.entries(c, wanted, since, until, before, limit)
+        )
+        return found
+
+
+def principal_of(user: User) -> Principal:
+    return Principal(
+        kind="user", name=user.name, tenant=user.tenant, role=user.role, scopes=ROLES.get(user.role, frozenset()),
+        epoch=user.epoch,
+    )  # fmt: skip
+
+
+def digest(secret: str) -> str:
+    """What is stored of a key's secret, which is as random as its digest."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _role(role: str) -> str:
+    if role not in ROLES:
+        raise BadInput(f"there is no role {role!r}; the roles are {', '.join(ROLES)}")
+    return role
+
+
+def _check_name(what: str, name: str) -> None:
+    if not name.strip() or name != name.strip() or len(name) > NAME_CHARS or not name.isprintable():
+        raise BadInput(f"the name of a {what} is 1 to {NAME_CHARS} printable characters, not {name!r}")
+
+
+def _check_quotas(quotas: Mapping[str, Any]) -> None:
+    for name, value in quotas.items():
+        if name not in QUOTAS:
+            raise BadInput(f"there is no quota {name!r}; the quotas are {', '.join(QUOTAS)}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise BadInput(f"the quota {name} is a number of 0 or more, not {value!r}")
+
+
+async def _sealed(password: str) -> str:
+    if problem := passwords.problem(password):
+        raise BadInput(problem)
+    return await asyncio.to_thread(passwords.seal, password)
+
+
+def _told(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled() and (problem := task.exception()) and not isinstance(problem, AgentspanError):
+        log.error("what nobody waited for has failed", exc_info=problem)
