@@ -23,6 +23,7 @@ from agentspan.engine.history import History
 from agentspan.engine.hub import Change, Hub, change
 from agentspan.engine.life import Life
 from agentspan.engine.pollers import Poller, Pollers
+from agentspan.engine.quotas import Quotas
 from agentspan.engine.resolve import refers, resolve
 from agentspan.engine.roster import Roster, Sign, Signs, roster
 from agentspan.engine.scheduler import Scheduler
@@ -90,6 +91,7 @@ class Engine:
         self.scheduler = Scheduler(self.reads, self.writer, self._deployed)
         self.sweeper = Sweeper(self.reads, self.writer, self.pollers, self._match, self.scheduler.run)
         self.secrets = Secrets(self.reads, self.writer, settings)
+        self.quotas = Quotas(self.reads)
         self.life = Life(self.reads, self.writer, self.sweeper.due, self.start, self._deployed)
         self.history = History(self.reads, self.writer, self._check)
         kinds: dict[str, Callable[[], Builtin]] = {"llm": self._llm}
@@ -193,6 +195,7 @@ class Engine:
 
         The same idempotency key for the same agent gives the same execution, for ever. InvalidSpec, BadInput.
         """
+        await self.quotas.check()
         spec = await self._whole(spec)
         check_media(input.get("media") or [])
         told = [input.get("prompt"), *(input.get("media") or [])]
