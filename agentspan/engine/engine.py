@@ -17,7 +17,8 @@ from agentspan.core.ids import message_id, split_execution, split_task, task_id
 from agentspan.core.proxy import is_proxy
 from agentspan.core.run import Run
 from agentspan.core.turn import fallbacks
-from agentspan.engine import commands, providers
+from agentspan.engine import commands, deltas, providers
+from agentspan.engine.deltas import Deltas
 from agentspan.engine.desk import Desk
 from agentspan.engine.history import History
 from agentspan.engine.hub import Change, Hub, change
@@ -45,7 +46,7 @@ from agentspan.spec.plan import problems as plan_problems
 from agentspan.spec.policy import Budget, budget
 from agentspan.store import definitions, queue, templates
 from agentspan.store.database import Database, upgrade
-from agentspan.store.ledger import Held, Ledger, Meta, notify
+from agentspan.store.ledger import Held, Ledger, Meta, Transaction, notify
 from agentspan.store.presence import Presence, living
 from agentspan.store.reads import Reads, Scene
 from agentspan.store.views import MessageView, Receipt, Report, RequestView, Started, TaskView, Want
@@ -80,6 +81,9 @@ class Engine:
         self.reads = Reads(database, settings.pool_size + SPARE_READERS, self.pollers.last_poll)
         self.hub = Hub()
         self.pollers.came = lambda: self.hub.tell(Change(workers=True))
+        if not alone:
+            self.hub.came = lambda tree: self._spawn(self._tell_readers([tree]))
+        self.deltas = Deltas()
         self.spending = Spending()
         self.signs = Signs()
         self.started_at = now_ms()
@@ -586,6 +590,8 @@ class Engine:
             # What a fork shares, or a file brings, was paid for before.
             self.spending.add([event for event in events if event.at == news.at])
             for event in events:
+                if isinstance(event.fact, e.SETTLEMENTS):
+                    self.deltas.drop(held.meta.tree, event.execution)
                 if isinstance(event.fact, GIVEN_UP):
                     self._cancel(task_id(held.meta.tree, event.fact.task))
         if self.hub.overseen and news.events:
@@ -607,6 +613,33 @@ class Engine:
     def _token(self, tree: str, number: int, piece: str) -> None:
         if self.hub.watched(tree):
             self.hub.publish(tree, {"execution": number, "content": piece})
+        if self.deltas.add(tree, number, piece, now_ms()):
+            self._spawn(self._tell_pieces())
+
+    async def _tell_pieces(self) -> None:
+        """Readers at other servers see an answer while it is written, in larger pieces."""
+        await asyncio.sleep(deltas.TELL_SECONDS)
+        if notices := self.deltas.take():
+            payloads = [{**self._nothing, "pieces": pieces} for pieces in notices]
+            await self._tell(payloads)
+
+    async def _tell_readers(self, trees: list[str]) -> None:
+        """The other servers must know whose answers somebody reads along here."""
+        if not self.writer.alone:
+            await self._tell([{**self._nothing, "watched": some} for some in _chunks(trees, 100)])
+
+    async def _tell(self, payloads: list[dict[str, Any]]) -> None:
+        """Notifications that no event comes with; losing them is harmless."""
+
+        def work(transaction: Transaction) -> None:
+            for payload in payloads:
+                notify(transaction, payload)
+
+        try:
+            if payloads:
+                await self._write(work)
+        except Unavailable as problem:
+            log.debug("the other servers were not told: %s", problem)
 
     def _heard(self, payload: str | None) -> None:
         """Another server has committed something, or notifications were lost."""
@@ -617,6 +650,7 @@ class Engine:
         if notice.get("all"):
             self.pollers.doubt()
             self.hub.publish_all()
+            self._spawn(self._tell_readers(self.hub.read()))
             self._spawn(self._match(self.pollers.wanted()))
             self._spawn(self._drop_settled(self._busy))
             return
@@ -624,6 +658,9 @@ class Engine:
             self.pollers.seen(Want(name, domain), worker, now_ms())
         for worker, times in notice.get("signs", ()):
             self.signs.told(worker, Sign(*times))
+        self.deltas.watch(notice.get("watched", ()), now_ms())
+        for tree, number, content in notice.get("pieces", ()):
+            self.hub.publish(tree, {"execution": number, "content": content})
         trees = notice["trees"]
         for tree in trees:
             self.hub.publish(tree, None)
@@ -640,6 +677,7 @@ class Engine:
 
     async def _watch(self) -> None:
         """Where there can be several servers: notice the dead, and whether anybody listens."""
+        told = now_ms()
         while True:
             await asyncio.sleep(TAKE_OVER_SECONDS)
             try:
@@ -648,8 +686,16 @@ class Engine:
                     await self._drop_settled(self._busy)
                 await self._match(self.pollers.may_be_ready(self.pollers.wanted()))
                 await self._tell_workers()
+                if now_ms() - told >= deltas.RENEW_MS:
+                    told = now_ms()
+                    await self._tell_readers(self.hub.read())
             except Unavailable as problem:
                 log.warning("cannot look for dead servers: %s", problem)
+
+    @property
+    def _nothing(self) -> dict[str, Any]:
+        """The notice of this server that tells of nothing."""
+        return {"from": self.replica, "trees": [], "queues": []}
 
     async def _drop_settled(self, calls: list[str]) -> None:
         """Stop paying for those model calls of this server whose attempts another one has settled."""
@@ -666,12 +712,11 @@ class Engine:
         if self.writer.alone:
             return
         since = now_ms() - POLLS_MS
-        nothing = {"from": self.replica, "trees": [], "queues": []}
         for some in _chunks(self.pollers.fresh_polls(since), 50):
             rows = [[poll.name, poll.domain, poll.worker] for poll in some]
-            await self._write(partial(notify, payload={**nothing, "polls": rows}))
+            await self._write(partial(notify, payload={**self._nothing, "polls": rows}))
         for heard in _chunks(self.signs.fresh(since), 50):
-            await self._write(partial(notify, payload={**nothing, "signs": heard}))
+            await self._write(partial(notify, payload={**self._nothing, "signs": heard}))
 
     async def _take_over(self) -> None:
         """Lost attempts of servers that are no more get successors."""

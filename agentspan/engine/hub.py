@@ -2,7 +2,7 @@
 latency, never truth."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -114,10 +114,14 @@ class Hub:
     def __init__(self) -> None:
         self._subscriptions: dict[str, set[Subscription]] = {}
         self._watches: set[Watch] = set()
+        self.came: Callable[[str], None] = lambda tree: None
+        """Called when somebody begins to read a tree that nobody read until now."""
 
     @contextmanager
     def subscribe(self, tree: str, *, ends: bool = False) -> Iterator[Subscription]:
         subscription = Subscription(ends=ends)
+        if not ends and not self.is_read(tree):
+            self.came(tree)
         self._subscriptions.setdefault(tree, set()).add(subscription)
         try:
             yield subscription
@@ -147,6 +151,14 @@ class Hub:
 
     def watched(self, tree: str) -> bool:
         return tree in self._subscriptions
+
+    def is_read(self, tree: str) -> bool:
+        """Whether somebody reads along, who would see an answer while it is written."""
+        return any(not each.ends for each in self._subscriptions.get(tree, ()))
+
+    def read(self) -> list[str]:
+        """The trees that somebody reads along."""
+        return [tree for tree in self._subscriptions if self.is_read(tree)]
 
     def publish(self, tree: str, item: Item | None) -> None:
         """Committed events or a token delta; None: something happened, read it."""

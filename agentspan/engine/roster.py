@@ -236,11 +236,12 @@ def _queue(queue: Queue, depth: QueueView | None, alive: int) -> QueueState:
     name, domain = queue
     ready, oldest = (depth.ready, depth.oldest_ms) if depth else (0, 0)
     state, sentence = "ok", "Nothing waits." if not ready else f"{_count(ready)} to be taken."
-    if ready and not alive and oldest >= LAG_MS and not name.startswith(OWN):
+    if ready and not alive and oldest >= LAG_MS:
         state = "unserved"
-        sentence = (
-            f"{_count(ready)} waited for {span(oldest)} and no worker polls {_place(name, domain)}:"
-            f" run the cell or process that defines {name}."
+        sentence = f"{_count(ready)} waited for {span(oldest)} and " + (
+            NOBODY[name].format(start=start(name))
+            if name in NOBODY
+            else f"no worker polls {_place(name, domain)}: run the cell or process that defines {name}."
         )
     elif ready and oldest >= LAG_MS:
         state = "lagging"
@@ -249,6 +250,12 @@ def _queue(queue: Queue, depth: QueueView | None, alive: int) -> QueueState:
         name=name, domain=domain, ready=ready, leased=depth.leased if depth else 0, oldest_ms=oldest, workers=alive,
         state=state, sentence=sentence,
     )  # fmt: skip
+
+
+def start(queue: str) -> str:
+    """How the work of a built-in queue is begun."""
+    kind = queue.removeprefix(OWN)
+    return f"start a server with --workers {kind}, or `agentspan worker --kinds {kind}`"
 
 
 def _tasks(held: Sequence[LeaseView]) -> str:
@@ -280,4 +287,9 @@ WAITS = "Waits for work."
 STATES = ("unserved", "lagging", "ok")
 MORE = "{alive} of its workers cannot keep up. Start more of them."
 PLACED = {True: "in domain {!r}", False: "in no domain"}
+NOBODY = {
+    "@llm": "no server makes model calls: {start}.",
+    "@http": "no server makes the calls of HTTP tools: {start}.",
+}
+"""Said of the queues of built-in workers where none of them runs."""
 BEHIND = {"@llm": "model calls wait for room under their provider's limits."}

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from agentspan.clock import now_ms
 from agentspan.core.states import Kind, Purpose
 from agentspan.engine.providers import quota_for
-from agentspan.engine.roster import QueueState, Roster, WorkerView, span
-from agentspan.engine.workers.llm import QUEUE as LLM_QUEUE
+from agentspan.engine.roster import OWN, QueueState, Roster, WorkerView, span, start
+from agentspan.store.ledger import QUEUES
 from agentspan.store.listing import FRESH_MS, UNATTENDED_MS
 from agentspan.store.standing import Known, Open, standing
 
@@ -101,6 +101,7 @@ def _of_task(seen: Seen, now: int) -> Reason:
         "polled": f"the last poll was {span(now - each.last_poll)} ago" if each.last_poll else "none polls",
         "silent": seen.worker.sentence if seen.worker else "",
         "ahead": _ahead(seen.queue),
+        "start": start(seen.queue.name) if seen.queue else "",
     }
     found = _reason(form.partition(" ")[0], each.execution_id, since, words, form)
     return replace(found, task_id=each.task_id, seq=int(each.task_id.rpartition(".t")[2]))
@@ -134,12 +135,25 @@ def _is_unserved(seen: Seen, now: int) -> bool:
     )
 
 
+def _is_unmade(seen: Seen, now: int) -> bool:
+    """No server has the built-in worker that would take it."""
+    queue = seen.queue
+    return (
+        not seen.task.is_leased
+        and queue is not None
+        and queue.name.startswith(OWN)
+        and not queue.workers
+        and now - seen.task.available_at >= FRESH_MS
+    )
+
+
 FORMS: dict[str, Callable[[Seen, int], bool]] = {
     "message": lambda seen, now: seen.task.kind == Kind.HUMAN and seen.task.purpose == Purpose.WAIT,
     "person": lambda seen, now: seen.task.kind == Kind.HUMAN,
     "limited refused": lambda seen, now: seen.task.available_at > now and seen.task.cause == "rate_limit",
     "retry_later": lambda seen, now: seen.task.available_at > now,
     "no_worker": _is_unserved,
+    "no_worker built in": _is_unmade,
     "worker_silent": _is_silent,
     "limited": lambda seen, now: seen.task.is_leased and bool(seen.quota),
     "queued model": lambda seen, now: not seen.task.is_leased and seen.task.kind == Kind.LLM,
@@ -162,6 +176,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "no_worker": (
         "{agent} waits {for_} for a worker that serves {name}{where}: {polled}.",
         "Run the cell or process that defines {name}; the run goes on by itself then.",
+    ),
+    "no_worker built in": (
+        "{name} of {agent} has waited for {for_}, and no server has a built-in worker for it.",
+        "To make it go on, {start}.",
     ),
     "worker_silent": (
         "Worker {worker} has had {name} of {agent} for {for_}. {silent}",
@@ -235,7 +253,7 @@ async def asked(engine: "Engine", execution: str) -> Why:
 
 def _seen(engine: "Engine", roster: Roster, each: Open) -> Seen:
     of_model = each.kind == Kind.LLM
-    place = (LLM_QUEUE.name, "") if of_model else (each.name, each.domain)
+    place = (QUEUES[each.kind], "") if each.kind in QUEUES else (each.name, each.domain)
     queue = next((queue for queue in roster.queues if (queue.name, queue.domain) == place), None)
     if of_model:
         mine = each.is_leased and each.worker == engine.replica
