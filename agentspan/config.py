@@ -5,6 +5,7 @@ Conductor-style deployments use for it, else from the default. An empty variable
 """
 
 import base64
+import ipaddress
 import os
 import re
 import sys
@@ -43,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     master_key: bytes | None = None
     allow_insecure_bind: bool = False
     allowed_hosts: tuple[str, ...] = ()
+    outgoing_allow: tuple[str, ...] = ()
     max_body_bytes: int = 32 * 1024 * 1024
     blob_bytes: int = 65_536
     sqlite_synchronous: str = "FULL"
@@ -91,6 +93,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def performs(self, kind: str) -> bool:
         """Whether the built-in worker of that kind works in this process."""
         return self.workers == "all" or kind in self.workers.split(",")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it listens only where this machine alone can reach it."""
+        if self.host.lower() == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
 
     def of_tenant(self, name: str) -> "Settings":
         """The settings of a tenant, which has a database of its own: a schema of this one, or a file beside it."""
@@ -437,6 +449,13 @@ def _hosts(text: str) -> tuple[str, ...]:
     return tuple(_host(name.strip()).lower() for name in text.split(",") if name.strip())
 
 
+def _places(text: str) -> tuple[str, ...]:
+    places = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    if any(any(letter.isspace() for letter in place) or "//" in place for place in places):
+        raise ValueError
+    return places
+
+
 def _limits(text: str) -> tuple[Limit, ...]:
     return tuple(_limit(part) for part in text.split(";") if part.strip())
 
@@ -486,6 +505,12 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("allow_insecure_bind", ("AGENTSPAN_ALLOW_INSECURE_BIND",), _switch, "true or false"),
     Setting("allowed_hosts", ("AGENTSPAN_ALLOWED_HOSTS",), _hosts, "host names with commas between them"),
+    Setting(
+        "outgoing_allow",
+        ("AGENTSPAN_OUTGOING_ALLOW",),
+        _places,
+        "names, addresses or ranges with commas between them, or the words loopback, private, none or *",
+    ),
     Setting(
         "max_body_bytes",
         ("AGENTSPAN_MAX_BODY_BYTES",),

@@ -70,6 +70,7 @@ def test_an_empty_variable_counts_as_not_set():
         ("AGENTSPAN_SQLITE_SYNCHRONOUS", "OFF", "FULL or NORMAL"),
         ("AGENTSPAN_LOG_LEVEL", "loud", "debug, info, warning or error"),
         ("AGENTSPAN_ALLOWED_HOSTS", "a b", "commas"),
+        ("AGENTSPAN_OUTGOING_ALLOW", "http://x", "commas"),
         ("AGENTSPAN_HOST", "http://x", "such as 127.0.0.1"),
         ("SPRING_PROFILES_ACTIVE", "postgre", "'postgres'"),
     ],
