@@ -12,7 +12,7 @@ from typing import Any
 
 from agentspan.agents.showing import Shown
 from agentspan.client.portal import Portal
-from agentspan.spec.rules import broken, pattern_problem
+from agentspan.spec.rules import broken, patterns_problem
 
 Json = dict[str, Any]
 
@@ -167,7 +167,7 @@ class RegexGuardrail(Guardrail):
         self.mode, self.message = mode, message
         if not self.patterns:
             raise ValueError("a RegexGuardrail needs a pattern")
-        if problem := next(filter(None, map(pattern_problem, self.patterns)), None):
+        if problem := patterns_problem(self.patterns):
             raise ValueError(problem)
         super().__init__(self._match, position, on_fail, name or "regex_guardrail", max_retries)
 

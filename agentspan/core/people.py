@@ -9,6 +9,7 @@ from agentspan.core.states import Purpose
 from agentspan.core.strategies import allowed, selected
 from agentspan.errors import BadInput
 from agentspan.spec.agent import AgentSpec
+from agentspan.spec.misfit import misfit
 from agentspan.spec.rules import DONE
 
 Json = dict[str, Any]
@@ -103,10 +104,8 @@ def _yes(answer: Json) -> bool:
 
 
 def _fits(value: Any, form: Json, what: str) -> None:
-    import jsonschema  # type: ignore[import-untyped]
-
-    if form and (wrong := next(iter(jsonschema.Draft202012Validator(form).iter_errors(value)), None)):
-        raise BadInput(f"{what} do not fit its schema: at {wrong.json_path}: {wrong.message}")
+    if form and (problem := misfit(form, value)):
+        raise BadInput(f"{what} do not fit its schema: {problem}")
 
 
 KINDS = {

@@ -12,7 +12,7 @@ import msgspec
 from agentspan.errors import InvalidSpec, NotImplementedHere
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.credentials import names_problem
-from agentspan.spec.rules import TERMINATIONS, pattern_problem
+from agentspan.spec.rules import TERMINATIONS, patterns_problem
 from agentspan.spec.tool import BACK_OFFS
 
 STRATEGIES = ("handoff", "sequential", "parallel", "router", "round_robin", "random", "swarm", "manual", "plan_execute")
@@ -143,8 +143,8 @@ def _guardrail_problems(rail: dict[str, Any]) -> Iterator[str]:
     kind = rail.get("guardrailType") or "custom"
     if kind not in ("regex", "llm", "custom", "external"):
         yield f"guardrail {name!r}: guardrailType must be regex, llm, custom or external, got {kind!r}"
-    if kind == "regex":
-        yield from (f"guardrail {name!r}: {each}" for each in map(pattern_problem, rail.get("patterns") or ()) if each)
+    if kind == "regex" and (problem := patterns_problem(rail.get("patterns") or ())):
+        yield f"guardrail {name!r}: {problem}"
     if kind in ("custom", "external") and not (rail.get("taskName") or rail.get("name")):
         yield "a guardrail that is a function needs a name"
 
@@ -194,6 +194,8 @@ def _schema_problem(data: bytes) -> str | None:
         jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as problem:
         return f"is not JSON Schema: {problem.message}"
+    except RecursionError:
+        return "is nested too deeply"
     return None if schema.get("type", "object") == "object" else "must describe an object"
 
 

@@ -12,7 +12,10 @@ from msgspec import Struct
 Json = dict[str, Any]
 
 PATTERN_SECONDS = 0.1
-"""How long the patterns of one guardrail may search one text: they run in the thread that all runs share."""
+"""How long a pattern may search one text: it runs in the thread that all runs share."""
+PATTERN_CHARS = 2_000
+"""How long a pattern may be: reading one cannot be stopped."""
+MOST_PATTERNS = 100
 
 DONE = "DONE"
 
@@ -31,8 +34,11 @@ def broken(guardrail: Json, content: str) -> str | None:
     import regex  # type: ignore[import-untyped]
 
     patterns, allow = list(guardrail.get("patterns") or ()), guardrail.get("mode") == "allow"
+    if problem := patterns_problem(patterns):
+        return problem
+    seconds = PATTERN_SECONDS / (1 + len(patterns) // 10)
     try:
-        found = next((p for p in patterns if regex.search(p, content, timeout=PATTERN_SECONDS)), None)
+        found = next((p for p in patterns if regex.search(p, content, timeout=seconds)), None)
     except TimeoutError:
         return f"the patterns of {guardrail.get('name')} took longer than {PATTERN_SECONDS} s on this text"
     if (found is None) is not allow:
@@ -46,11 +52,22 @@ def pattern_problem(pattern: Any) -> str | None:
     """Why a pattern cannot be used; None if it can."""
     import regex
 
+    if isinstance(pattern, str) and len(pattern) > PATTERN_CHARS:
+        return f"{pattern[:40]!r}... is longer than the {PATTERN_CHARS} characters that a pattern may have"
     try:
         regex.compile(pattern)
     except (regex.error, TypeError) as problem:
         return f"{pattern!r} is no regular expression: {problem}"
+    except (RecursionError, OverflowError, MemoryError, ValueError):
+        return f"{str(pattern)[:40]!r}... is too complicated for a pattern"
     return None
+
+
+def patterns_problem(patterns: Sequence[Any]) -> str | None:
+    """Why the patterns of one guardrail cannot be used; None if they can."""
+    if len(patterns) > MOST_PATTERNS:
+        return f"{len(patterns)} patterns are more than the {MOST_PATTERNS} of a guardrail; join some of them with |"
+    return next(filter(None, map(pattern_problem, patterns)), None)
 
 
 def terminated(rule: Json, seen: Seen) -> str | None:
@@ -156,7 +173,7 @@ def _said(answer: str) -> str:
         return text
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     keys = ("agent", "selected_agent", "selected", "name", "next")
     return str(next((value[key] for key in keys if key in value), text))

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from agentspan.spec.misfit import misfit
+
 Json = dict[str, Any]
 
 REPAIRS = 2
@@ -32,7 +34,7 @@ def parse(text: str) -> Any:
         if candidate:
             try:
                 return json.loads(candidate)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
     raise ValueError("the answer is not JSON")
 
@@ -43,13 +45,8 @@ def problem(output_type: Json, text: str) -> str | None:
         value = parse(text)
     except ValueError as wrong:
         return str(wrong)
-    import jsonschema  # type: ignore[import-untyped]
-
     schema = output_type.get("schema")
-    if not schema:
-        return None
-    found = next(iter(jsonschema.Draft202012Validator(schema).iter_errors(value)), None)
-    return None if found is None else f"at {found.json_path}: {found.message}"
+    return misfit(schema, value) if schema else None
 
 
 def _fenced(text: str) -> str:
