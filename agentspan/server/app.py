@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Collection, Coroutine, Iterator
 from typing import Any
 
 import tornado.netutil
@@ -36,14 +36,18 @@ DRAINED_BYTES = 1 << 30
 """So much over the limit is read and thrown away, so that the sender of a body that is too large sees the answer."""
 
 
-def make_app(engine: Engine, settings: Settings, dashboard: Dashboard | None = None) -> Application:
-    """The whole API over an engine, and the way to the dashboard."""
+def make_app(
+    engine: Engine, settings: Settings, dashboard: Dashboard | None = None, paths: Collection[str] | None = None
+) -> Application:
+    """The whole API over an engine, and the way to the dashboard; or of the API those `paths` alone."""
     context = Context(engine, settings, Door(settings), Timings(), dashboard or Dashboard(is_on=settings.ui))
     specs = [
         URLSpec(routes.pattern(route.path), route.handler, {"route": route.path, "context": context})
         for route in routes.collect(routes.ROUTES, openapi.ROUTES)
+        if paths is None or route.path in paths
     ]
-    specs += [URLSpec(pattern, page, {"route": name, "context": context}) for pattern, name, page in ui.PAGES]
+    pages = ui.PAGES if paths is None else ()
+    specs += [URLSpec(pattern, page, {"route": name, "context": context}) for pattern, name, page in pages]
     return BoundedApplication(
         settings.max_body_bytes,
         specs,
@@ -62,13 +66,18 @@ def listen(app: Application, sockets: list[socket.socket], settings: Settings) -
 
 def serve(settings: Settings) -> int:
     """Run a server until SIGTERM or SIGINT; the exit code. What stops the start is one sentence on stderr."""
+    return run(_serve(settings), settings)
+
+
+def run(main: Coroutine[Any, Any, None], settings: Settings) -> int:
+    """Run a process of the server side to its end; the exit code."""
     logging.basicConfig(
         level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     for chatty in ("alembic", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
-        asyncio.run(_serve(settings))
+        asyncio.run(main)
     except AgentspanError as problem:
         print(f"agentspan: {problem.message}", file=sys.stderr)
         return 1
