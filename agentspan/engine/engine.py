@@ -20,6 +20,7 @@ from agentspan.core.turn import fallbacks
 from agentspan.engine import commands, deltas, providers
 from agentspan.engine.deltas import Deltas
 from agentspan.engine.desk import Desk
+from agentspan.engine.figures import Figures
 from agentspan.engine.history import History
 from agentspan.engine.hub import Change, Hub, change
 from agentspan.engine.life import Life
@@ -29,8 +30,10 @@ from agentspan.engine.resolve import refers, resolve
 from agentspan.engine.roster import Roster, Sign, Signs, roster
 from agentspan.engine.scheduler import Scheduler
 from agentspan.engine.secrets import Secrets
+from agentspan.engine.spans import CALLER, traced_by
 from agentspan.engine.spending import Spending
 from agentspan.engine.sweeper import Sweeper
+from agentspan.engine.tracing import Tracing
 from agentspan.engine.transcripts import Transcripts
 from agentspan.engine.workers.builtin import Builtin
 from agentspan.engine.workers.llm import QUEUE as LLM_QUEUE
@@ -84,13 +87,14 @@ class Engine:
         if not alone:
             self.hub.came = lambda tree: self._spawn(self._tell_readers([tree]))
         self.deltas = Deltas()
-        self.spending = Spending()
+        self.spending, self.figures = Spending(), Figures()
+        self.tracing: Tracing | None = None
         self.signs = Signs()
         self.started_at = now_ms()
         self.transcripts = Transcripts(self.reads)
         self.desk = Desk(self.pollers, self.replica)
         self.writer = Writer(
-            Ledger(database, settings.blob_bytes), self.desk, asyncio.get_running_loop(), self._committed
+            Ledger(database, settings.blob_bytes), self.desk, asyncio.get_running_loop(), self._committed, self.figures
         )
         self.scheduler = Scheduler(self.reads, self.writer, self._deployed)
         self.sweeper = Sweeper(self.reads, self.writer, self.pollers, self._match, self.scheduler.run)
@@ -125,6 +129,9 @@ class Engine:
         return engine
 
     async def _begin(self) -> None:
+        if self.settings.tracing:
+            self.tracing = Tracing(self.reads, self.settings, self.replica, self.started_at)
+            self._spawn(self.tracing.run())
         if self.presence:
             await self.presence.open()
             self._spawn(self.presence.listen())
@@ -179,6 +186,8 @@ class Engine:
         await asyncio.to_thread(self.writer.stop)
         if self.presence:
             await self.presence.close()
+        if self.tracing:
+            await self.tracing.close()
         await asyncio.to_thread(self.reads.close)
         self.database.close()
 
@@ -194,6 +203,7 @@ class Engine:
         priority: int = 0,
         version: int = 1,
         by: str = "",
+        traceparent: str = "",
     ) -> Started:
         """Begin an execution of `spec` on {prompt, media?, context?} for `by`; it is committed when this returns.
 
@@ -218,6 +228,7 @@ class Engine:
             priority, version,
         )  # fmt: skip
         given = {**input, commands.STARTED_BY: _clean(by)} if by else input
+        given = {**given, CALLER: traced} if (traced := traced_by([traceparent])) else given
         return await self.writer.do(commands.Start(meta=meta, spec=spec, input=given, key=_clean(idempotency_key)))
 
     async def poll(
@@ -588,7 +599,11 @@ class Engine:
             self.transcripts.follow(held, events, news.before.get(held.meta.tree))
             self.hub.publish(held.meta.tree, events)
             # What a fork shares, or a file brings, was paid for before.
-            self.spending.add([event for event in events if event.at == news.at])
+            fresh = [event for event in events if event.at == news.at]
+            self.spending.add(fresh)
+            self.figures.add(news.before.get(held.meta.tree), fresh)
+            if self.tracing:
+                self.tracing.follow(held, fresh)
             for event in events:
                 if isinstance(event.fact, e.SETTLEMENTS):
                     self.deltas.drop(held.meta.tree, event.execution)

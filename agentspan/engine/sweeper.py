@@ -37,6 +37,8 @@ class Sweeper:
     ) -> None:
         self.reads, self.writer, self.pollers, self.match, self.others = reads, writer, pollers, match, others
         self._next = 0
+        self.late_ms = 0
+        """How late the last look was for what was due by then."""
         self._sooner = asyncio.Event()
         self._seen = now_ms()
 
@@ -58,6 +60,8 @@ class Sweeper:
     async def sweep(self) -> None:
         """Report everything that is due now."""
         now = now_ms()
+        if self._next:
+            self.late_ms = max(0, now - self._next)
         self._next = 0
         self._sooner.clear()
         tasks = await self.reads.query(lambda c: queue.due(c, now, AT_ONCE))

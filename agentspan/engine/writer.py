@@ -6,6 +6,7 @@ A lone request does not wait for company; many share one transaction. A request 
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -13,6 +14,7 @@ from agentspan.core import events as e
 from agentspan.core.advance import ROOT
 from agentspan.core.states import Kind
 from agentspan.engine.desk import Desk
+from agentspan.engine.figures import Figures
 from agentspan.engine.hub import change
 from agentspan.engine.matching import match
 from agentspan.errors import AgentspanError, Unavailable
@@ -62,9 +64,15 @@ class _Asked(Generic[T]):
 
 class Writer:
     def __init__(
-        self, ledger: Ledger, desk: Desk, loop: asyncio.AbstractEventLoop, committed: Callable[[Committed], None]
+        self,
+        ledger: Ledger,
+        desk: Desk,
+        loop: asyncio.AbstractEventLoop,
+        committed: Callable[[Committed], None],
+        figures: Figures,
     ) -> None:
         self.ledger, self.desk, self.loop, self.committed = ledger, desk, loop, committed
+        self.figures = figures
         self.commits = 0
         self.alone = True
         self._asked: list[_Asked[Any]] = []
@@ -83,6 +91,11 @@ class Writer:
             self._wake.notify()
         answer: T = await asked.answer
         return answer
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for the commit after the present one."""
+        return len(self._asked)
 
     def stop(self) -> None:
         """Finish what was asked, then end the thread."""
@@ -107,10 +120,13 @@ class Writer:
         desk.clear()
         news = None
         try:
+            began = time.perf_counter()
             transaction = self.ledger.commit(lambda transaction: self._apply(batch, transaction), self._notice)
+            self.figures.commit(len(batch), time.perf_counter() - began)
             self.commits += bool(transaction.events)
             news = Committed(transaction, desk)
         except Exception as problem:  # the edge of the thread: each asker hears of it
+            self.figures.failed_commits += 1
             desk.give_up()
             if len(batch) > 1 and not isinstance(problem, Unavailable):
                 for asked in batch:

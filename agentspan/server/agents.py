@@ -66,6 +66,7 @@ class Start(Handler):
             priority=request.priority or 0,
             version=version,
             by=self.person(),
+            traceparent=self.request.headers.get("traceparent", ""),
         )
         self.answer(
             {
