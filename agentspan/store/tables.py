@@ -67,6 +67,7 @@ starts = Table(
     Column("key", Text, primary_key=True),
     Column("tree", String(36), nullable=False),
 )
+Index("ix_starts_tree", starts.c.tree)
 
 executions = Table(
     "executions",
@@ -390,3 +391,11 @@ audit = Table(
     Column("detail", LargeBinary, nullable=False),
 )
 """What was decided and changed, in the order of its ids; each tenant's in its own database."""
+
+removals = Table(
+    "removals",
+    metadata,
+    Column("tree", String(36), primary_key=True),
+    _ms("at"),
+)
+"""Trees that are gone, and whose other rows are removed bit by bit."""
