@@ -130,10 +130,13 @@ def schema_of(url: URL) -> str | None:
 
 
 def revision(connection: Connection) -> str | None:
-    """The schema's revision, or None for an empty database."""
-    if not sa.inspect(connection).has_table("alembic_version"):
-        return None
-    found = connection.execute(sa.text("select version_num from alembic_version")).scalar()
+    """The schema's revision, or None for an empty database. StoreProblem for one that was not filled to its end."""
+    there = sa.inspect(connection)
+    # In this order: another server may just be making the schema, all at once.
+    has_tables = there.has_table("trees")
+    found = connection.execute(VERSION).scalar() if there.has_table("alembic_version") else None
+    if has_tables and not found:
+        raise StoreProblem(UNFINISHED)
     return str(found) if found else None
 
 
@@ -145,11 +148,6 @@ def mismatch(found: str) -> str:
 
 def upgrade(database: Database) -> str | None:
     """Bring the schema to this version's revision. An SQLite file that holds data is copied first; gives the copy."""
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     with database.writing.connect() as connection:
         found = revision(connection)
         connection.rollback()
@@ -159,13 +157,37 @@ def upgrade(database: Database) -> str | None:
             raise StoreProblem(mismatch(found))
         copy = _copied(database.path, found) if database.path and found else None
         with connection.begin():
-            if not database.is_sqlite:
-                connection.execute(sa.text("select pg_advisory_xact_lock(6767)"))
-                if schema := schema_of(database.url):
-                    connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            make_schema(connection, database.url)
     return str(copy) if copy else None
+
+
+def make_schema(connection: Connection, url: URL) -> None:
+    """Bring the schema to this version's in the transaction at hand; who comes at the same moment waits for its end."""
+    from alembic import command
+
+    if url.get_backend_name() == "postgresql":
+        connection.execute(sa.text("select pg_advisory_xact_lock(6767)"))
+        if schema := schema_of(url):
+            connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
+    config = _alembic()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def pending(found: str | None) -> list[tuple[str, str]]:
+    """The revisions that come after one, oldest first, each with its first line."""
+    from alembic.script import ScriptDirectory
+
+    steps = ScriptDirectory.from_config(_alembic()).iterate_revisions("head", found or "base")
+    return [(each.revision, each.doc.splitlines()[0]) for each in steps][::-1]
+
+
+def _alembic() -> Any:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    return config
 
 
 def _copied(path: Path, found: str) -> Path:
@@ -190,6 +212,11 @@ def explain(problem: BaseException, url: URL) -> str:
     return f"cannot open {where}: {text}"
 
 
+VERSION = sa.text("select version_num from alembic_version")
+UNFINISHED = (
+    "a restore or a copy into this database did not come to its end: remove the file, or drop the database or the"
+    " schema, and begin again"
+)
 ADVICE = {
     "password authentication failed": "the password is wrong; set SPRING_DATASOURCE_PASSWORD or AGENTSPAN_DATABASE_URL",
     "database is locked": "another process holds the file; stop it or use another file",
