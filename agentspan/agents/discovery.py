@@ -7,6 +7,10 @@ from types import ModuleType
 
 from agentspan.agents.agent import Agent, AgentDef
 from agentspan.agents.exceptions import ConfigurationError
+from agentspan.agents.serialize import tree
+from agentspan.agents.tool import ToolDef, get_tool_defs
+
+ALONE = "tools"
 
 
 def discover_agents(packages: Sequence[str]) -> list[Agent]:
@@ -28,6 +32,23 @@ def discover_agents(packages: Sequence[str]) -> list[Agent]:
             if isinstance(agent, Agent):
                 found.setdefault(agent.name, agent)
     return list(found.values())
+
+
+def discover_served(packages: Sequence[str]) -> list[Agent]:
+    """The agents of the packages, and one that has the tools at the top of the modules which no agent has."""
+    agents = discover_agents(packages)
+    modules, _ = _modules(packages)
+    theirs = {tool.name for agent in agents for each in tree(agent) for tool in get_tool_defs(each.tools)}
+    found: dict[str, ToolDef] = {}
+    for module in modules:
+        for value in vars(module).values():
+            tool = value if isinstance(value, ToolDef) else getattr(value, "_tool_def", None)
+            if isinstance(tool, ToolDef) and tool.func is not None and tool.name not in theirs:
+                found.setdefault(tool.name, tool)
+    alone = [Agent(ALONE, tools=list(found.values()))] if found else []
+    if not agents and not alone:
+        raise ConfigurationError(f"there is no agent and no tool at the top of {', '.join(packages)}")
+    return [*agents, *alone]
 
 
 def _modules(packages: Sequence[str]) -> tuple[list[ModuleType], dict[str, Exception]]:

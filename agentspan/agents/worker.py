@@ -126,6 +126,18 @@ class Worker:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._serving = self._beating = self._send = None
         self._polls.clear()
+        await self._give_back()
+
+    async def _give_back(self) -> None:
+        """What has not ended goes to another worker now, and not when its lease is over."""
+        left = [_result(call.context.execution_id, call.id, self.id, "IN_PROGRESS") for call in self._calls.values()]
+        if not left:
+            return
+        try:
+            await self._client.report([*self._take(), *left], None)
+        except AgentspanError as problem:
+            _tell(problem)
+        log.warning("%d tasks did not end in time and were given back", len(left))
 
     async def _serve(self) -> None:
         """Keep one poll of each lane and one plain report under way; results travel with a poll where they can."""

@@ -41,7 +41,7 @@ from agentspan.agents.serialize import serialize, tree
 from agentspan.agents.settings import RunSettings
 from agentspan.agents.stream import AgentStream, AsyncAgentStream
 from agentspan.agents.tool import get_tool_defs
-from agentspan.agents.worker import LEASE_SECONDS, Worker
+from agentspan.agents.worker import GRACE_SECONDS, LEASE_SECONDS, Worker
 from agentspan.client.client import Client
 from agentspan.client.portal import Portal, in_caller, portal
 from agentspan.errors import NotFound
@@ -514,14 +514,15 @@ class AgentRuntime:
         if self._worker is not None:
             self._worker.registry.drop(domain)
 
-    async def shutdown_async(self) -> None:
-        """Serve no tools any more (running ones get a few seconds) and close the connections. Runs go on."""
+    async def shutdown_async(self, grace: float = GRACE_SECONDS) -> None:
+        """Serve no tools any more and close the connections. Runs go on: what runs here gets `grace` seconds, and is
+        given back to be done by another worker then."""
         self._end_serving()
         with self._lock:
             worker, self._worker = self._worker, None
             client, self._client = self._client, None
         if worker is not None:
-            await worker.stop()
+            await worker.stop(grace)
         if client is not None:
             await client.aclose()
 
@@ -825,9 +826,9 @@ class AgentRuntime:
         """See `import_run_async`."""
         return self.portal.call(self.import_run_async(path, resume=resume))
 
-    def shutdown(self) -> None:
+    def shutdown(self, grace: float = GRACE_SECONDS) -> None:
         """See `shutdown_async`. It can be called twice."""
-        self.portal.call(self.shutdown_async())
+        self.portal.call(self.shutdown_async(grace))
 
     # Parts
 
