@@ -186,14 +186,12 @@ SAME = (
 """What an execution's row repeats of its state, for lists and sums."""
 
 _e, _x = t.events.c, t.executions.c
-_counted = (
-    sa.select(_e.tree, sa.func.count().label("events"), sa.func.min(_e.seq).label("first"), sa.func.max(_e.seq).label("last"))
-    .group_by(_e.tree)
-    .subquery()
-)  # fmt: skip
-LOGS = sa.select(
-    t.trees.c.tree, t.trees.c.seq, sa.func.coalesce(_counted.c.events, 0).label("events"), _counted.c.first, _counted.c.last
-).select_from(t.trees.outerjoin(_counted, _counted.c.tree == t.trees.c.tree))  # fmt: skip
+_ends = (sa.func.min(_e.seq).label("first"), sa.func.max(_e.seq).label("last"))
+_counted = sa.select(_e.tree, sa.func.count().label("events"), *_ends).group_by(_e.tree).subquery()
+_events = sa.func.coalesce(_counted.c.events, 0).label("events")
+LOGS = sa.select(t.trees.c.tree, t.trees.c.seq, _events, _counted.c.first, _counted.c.last).select_from(
+    t.trees.outerjoin(_counted, _counted.c.tree == t.trees.c.tree)
+)
 BLOBS = (
     sa.select(_e.tree, _e.seq, t.blobs.c.tree.is_not(None).label("found"))
     .select_from(t.events.outerjoin(t.blobs, sa.and_(t.blobs.c.tree == _e.tree, t.blobs.c.digest == _e.blob)))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from agentspan.engine.engine import Engine
+from tests import postgres
 from tests.engine import house
 
 
@@ -19,3 +20,10 @@ async def engine(database_url: str, tmp_path: Path) -> AsyncIterator[Engine]:
 def hands() -> Iterator[house.Hands]:
     with house.stopped_clock() as hands:
         yield hands
+
+
+@pytest.fixture
+def second_postgres_url(postgres_server_url: str) -> Iterator[str]:
+    """The URL of one more empty PostgreSQL database."""
+    with postgres.fresh_database(postgres_server_url) as url:
+        yield url
