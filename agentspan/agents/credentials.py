@@ -16,7 +16,6 @@ from agentspan.agents.exceptions import (
     CredentialNotFoundError,
     CredentialRateLimitError,
     CredentialServiceError,
-    unbuilt,
 )
 from agentspan.client.client import Client
 from agentspan.client.errors import AgentAPIError, ServerUnreachableError
@@ -28,7 +27,6 @@ __all__ = [
     "CredentialNotFoundError",
     "CredentialRateLimitError",
     "CredentialServiceError",
-    "SubprocessIsolator",
     "get_credential",
     "get_secret",
 ]
@@ -84,13 +82,6 @@ def get_credential(name: str) -> str:
 def get_secret(name: str) -> str:
     """As `get_credential`."""
     return get_credential(name)
-
-
-class SubprocessIsolator:
-    """Runs a tool in a process that sees only its credentials."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise unbuilt("Running a tool in an isolated process (SubprocessIsolator)")
 
 
 # For the worker

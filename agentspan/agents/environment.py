@@ -57,6 +57,13 @@ def lent(given: Given | None) -> Iterator[None]:
                 _free.notify_all()
 
 
+def own() -> dict[str, str]:
+    """The process's environment as it is without what is lent."""
+    with _free:
+        before = {name: one.before for name, one in _lent.items()}
+        return {name: value for name, value in {**os.environ, **before}.items() if value is not None}
+
+
 def _wanted(given: Given) -> dict[str, What]:
     paths = {name: file.relative_path for name, file in given.files.items()}
     return {name: (value, paths.get(name)) for name, value in given.values.items()}

@@ -9,6 +9,7 @@ from typing import Any
 
 from agentspan.agents.agent import Agent
 from agentspan.agents.duties import Duty, duties
+from agentspan.agents.isolation import is_apart
 from agentspan.agents.serialize import own_tools, tree
 from agentspan.agents.tool import ToolDef
 
@@ -44,7 +45,8 @@ class Entry:
         """Where its tasks find a place."""
         if isinstance(self.work, Duty):
             return Lane.CHECKS
-        return Lane.LOOP if is_async(self.work.newest().func) else Lane.THREADS
+        tool = self.work.newest()
+        return Lane.LOOP if is_async(tool.func) and not is_apart(tool) else Lane.THREADS
 
 
 class Registry:
@@ -89,6 +91,11 @@ class Registry:
         """All queues to poll."""
         with self._lock:
             return list(self._queues)
+
+    def any_apart(self) -> bool:
+        """Does a tool run in a process of its own?"""
+        with self._lock:
+            return any(isinstance(entry.work, ToolDef) and is_apart(entry.work) for entry in self._newest.values())
 
 
 def entries(agent: Agent) -> Iterator[Entry]:

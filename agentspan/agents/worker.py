@@ -13,10 +13,10 @@ import logging
 import os
 import socket
 import time
-import traceback
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -27,17 +27,9 @@ from agentspan.agents.context import ToolContext
 from agentspan.agents.convert import arguments
 from agentspan.agents.credentials import EXECUTION, Given, Resolve, asked, come_with, given_to, known, nobody
 from agentspan.agents.duties import Duty
-from agentspan.agents.encode import output_of
 from agentspan.agents.environment import lent
-from agentspan.agents.exceptions import (
-    CredentialAuthError,
-    CredentialNotFoundError,
-    CredentialRateLimitError,
-    CredentialServiceError,
-    TerminalToolError,
-    ToolArgumentError,
-    ToolSerializationError,
-)
+from agentspan.agents.isolation import Isolator, Order, Unfit, is_apart
+from agentspan.agents.outcome import Failure, output_and_changes, reason_of, traceback_of
 from agentspan.agents.pool import Pool, carried, cause_of
 from agentspan.agents.registry import Entry, Lane, Queue, Registry, is_async
 from agentspan.agents.tool import ToolDef
@@ -61,7 +53,6 @@ ASYNC_LIMIT = 256
 CHECKS_LIMIT = 64
 REFUSALS_LIMIT = 20
 BATCH_LIMIT = 100
-TRACEBACK_LINES = 30
 GRACE_SECONDS = 5.0
 
 
@@ -73,7 +64,7 @@ class Worker:
         self.registry = Registry()
         self._client, self._lease = client, lease_seconds
         self._places = {Lane.CHECKS: CHECKS_LIMIT, Lane.LOOP: ASYNC_LIMIT, Lane.THREADS: threads}
-        self._pool = Pool("agentspan-tool")
+        self._pool, self._isolator = Pool("agentspan-tool"), Isolator()
         self._calls: dict[str, Call] = {}
         self._outbox: list[Json] = []
         self._refused: dict[str, int] = {}
@@ -89,10 +80,13 @@ class Worker:
         """Take in an agent's functions and be polling for them; returns at once."""
         if self.registry.add(agent, domain):
             await portal().bridge(self._start())
+        if self.registry.any_apart():
+            await self._pool.run(self._isolator.warm)
 
     async def stop(self, grace: float = GRACE_SECONDS) -> None:
-        """Take no new tasks, give running ones `grace` seconds, report what there is."""
+        """Take no new tasks, give running ones `grace` seconds, report what there is, and give the rest back."""
         await portal().bridge(self._stop(grace))
+        await self._pool.run(self._isolator.close)
 
     @property
     def running(self) -> int:
@@ -266,6 +260,7 @@ class Worker:
         pause = self._lease / 3
         while True:
             await asyncio.sleep(pause)
+            self._isolator.sweep()
             held = [*self._calls, *(result["taskId"] for result in self._outbox)]
             if not held:
                 continue
@@ -278,7 +273,7 @@ class Worker:
             pause = self._lease / 3
             for task_id in answer.get("lost") or ():
                 if call := self._calls.get(task_id):
-                    call.context._lost.set()
+                    call.lose()
 
     # Calls
 
@@ -287,7 +282,14 @@ class Worker:
         for task in tasks:
             name = task.get("agentName") or task.get("workflowType") or ""
             entry = self.registry.find(name, _name(task), task.get("domain"))
-            call = Call(task, entry, call_context(task, entry), self._pool, resolve=partial(asked, self._client))
+            call = Call(
+                task,
+                entry,
+                call_context(task, entry),
+                self._pool,
+                resolve=partial(asked, self._client),
+                isolator=self._isolator,
+            )
             self._calls[call.id] = call
             _task(self._perform(call))
         if tasks:
@@ -305,7 +307,7 @@ class Worker:
 
 @dataclass
 class Call:
-    """One attempt of one task while it runs here."""
+    """One attempt of one task while it runs here. Without an isolator, all runs in this process."""
 
     task: Json
     entry: Entry | None
@@ -315,6 +317,8 @@ class Call:
     resolve: Resolve = nobody
     given: Given | None = None
     ran: ToolDef | None = None
+    isolator: Isolator | None = None
+    _end: Callable[[], None] | None = None
 
     @property
     def id(self) -> str:
@@ -330,11 +334,9 @@ class Call:
         try:
             outcome = await self._run()
         except Exception as raised:  # the edge of the worker: every failure of a function is its result
-            problem = cause_of(raised)
-            reason, terminal = _reason(problem), isinstance(problem, FINAL)
-            if not isinstance(problem, (ToolArgumentError, ToolSerializationError)):
-                self.output.write("\n".join(["", *_traceback(problem)]))
-            result = _failure(execution_id, self.id, worker_id, reason, terminal=terminal)
+            failure = Failure.of(raised)
+            self.output.write("\n".join(["", *failure.lines]))
+            result = _failure(execution_id, self.id, worker_id, failure.reason, terminal=failure.is_final)
         else:
             result = {**_result(execution_id, self.id, worker_id, "COMPLETED"), "outputData": outcome}
         if lines := [line for line in self.output.lines() if line.strip()]:
@@ -355,8 +357,14 @@ class Call:
     def tell(self, problem: BaseException) -> None:
         """Put an exception that changes nothing into the log of the task, and of this process."""
         problem = cause_of(problem)
-        self.output.write("\n".join(["", *_traceback(problem)]))
-        log.warning("%s: %s (it changes nothing)", _name(self.task), _reason(problem))
+        self.output.write("\n".join(["", *traceback_of(problem)]))
+        log.warning("%s: %s (it changes nothing)", _name(self.task), reason_of(problem))
+
+    def lose(self) -> None:
+        """Tell the call that it was cancelled, or handed to another worker; one in a process of its own ends soon."""
+        self.context._lost.set()
+        if self._end is not None:
+            self._end()
 
     def _version(self) -> Json:
         """Which source of a tool has run: its digest and that of the one it took the place of, and whether the cell or
@@ -385,10 +393,22 @@ class Call:
         assert tool.func is not None
         takes = tool.parameters()
         places, names = arguments(tool.name, takes, given)
+        if self.isolator is not None and self.given is not None and is_apart(tool):
+            with suppress(Unfit):  # it runs here then; the log says why
+                return await self._use_apart(self.isolator, Order(tool, self.given, places, names, self.context))
         if takes.context is not None:
             names[takes.context] = self.context
         value = await self.invoke(tool.func, *places, **names)
-        return {**output_of(tool.name, value), **_changes(state, self.context.state)}
+        return output_and_changes(tool.name, value, state, self.context.state)
+
+    async def _use_apart(self, isolator: Isolator, order: Order) -> Json:
+        def begun(end: Callable[[], None]) -> None:
+            self._end = end
+            if self.context.cancelled:
+                end()
+
+        output: Json = await self.pool.run(lambda: isolator.run(order, self.output, begun))
+        return output
 
     def _call(self, function: Callable[..., Any], places: tuple[Any, ...], names: Json) -> Any:
         with captured(self.output), known(self.given), lent(self.given):
@@ -427,14 +447,6 @@ def call_context(task: Json, entry: Entry | None) -> ToolContext:
     )
 
 
-def _changes(before: Json, after: Json) -> Json:
-    """What a tool did to the shared state, in the keys that the server knows."""
-    changed = {key: value for key, value in after.items() if key not in before or before[key] != value}
-    gone = [key for key in before if key not in after]
-    told: Json = {"_state_updates": output_of("the state", changed)} if changed else {}
-    return {**told, "_state_deletions": gone} if gone else told
-
-
 def _result(execution_id: str, task_id: str, worker_id: str, status: str) -> Json:
     return {"workflowInstanceId": execution_id, "taskId": task_id, "workerId": worker_id, "status": status}
 
@@ -442,21 +454,6 @@ def _result(execution_id: str, task_id: str, worker_id: str, status: str) -> Jso
 def _failure(execution_id: str, task_id: str, worker_id: str, reason: str, *, terminal: bool) -> Json:
     status = "FAILED_WITH_TERMINAL_ERROR" if terminal else "FAILED"
     return {**_result(execution_id, task_id, worker_id, status), "reasonForIncompletion": reason, "outputData": {}}
-
-
-def _reason(problem: BaseException) -> str:
-    text = str(problem)
-    return f"{type(problem).__name__}: {text}" if text else type(problem).__name__
-
-
-def _traceback(problem: BaseException) -> list[str]:
-    """The last lines of the traceback, without the frames of this package."""
-    frames = [each for each in traceback.extract_tb(problem.__traceback__) if _HERE not in each.filename]
-    lines = [
-        *traceback.format_list(frames),
-        *traceback.format_exception_only(type(problem), problem),
-    ]
-    return "".join(lines).rstrip().splitlines()[-TRACEBACK_LINES:]
 
 
 def said(result: Json) -> Json:
@@ -480,18 +477,5 @@ def _tell(problem: AgentspanError) -> None:
 
 
 PRIVATE = ("_agent_state", EXECUTION)
-FINAL = (
-    TerminalToolError,
-    ToolArgumentError,
-    ToolSerializationError,
-    NotImplementedError,
-    CredentialAuthError,
-    CredentialNotFoundError,
-    CredentialRateLimitError,
-    CredentialServiceError,
-)
-"""What another attempt cannot change; the model gets the message at once."""
-
-_HERE = os.path.dirname(os.path.abspath(__file__))
 _KEPT: set["asyncio.Task[Any]"] = set()
 _TOOLS = Portal("tools")

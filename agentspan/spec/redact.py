@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -15,9 +15,14 @@ SHORTEST_LINE = 16
 
 def redacted(value: Any, secrets: Mapping[str, str]) -> Any:
     """A JSON value with `${NAME}` wherever the value of a secret was."""
+    return redactor(secrets)(value)
+
+
+def redactor(secrets: Mapping[str, str]) -> Callable[[Any], Any]:
+    """`redacted` for many values."""
     found = {form: name for name, secret in secrets.items() for form in forms(secret)}
     if not found:
-        return value
+        return lambda value: value
     pattern = re.compile("|".join(map(re.escape, sorted(found, key=len, reverse=True))))
 
     def replaced(text: str) -> str:
@@ -30,7 +35,7 @@ def redacted(value: Any, secrets: Mapping[str, str]) -> Any:
             return {walk(key): walk(one) for key, one in each.items()}
         return [walk(one) for one in each] if isinstance(each, (list, tuple)) else each
 
-    return walk(value)
+    return walk
 
 
 def forms(secret: str) -> set[str]:

@@ -272,7 +272,6 @@ UNBUILT: dict[str, Callable[[], Any]] = {
     "CommandValidator": lambda: agents.CommandValidator(["ls"]).validate("import os"),
     "create_agent": lambda: importlib.import_module("agentspan.agents.langchain").create_agent(),
     "serialize_agent": lambda: importlib.import_module("agentspan.agents.frameworks").serialize_agent(object()),
-    "SubprocessIsolator": lambda: importlib.import_module("agentspan.agents.credentials").SubprocessIsolator(),
     "trace_agent_run": lambda: tracing.trace_agent_run(),
     "trace_compile": lambda: tracing.trace_compile(),
     "trace_llm_call": lambda: tracing.trace_llm_call(),

@@ -9,12 +9,12 @@ from agentspan.agents.credentials import (
     CredentialNotFoundError,
     CredentialRateLimitError,
     CredentialServiceError,
-    SubprocessIsolator,
     asked,
     get_credential,
     get_secret,
     values_of,
 )
+from agentspan.agents.isolation import SubprocessIsolator
 from agentspan.agents.runtime.config import AgentConfig
 from agentspan.client.client import Client
 from agentspan.client.portal import portal

@@ -16,12 +16,13 @@ from agentspan.agents.agent import resolve_agent
 from agentspan.agents.budget import Budget
 from agentspan.agents.credentials import names_of
 from agentspan.agents.encode import output_of
+from agentspan.agents.outcome import FINAL
 from agentspan.agents.pool import Pool
 from agentspan.agents.registry import Registry
 from agentspan.agents.result import AgentEvent, AgentResult, event_of, result_of
 from agentspan.agents.serialize import serialize
 from agentspan.agents.testing.answers import NOT_GIVEN, Answering, Asked, Given, Recorded, ToolCall, as_person, said
-from agentspan.agents.worker import FINAL, Call, call_context
+from agentspan.agents.worker import Call, call_context
 from agentspan.client.portal import portal
 from agentspan.core import asking, people, transcript
 from agentspan.core import events as e
