@@ -1,0 +1,206 @@
+"""The image: its Dockerfile is linted, its steps are made, and what comes out is run as Docker would run it."""
+
+import base64
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import agentspan
+from tests.deployment import image as images
+from tests.deployment import tools
+
+ROOT = Path(__file__).parents[2]
+DOCKER = ROOT / "deployment" / "docker"
+DOCKERFILE = DOCKER / "Dockerfile"
+EXTRAS = ("server", "dashboard", "otel")
+pytestmark = pytest.mark.xdist_group("image")
+KEY, SECRET = "root", "s" * 24
+MASTER_KEY = base64.b64encode(bytes(32)).decode()
+CREDENTIALS = {"AGENTSPAN_AUTH_KEY": KEY, "AGENTSPAN_AUTH_SECRET": SECRET, "AGENTSPAN_MASTER_KEY": MASTER_KEY}
+HEADERS = {"X-Auth-Key": KEY, "X-Auth-Secret": SECRET}
+HELLO = {"name": "greeter", "model": "scripted/hello"}
+
+
+@pytest.fixture(scope="module")
+def said() -> list[tuple[str, str]]:
+    return images.instructions(DOCKERFILE)
+
+
+def last(said: list[tuple[str, str]], word: str) -> str:
+    return [rest for each, rest in said if each == word][-1]
+
+
+# What the file says
+
+
+def test_the_linter_has_nothing_to_say_of_the_dockerfile() -> None:
+    # DL3059 would join steps that are apart so that each has a layer of its own in the builder's cache.
+    command = [tools.hadolint(), "--no-color", "--ignore", "DL3059", DOCKERFILE]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_base_is_a_slim_one_with_its_version_and_there_are_two_stages(said: list[tuple[str, str]]) -> None:
+    bases = [rest.split()[0] for word, rest in said if word == "FROM"]
+    assert len(bases) == 2
+    assert set(bases) == {"python:${PYTHON_VERSION}-slim-bookworm"}
+    assert re.fullmatch(r"PYTHON_VERSION=3\.\d+", next(rest for word, rest in said if word == "ARG"))
+
+
+def test_nothing_runs_as_root_and_signals_reach_the_command(said: list[tuple[str, str]]) -> None:
+    assert last(said, "USER") == "10001:10001"
+    assert last(said, "STOPSIGNAL") == "SIGTERM"
+    for word in ("ENTRYPOINT", "CMD"):
+        assert json.loads(last(said, word)), f"{word} is not in its exec form"
+    assert "curl" not in last(said, "HEALTHCHECK")
+
+
+def test_nothing_is_fetched_but_python_packages_of_which_the_content_is_known(said: list[tuple[str, str]]) -> None:
+    assert not [rest for word, rest in said if word == "ADD"]
+    runs = " ".join(rest for word, rest in said if word == "RUN")
+    assert not re.search(r"https?://|\bgit\b|\bcurl\b|\bwget\b|\bapt", runs)
+    assert '"--require-hashes"' in runs
+    assert '"--no-deps", "."' in runs
+
+
+def test_no_secret_has_a_place_in_a_layer(said: list[tuple[str, str]]) -> None:
+    for word, rest in said:
+        if word in ("ARG", "ENV"):
+            assert not re.search(r"SECRET|PASSWORD|TOKEN|_KEY|DATABASE_URL", rest), rest
+
+
+def test_the_image_has_the_version_of_the_package(said: list[tuple[str, str]]) -> None:
+    assert ("ARG", f"VERSION={agentspan.__version__}") in said
+    labels = last(said, "LABEL")
+    for name in ("title", "description", "licenses", "version", "revision"):
+        assert f"org.opencontainers.image.{name}=" in labels
+
+
+def test_the_locked_packages_are_those_that_the_project_asks_for() -> None:
+    locked = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", (DOCKER / "requirements.txt").read_text(), re.MULTILINE))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = list(project["dependencies"])
+    for extra in EXTRAS:
+        wanted += project["optional-dependencies"][extra]
+    for line in wanted:
+        asked = Requirement(line)
+        version = locked.get(canonicalize_name(asked.name))
+        assert version, f"{asked.name} is not in {DOCKER / 'requirements.txt'}: make it again, as its first lines say"
+        assert asked.specifier.contains(version), f"{asked.name} {version} is not {asked.specifier}: make it again"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".git/config",
+        ".venv/bin/python",
+        ".env",
+        "deployment/docker-compose/.env",
+        "agentspan/.env.local",
+        "agentspan/core/__pycache__/run.cpython-311.pyc",
+        "tests/conftest.py",
+        "agentspan.db",
+    ],
+)
+def test_what_is_private_or_of_no_use_is_not_sent_to_the_builder(path: str) -> None:
+    assert images.ignored(ROOT)(path)
+
+
+@pytest.mark.parametrize("path", ["pyproject.toml", "agentspan/__init__.py", "deployment/docker/entrypoint.py"])
+def test_what_the_image_is_made_of_is_sent_to_the_builder(path: str) -> None:
+    assert (ROOT / path).is_file()
+    assert not images.ignored(ROOT)(path)
+
+
+# What it does
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[images.Image]:
+    if not images.is_possible():
+        pytest.skip("building without an engine needs root on a Linux that may mount overlays")
+    folder = tmp_path_factory.mktemp("image")
+    with images.built(DOCKERFILE, ROOT, folder, tools.uv()) as made:
+        yield made
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """An empty volume, which is the image's user's."""
+    volume = tmp_path / "volume"
+    (volume / "scripts").mkdir(parents=True)
+    (volume / "scripts" / "hello.json").write_text(json.dumps({"hello": [{"content": "Hello."}]}))
+    os.chown(volume, 10001, 10001)
+    volume.chmod(0o700)
+    (volume / "scripts").chmod(0o755)
+    return volume
+
+
+@pytest.fixture
+def port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return str(taken.getsockname()[1])
+
+
+def test_the_server_is_healthy_runs_an_agent_and_drains_on_sigterm(image: images.Image, data: Path, port: str) -> None:
+    environ = {**CREDENTIALS, "AGENTSPAN_PORT": port}
+    server = image.container(data, **environ)
+    try:
+        assert json.loads(images.wait_until_healthy(image, server, **environ))["status"] == "UP"
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=HEADERS, trust_env=False, timeout=20) as http:
+            started = http.post("/api/agent/start", json={"agentConfig": HELLO, "prompt": "Hi"})
+            assert started.status_code == 200, started.text
+            path = f"/api/agent/{started.json()['executionId']}/status"
+            assert http.get(path, params={"waitMs": 10_000}).json()["status"] == "COMPLETED"
+            assert httpx.get(f"http://127.0.0.1:{port}/api/agent/executions", trust_env=False).status_code == 401
+    finally:
+        exit_code, output = images.stop(server, getattr(signal, image.stop_signal))
+    assert exit_code == 0, output
+    assert "draining" in output
+    assert SECRET not in output
+    assert image.ask_health(**environ).returncode == 1
+
+
+def test_the_file_system_is_read_only_and_nobody_in_it_is_root(image: images.Image, data: Path) -> None:
+    script = (
+        "id -u; for place in / /opt/agentspan /usr/local/bin /etc /data /tmp; do touch $place/x && echo $place; done"
+    )
+    look = image.container(data, "sh", "-c", script)
+    output, _ = look.communicate(timeout=30)
+    assert [line for line in output.splitlines() if not line.startswith("touch")] == ["10001", "/data", "/tmp"]
+
+
+def test_without_a_secret_the_server_does_not_start_and_says_what_to_set(image: images.Image, data: Path) -> None:
+    server = image.container(data)
+    output, _ = server.communicate(timeout=30)
+    assert server.returncode == 1
+    assert "AGENTSPAN_AUTH_SECRET" in output
+    assert "Traceback" not in output
+
+
+def test_the_role_migrate_brings_the_schema_and_ends(image: images.Image, data: Path) -> None:
+    migrate = image.container(data, "migrate")
+    output, _ = migrate.communicate(timeout=30)
+    assert migrate.returncode == 0, output
+    assert (data / "agentspan.db").exists()
+
+
+def test_any_other_word_is_a_command(image: images.Image, data: Path) -> None:
+    version = image.container(data, "agentspan", "--version")
+    assert version.communicate(timeout=30)[0].strip() == agentspan.__version__
+    unknown = image.container(data, "sever")
+    output, _ = unknown.communicate(timeout=30)
+    assert unknown.returncode == 127
+    assert "'sever'" in output
+    assert "server, worker, dashboard, migrate" in output
