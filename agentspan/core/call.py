@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from msgspec.structs import replace
+
 from agentspan.core import guards, retry, transcript
 from agentspan.core.events import (
     CallRefused,
@@ -272,9 +274,15 @@ def _person_policy(tool: ToolSpec) -> tuple[RetryPolicy, Limits]:
     return RetryPolicy(limit=0, lost_limit=LOST_LIMIT), Limits(start_ms=int(float(seconds) * 1000))
 
 
+def _http_policy(tool: ToolSpec) -> tuple[RetryPolicy, Limits]:
+    """Nobody knows what became of a request whose server died: a tool that may not be tried again is not."""
+    policy = tool.retry
+    return (policy if policy.limit else replace(policy, lost_limit=0)), tool.limits
+
+
 STOPPABLE = frozenset({CallState.NEW, CallState.ASKED, CallState.APPROVED, CallState.FAULTY})
 OF_CALLS = frozenset({"approve", "call", "policy", "tool_in", "review", "before_tool"})
 BEFORE = frozenset({CallState.NEW, CallState.ASKED, CallState.APPROVED})
-KINDS = {"agent_tool": Kind.AGENT, "human": Kind.HUMAN}
-OWN = {Kind.AGENT: _agent_policy, Kind.HUMAN: _person_policy}
+KINDS = {"agent_tool": Kind.AGENT, "human": Kind.HUMAN, "http": Kind.HTTP}
+OWN = {Kind.AGENT: _agent_policy, Kind.HUMAN: _person_policy, Kind.HTTP: _http_policy}
 TOOL_POSITIONS = {"tool_input": "tool_in", "tool_output": "tool_out"}

@@ -19,6 +19,7 @@ class Kind(StrEnum):
 
     LLM = "llm"
     WORKER = "worker"
+    HTTP = "http"
     HUMAN = "human"
     AGENT = "agent"
 

@@ -24,6 +24,7 @@ from agentspan.engine.figures import Figures
 from agentspan.engine.history import History
 from agentspan.engine.hub import Change, Hub, change
 from agentspan.engine.life import Life
+from agentspan.engine.outgoing import Outgoing
 from agentspan.engine.pollers import Poller, Pollers
 from agentspan.engine.quotas import Quotas
 from agentspan.engine.resolve import refers, resolve
@@ -36,6 +37,8 @@ from agentspan.engine.sweeper import Sweeper
 from agentspan.engine.tracing import Tracing
 from agentspan.engine.transcripts import Transcripts
 from agentspan.engine.workers.builtin import Builtin
+from agentspan.engine.workers.http import QUEUE as HTTP_QUEUE
+from agentspan.engine.workers.http import HttpWorker
 from agentspan.engine.workers.llm import QUEUE as LLM_QUEUE
 from agentspan.engine.workers.llm import LlmWorker
 from agentspan.engine.writer import Committed, Writer
@@ -47,6 +50,7 @@ from agentspan.spec.credentials import names_problem
 from agentspan.spec.media import check as check_media
 from agentspan.spec.plan import problems as plan_problems
 from agentspan.spec.policy import Budget, budget
+from agentspan.spec.tool import ToolSpec
 from agentspan.store import definitions, queue, templates
 from agentspan.store.database import Database, upgrade
 from agentspan.store.ledger import Held, Ledger, Meta, Transaction, notify
@@ -98,11 +102,12 @@ class Engine:
         )
         self.scheduler = Scheduler(self.reads, self.writer, self._deployed)
         self.sweeper = Sweeper(self.reads, self.writer, self.pollers, self._match, self.scheduler.run)
+        self.outgoing = Outgoing.of(settings)
         self.secrets = Secrets(self.reads, self.writer, settings)
         self.quotas = Quotas(self.reads)
         self.life = Life(self.reads, self.writer, self.sweeper.due, self.start, self._deployed)
         self.history = History(self.reads, self.writer, self._check)
-        kinds: dict[str, Callable[[], Builtin]] = {"llm": self._llm}
+        kinds: dict[str, Callable[[], Builtin]] = {"llm": self._llm, "http": self._http}
         self.builtin = {kind: make() for kind, make in kinds.items() if settings.performs(kind)}
         self.presence = (
             None
@@ -116,6 +121,7 @@ class Engine:
     async def open(cls, settings: Settings) -> "Engine":
         """Open the database and begin to work. StoreProblem with a sentence if that cannot be."""
         providers.check_limits(settings.limits)
+        Outgoing.of(settings)
         database = Database(
             settings.database_url, pool_size=settings.pool_size, synchronous=settings.sqlite_synchronous
         )
@@ -533,6 +539,8 @@ class Engine:
             _clean(name)
         for model, base in _models(spec):
             providers.check_model(model, os.environ, base)
+            if base:
+                self.outgoing.url(base)
 
     async def _report_one(self, report: Report) -> Receipt:
         tree, number = split_task(report.task_id)
@@ -559,8 +567,22 @@ class Engine:
     def _llm(self) -> Builtin:
         look = partial(self._look, LLM_QUEUE)
         return LlmWorker(
-            self.replica, self.settings, self.pollers, self.transcripts, self._report_one, self._token, look
+            self.replica, self.settings, self.pollers, self.transcripts, self._report_one, self._token, look,
+            self.outgoing.check,
+        )  # fmt: skip
+
+    def _http(self) -> Builtin:
+        look = partial(self._look, HTTP_QUEUE)
+        return HttpWorker(
+            self.replica, self.outgoing, self.pollers, self._tool_of, self.secrets.values, self._report_one, look
         )
+
+    async def _tool_of(self, view: TaskView) -> ToolSpec:
+        """The tool that a task calls. NotFound if its agent has it no more."""
+        scene = await self.reads.query(lambda connection: self.reads.scene(connection, view.execution_id))
+        if (found := scene.spec.tool(view.name)) is None:
+            raise NotFound(f"the tool {view.name!r} is gone")
+        return found
 
     def _look(self, queue: Want) -> None:
         """A built-in worker has room for more: it takes what had to wait for it."""

@@ -147,6 +147,9 @@ def _is_unmade(seen: Seen, now: int) -> bool:
     )
 
 
+CALLS = (Kind.LLM, Kind.HTTP)
+"""The kinds of task that servers perform themselves."""
+
 FORMS: dict[str, Callable[[Seen, int], bool]] = {
     "message": lambda seen, now: seen.task.kind == Kind.HUMAN and seen.task.purpose == Purpose.WAIT,
     "person": lambda seen, now: seen.task.kind == Kind.HUMAN,
@@ -156,9 +159,9 @@ FORMS: dict[str, Callable[[Seen, int], bool]] = {
     "no_worker built in": _is_unmade,
     "worker_silent": _is_silent,
     "limited": lambda seen, now: seen.task.is_leased and bool(seen.quota),
-    "queued model": lambda seen, now: not seen.task.is_leased and seen.task.kind == Kind.LLM,
+    "queued model": lambda seen, now: not seen.task.is_leased and seen.task.kind in CALLS,
     "queued": lambda seen, now: not seen.task.is_leased,
-    "working model": lambda seen, now: seen.task.kind == Kind.LLM,
+    "working model": lambda seen, now: seen.task.kind in CALLS,
     "working": lambda seen, now: True,
 }
 """Which sentence an open task has: the first that holds. Its first word is the code."""

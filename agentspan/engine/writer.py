@@ -24,6 +24,8 @@ from agentspan.store.views import Want
 
 MOST_PER_COMMIT = 512
 NOTICE_CHARS = 7_500
+POLLED = (Kind.LLM, Kind.WORKER, Kind.HTTP)
+"""The kinds of task that somebody waits for."""
 
 T = TypeVar("T", covariant=True)
 
@@ -171,7 +173,7 @@ class Writer:
 
     def _lease_one(self, transaction: Transaction, held: Held, event: e.Event, order: e.TaskScheduled) -> None:
         run = held.tree.runs[event.execution]
-        if event.seq not in run.tasks or order.kind not in (Kind.LLM, Kind.WORKER):
+        if event.seq not in run.tasks or order.kind not in POLLED:
             return
         domain = domain_of(held.meta, held.spec.at(run.path), order)
         want = Want(QUEUES.get(order.kind, order.name), domain)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from agentspan.errors import InvalidSpec, NotImplementedHere
+from agentspan.spec import http
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.credentials import names_problem
 from agentspan.spec.rules import TERMINATIONS, patterns_problem
@@ -17,7 +18,7 @@ from agentspan.spec.tool import BACK_OFFS
 
 STRATEGIES = ("handoff", "sequential", "parallel", "router", "round_robin", "random", "swarm", "manual", "plan_execute")
 CALLBACKS = ("before_agent", "after_agent", "before_model", "after_model", "before_tool", "after_tool")
-BUILT_TOOL_TYPES = ("worker", "human", "agent_tool", "pull_workflow_messages")
+BUILT_TOOL_TYPES = ("worker", "http", "human", "agent_tool", "pull_workflow_messages")
 
 
 def check(spec: AgentSpec, where: str = "") -> None:
@@ -96,6 +97,8 @@ def problems(spec: AgentSpec) -> Iterator[str]:
             yield f"tool {tool.name!r}: retryCount, retryDelaySeconds and timeoutSeconds must not be negative"
         if tool.tool_type == "agent_tool" and not isinstance(tool.config.get("agentConfig"), dict):
             yield f"tool {tool.name!r} is an agent and has no agentConfig"
+        if tool.tool_type == "http":
+            yield from (f"tool {tool.name!r}: {problem}" for problem in http.problems(tool))
     yield from _team_problems(spec)
     for rail in (*spec.guardrails, *(rail for tool in spec.tools for rail in tool.guardrails)):
         yield from _guardrail_problems(rail)

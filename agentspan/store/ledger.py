@@ -35,7 +35,7 @@ CHANNEL = "left('agentspan_' || current_schema(), 63)"
 CACHED_TREES = 2_000
 CACHED_SPECS = 500
 PREVIEW_CHARS = 200
-QUEUES = {Kind.LLM: "@llm", Kind.HUMAN: "@human"}
+QUEUES = {Kind.LLM: "@llm", Kind.HTTP: "@http", Kind.HUMAN: "@human"}
 """Queues of tasks that no worker of the user performs. A worker's queue is the tool's name."""
 
 

@@ -1,20 +1,20 @@
 """Performs model calls: transcript to provider to report, thousands at once, each an asyncio task."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from agentspan.core.asking import Question
 from agentspan.core.ids import split_execution
 from agentspan.engine import providers
-from agentspan.engine.pollers import Poller, Pollers
+from agentspan.engine.pollers import Pollers
 from agentspan.engine.providers import CallSettings, ModelAnswer, ModelRequest
 from agentspan.engine.transcripts import Transcripts
-from agentspan.errors import AgentspanError, ModelFailure, Unavailable
+from agentspan.engine.workers.builtin import Calls
+from agentspan.errors import AgentspanError, ModelFailure
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.shape import form
 from agentspan.spec.tool import ToolSpec
@@ -24,17 +24,14 @@ log = logging.getLogger("agentspan.llm")
 
 QUEUE = Want("@llm")
 MOST_AT_ONCE = 4_000
-RETRY_SECONDS = 0.25
 CHARS_PER_TOKEN = 3.5
 FEWEST_ANSWERS = 2
 """A conversation with fewer answers has nothing that could be summed up."""
 
-T = TypeVar("T")
 
-
-class LlmWorker:
-    """`report` states an outcome, `stream` shows a piece of an answer while it is written, `look` is called when there
-    is room again for what may have waited."""
+class LlmWorker(Calls):
+    """`stream` shows a piece of an answer while it is written, `check` refuses an address of the agent's own that this
+    server does not go to; the rest is as in Calls."""
 
     def __init__(
         self,
@@ -45,70 +42,19 @@ class LlmWorker:
         report: Callable[[Report], Awaitable[Receipt]],
         stream: Callable[[str, int, str], None],
         look: Callable[[], None],
+        check: Callable[[str], Awaitable[None]],
     ) -> None:
-        self.settings, self.transcripts, self.report, self.stream = settings, transcripts, report, stream
-        self.look = look
-        self.pollers, self.queue = pollers, QUEUE
-        self.poller = Poller([QUEUE], owner, MOST_AT_ONCE, lambda _: 0, self._take)
-        self._calls: dict[str, asyncio.Task[None]] = {}
+        super().__init__(QUEUE, owner, MOST_AT_ONCE, pollers, report, look)
+        self.settings, self.transcripts, self.stream, self.check = settings, transcripts, stream, check
 
-    def start(self) -> None:
-        self.pollers.enter(self.poller)
-
-    @property
-    def busy(self) -> list[str]:
-        """The tasks in flight."""
-        return list(self._calls)
-
-    def cancel(self, task_id: str) -> None:
-        """The attempt was settled elsewhere: stop paying for it."""
-        if call := self._calls.get(task_id):
-            call.cancel()
-
-    async def drain(self, seconds: float) -> list[str]:
-        """Take nothing new, wait, then give up what is still running; gives those tasks."""
-        self.pollers.leave(self.poller)
-        if self._calls:
-            await asyncio.wait(self._calls.values(), timeout=seconds)
-        left = self.busy
-        for task_id in left:
-            self.cancel(task_id)
-        return left
-
-    def _take(self, views: list[TaskView]) -> None:
-        for view in views:
-            call = asyncio.get_running_loop().create_task(self._perform(view))
-            self._calls[view.task_id] = call
-            call.add_done_callback(partial(self._done, view.task_id))
-
-    def _done(self, task_id: str, _: asyncio.Task[None]) -> None:
-        del self._calls[task_id]
-        self.pollers.freed(self.poller)
-        self.look()
-
-    async def _perform(self, view: TaskView) -> None:
-        report = await self._think(view)
-        while True:
-            try:
-                await self.report(report)
-                return
-            except Unavailable:
-                await asyncio.sleep(RETRY_SECONDS)
-            except Exception as problem:  # such an answer can never be stored: the run must hear of it
-                log.exception("the answer of %s cannot be stored", view.task_id)
-                if report.status != "COMPLETED":
-                    return
-                error = f"the answer of {view.name} cannot be stored: {type(problem).__name__}: {problem}"
-                report = Report(
-                    task_id=view.task_id, status="FAILED_WITH_TERMINAL_ERROR", error=error, worker=view.worker
-                )
-
-    async def _think(self, view: TaskView) -> Report:
+    async def outcome(self, view: TaskView) -> Report:
         tree, number = split_execution(view.execution_id)
         try:
-            spec, request, streams = await self._patiently(lambda: self._request(view, tree, number))
+            spec, request, streams = await self.patiently(lambda: self._request(view, tree, number))
             if view.purpose == "think" and (too_long := overflow(spec, request, self._compacted(view))):
                 return Report(task_id=view.task_id, status="COMPLETED", output=too_long, worker=view.worker)
+            if request.base_url:
+                await self.check(request.base_url)
             emit = partial(self.stream, tree, number) if streams else None
             answer = await providers.complete(request, self.settings, emit)
         except ModelFailure as failure:
@@ -148,13 +94,6 @@ class LlmWorker:
         if source := view.input.get("messages_from"):
             messages = await self.transcripts.callback(tree, number, source)
         return spec, request_of(spec, messages, view), True
-
-    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
-        while True:
-            try:
-                return await work()
-            except Unavailable:
-                await asyncio.sleep(RETRY_SECONDS)
 
 
 def question_of(spec: AgentSpec, asked: Question, view: TaskView) -> ModelRequest:
