@@ -54,7 +54,7 @@ from agentspan.spec.tool import ToolSpec
 from agentspan.store import definitions, queue, templates
 from agentspan.store.database import Database, upgrade
 from agentspan.store.ledger import Held, Ledger, Meta, Transaction, notify
-from agentspan.store.presence import Presence, living
+from agentspan.store.presence import Presence, check_upgrade, living
 from agentspan.store.reads import Reads, Scene
 from agentspan.store.views import MessageView, Receipt, Report, RequestView, Started, TaskView, Want
 
@@ -153,10 +153,11 @@ class Engine:
 
     @staticmethod
     def upgrade(settings: Settings) -> str | None:
-        """Bring the schema to this version's, with no server running on an SQLite file; gives the copy's path."""
+        """Bring the schema to this version's, with no server running that could not bear it; gives the copy's path."""
         database = Database(settings.database_url, synchronous=settings.sqlite_synchronous)
         try:
             database.lock()
+            check_upgrade(database)
             return upgrade(database)
         finally:
             database.close()

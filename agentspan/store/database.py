@@ -19,6 +19,9 @@ from agentspan.store.migrations import HEAD
 
 T = TypeVar("T")
 
+MIGRATIONS = Path(__file__).with_name("migrations")
+COMPATIBLE_FROM = "compatible_from"
+"""What a revision may declare: the oldest one whose servers can go on working on its schema."""
 BUSY_MS = 5_000
 CONNECT_SECONDS = 5
 
@@ -53,15 +56,16 @@ class Database:
             self._lock = lock_file(self.path.with_name(self.path.name + ".lock"), self.path)
 
     def _fit(self) -> None:
-        """Make the schema of an empty database; StoreProblem for one that is not this version's."""
+        """Make the schema of an empty database; StoreProblem for one that this version cannot work with."""
         try:
             with self.writing.connect() as connection:
                 found = revision(connection)
+                fits = found == HEAD or (found is not None and bears(connection, found))
         except sa.exc.DBAPIError as problem:
             raise StoreProblem(explain(problem, self.url)) from problem
         if found is None:
             upgrade(self)
-        elif found != HEAD:
+        elif not fits:
             raise StoreProblem(mismatch(found))
 
     def close(self) -> None:
@@ -140,6 +144,23 @@ def revision(connection: Connection) -> str | None:
     return str(found) if found else None
 
 
+def bears(connection: Connection, found: str) -> bool:
+    """Whether a newer schema says of itself that this version can work with it."""
+    if found < HEAD or COMPATIBLE_FROM not in _columns(connection):
+        return False
+    said = connection.execute(sa.text(f"select {COMPATIBLE_FROM} from alembic_version")).scalar()
+    version, _, oldest = str(said or "").partition(" ")
+    return version == found and bool(oldest) and oldest <= HEAD
+
+
+def compatible_from(version: str) -> str:
+    """The oldest revision whose servers can work with the schema of this one: its own, if it does not say."""
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory.from_config(_alembic()).get_revision(version)
+    return str(getattr(script.module, COMPATIBLE_FROM, version)) if script else version
+
+
 def mismatch(found: str) -> str:
     if found < HEAD:
         return f"the schema is at revision {found} and this version needs {HEAD}; run `agentspan db upgrade` first"
@@ -172,6 +193,15 @@ def make_schema(connection: Connection, url: URL) -> None:
     config = _alembic()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    # Beside the revision, where servers of older versions find it that do not know the newer one.
+    if COMPATIBLE_FROM not in _columns(connection):
+        connection.execute(sa.text(f"alter table alembic_version add column {COMPATIBLE_FROM} varchar(80)"))
+    said = {"said": f"{HEAD} {compatible_from(HEAD)}"}
+    connection.execute(sa.text(f"update alembic_version set {COMPATIBLE_FROM} = :said"), said)
+
+
+def _columns(connection: Connection) -> set[str]:
+    return {column["name"] for column in sa.inspect(connection).get_columns("alembic_version")}
 
 
 def pending(found: str | None) -> list[tuple[str, str]]:
@@ -186,7 +216,7 @@ def _alembic() -> Any:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.set_main_option("script_location", str(MIGRATIONS))
     return config
 
 

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from agentspan.errors import StoreProblem
-from agentspan.store.database import Database, explain
+from agentspan.store.database import Database, compatible_from, explain, revision
 from agentspan.store.ledger import CHANNEL
+from agentspan.store.migrations import HEAD
 
 if TYPE_CHECKING:
     import psycopg
@@ -65,6 +66,22 @@ class Presence:
     async def close(self) -> None:
         if self._connection is not None:
             await self._connection.close()
+
+
+def check_upgrade(database: Database) -> None:
+    """StoreProblem if servers live on a schema of which the next one is not for them."""
+    if database.is_sqlite:
+        return
+    with database.reading.connect() as connection:
+        found = revision(connection)
+        if found is None or found >= HEAD or compatible_from(HEAD) <= found:
+            return
+        if servers := living(connection):
+            count = "1 server works" if len(servers) == 1 else f"{len(servers)} servers work"
+            raise StoreProblem(
+                f"{count} on this database, whose revision is {found}, and could not with {HEAD}: stop every server"
+                " and worker process, then run `agentspan db upgrade` again"
+            )
 
 
 def living(connection: Connection) -> set[int]:

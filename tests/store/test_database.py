@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,10 @@ from alembic.migration import MigrationContext
 
 from agentspan.engine.engine import Engine
 from agentspan.errors import StoreProblem
-from agentspan.store import database, tables
+from agentspan.store import database, presence, tables
 from agentspan.store.database import Database
 from tests import postgres
-from tests.engine.house import agent, ended, opened, script, settings, start
+from tests.engine.house import agent, calls, complete, ended, opened, result, script, settings, start, take
 
 
 def made(url: str) -> Database:
@@ -63,6 +65,54 @@ def test_a_schema_of_another_version_is_refused_with_the_command_to_run(
     assert revision in refused.value.message
     stamp(database_url, database.HEAD)
     made(database_url)
+
+
+@pytest.fixture
+def next_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Lets the code be that of a next version, whose migration adds a column and declares what it is told to."""
+
+    def become(declares: str) -> None:
+        scripts = Path(shutil.copytree(database.MIGRATIONS, tmp_path / "migrations"))
+        head = database.HEAD
+        (scripts / "versions" / "r9998_next.py").write_text(
+            f'"""Trees have colours."""\n\nfrom alembic import op\nfrom sqlalchemy import Column, Text, text\n\n'
+            f'revision = "9998"\ndown_revision = "{head}"\n{declares.format(head=head)}\n\n'
+            "def upgrade() -> None:\n"
+            '    op.add_column("trees", Column("colour", Text, nullable=False, server_default=text("\'\'")))\n'
+        )
+        monkeypatch.setattr(database, "MIGRATIONS", scripts)
+        monkeypatch.setattr(database, "HEAD", "9998")
+        monkeypatch.setattr(presence, "HEAD", "9998")
+
+    return become
+
+
+async def test_a_migration_that_expands_the_schema_leaves_the_servers_at_work(
+    postgres_url: str, tmp_path: Path, next_version: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(postgres_url, tmp_path) as old:
+        waits = await start(old, agent(script(calls("a"), "done"), "a"))
+        next_version('compatible_from = "{head}"')
+        Engine.upgrade(settings(postgres_url, tmp_path))
+        async with opened(postgres_url, tmp_path) as new:
+            assert upgraded(postgres_url) is None
+            await complete(new, await take(new, "a"))
+            assert await result(old, waits) == "done"
+        monkeypatch.undo()
+        async with opened(postgres_url, tmp_path) as again:
+            assert await result(again, await start(old, agent(script("still here")))) == "still here"
+
+
+async def test_a_migration_that_does_not_is_refused_while_servers_work(
+    postgres_url: str, tmp_path: Path, next_version: Callable[[str], None]
+) -> None:
+    async with opened(postgres_url, tmp_path) as old:
+        next_version("")
+        with pytest.raises(StoreProblem, match=r"1 server works on this database, .* stop every server"):
+            Engine.upgrade(settings(postgres_url, tmp_path))
+        assert await result(old, await start(old, agent(script("hi")))) == "hi"
+    Engine.upgrade(settings(postgres_url, tmp_path))
+    made(postgres_url)
 
 
 def test_a_newer_schema_is_not_downgraded(database_url: str) -> None:
