@@ -56,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idle_seconds: float = 60
     total_seconds: float = 600
     limits: tuple["Limit", ...] = ()
+    rates: tuple["Rate", ...] = ()
     ui: bool = True
     ui_warm: bool = False
     log_level: str = "INFO"
@@ -128,7 +129,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if setting.secret:
             return MASK
         if isinstance(value, tuple):
-            return "; ".join(map(str, value)) if setting.field == "limits" else ", ".join(value)
+            return "; ".join(map(str, value)) if setting.field in ("limits", "rates") else ", ".join(value)
         if isinstance(value, bool):
             return str(value).lower()
         return mask_url(str(value)) if setting.field == "database_url" else str(value)
@@ -154,6 +155,22 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 LIMITED = ("rpm", "tpm", "concurrency")
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """How many requests a server takes in so many seconds, of one key, one address or one tenant."""
+
+    count: int
+    seconds: int
+    per: str
+
+    def __str__(self) -> str:
+        unit = next(name for name, seconds in UNITS.items() if seconds == self.seconds)
+        return f"{self.count}/{unit} per {self.per}"
+
+
+UNITS = {"s": 1, "min": 60, "h": 3600}
+RATED = ("key", "address", "tenant")
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -475,6 +492,18 @@ def _numbered(part: str) -> tuple[str, int]:
     return name, _whole(1, _BYTES)(number)
 
 
+def _rates(text: str) -> tuple[Rate, ...]:
+    return tuple(_rate(part) for part in text.split(";") if part.strip())
+
+
+def _rate(text: str) -> Rate:
+    times, word, per = text.split()
+    count, _, unit = times.partition("/")
+    if word != "per" or per not in RATED or unit not in UNITS:
+        raise ValueError
+    return Rate(_whole(1, 1_000_000)(count), UNITS[unit], per)
+
+
 _SECONDS = "a number of seconds above 0"
 _BYTES = 1 << 40
 
@@ -536,6 +565,12 @@ SETTINGS: tuple[Setting, ...] = (
         ("AGENTSPAN_LIMITS",),
         _limits,
         "providers with their limits, as in openai rpm=500 tpm=200000 concurrency=50; anthropic rpm=50",
+    ),
+    Setting(
+        "rates",
+        ("AGENTSPAN_RATE_LIMIT",),
+        _rates,
+        "requests in a time, each of a key, an address or a tenant, as in 600/min per key; 50/s per address",
     ),
     Setting("ui", ("--ui", "AGENTSPAN_UI"), _switch, "true or false"),
     Setting("ui_warm", ("AGENTSPAN_UI_WARM",), _switch, "true or false"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agentspan.config import SETTINGS, Limit, Settings, mask_url
+from agentspan.config import SETTINGS, Limit, Rate, Settings, mask_url
 from agentspan.errors import ConfigurationProblem
 
 HOME = {"HOME": "/home/ada"}
@@ -247,3 +247,16 @@ def test_the_limits_of_providers_are_read_and_shown() -> None:
 def test_limits_that_cannot_be_read_are_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigurationProblem, match="openai rpm=500 tpm=200000"):
         Settings.load({"AGENTSPAN_LIMITS": text})
+
+
+def test_the_rate_of_requests_is_read_and_shown() -> None:
+    settings = Settings.load({"AGENTSPAN_RATE_LIMIT": "600/min per key;50/s per address; 9/h per tenant"})
+    assert settings.rates == (Rate(600, 60, "key"), Rate(50, 1, "address"), Rate(9, 3600, "tenant"))
+    shown = {name: value for name, value, _ in settings.describe()}
+    assert shown["rates"] == "600/min per key; 50/s per address; 9/h per tenant"
+
+
+@pytest.mark.parametrize("text", ["600", "600/min", "0/min per key", "6/day per key", "6/min per user", "6/min by key"])
+def test_a_rate_that_cannot_be_read_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ConfigurationProblem, match="600/min per key"):
+        Settings.load({"AGENTSPAN_RATE_LIMIT": text})
