@@ -65,11 +65,6 @@ class Principal(Struct, frozen=True, kw_only=True):
     def may(self, any_of: Iterable[str]) -> bool:
         return not self.scopes.isdisjoint(any_of)
 
-    @property
-    def is_named(self) -> bool:
-        """Whether this server knows who they are."""
-        return self.kind in ("user", "key")
-
 
 ALL = ROLES["admin"]
 OPEN = Principal(kind="open", role="admin", scopes=ALL)
@@ -358,8 +353,11 @@ class Audit:
         await self.writer.do(Write(work=lambda txn: access.note(txn.connection, entry)))
         return entry.id
 
-    async def conclude(self, entry_id: str, outcome: str, detail: dict[str, Any]) -> None:
-        await self.writer.do(Write(work=lambda txn: access.conclude(txn.connection, entry_id, outcome, detail)))
+    async def conclude(self, entry_id: str, outcome: str, subject: str, detail: dict[str, Any]) -> None:
+        """What became of it. `subject`: what it was about, where only the change has named it."""
+        await self.writer.do(
+            Write(work=lambda txn: access.conclude(txn.connection, entry_id, outcome, subject, detail))
+        )
 
     async def entries(
         self, wanted: dict[str, str], *, since: int = 0, until: int = 0, before: str = "", limit: int = 100

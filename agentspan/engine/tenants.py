@@ -54,6 +54,10 @@ class Tenants:
     def __iter__(self) -> Iterator[House]:
         return iter(list(self._houses.values()))
 
+    @property
+    def at_home(self) -> House:
+        return self._houses[HOME]
+
     def at_hand(self, name: str) -> House | None:
         """A tenant whose engine is open here."""
         return self._houses.get(name)

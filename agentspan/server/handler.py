@@ -12,16 +12,20 @@ import msgspec
 from tornado.httputil import HTTPHeaders
 from tornado.web import Finish, HTTPError, RequestHandler
 
-from agentspan.errors import AgentspanError, BadInput, NotImplementedHere
-from agentspan.server.auth import WrongCredentials
+from agentspan.engine.access import NOBODY, Principal
+from agentspan.errors import AgentspanError, BadInput, Forbidden, NotImplementedHere
+from agentspan.server.auth import Claim, WrongCredentials
 from agentspan.server.origin import check_host, check_origin, check_own_page, is_navigation
+from agentspan.server.rights import ANY, SHARED, Right, right
 from agentspan.server.unbuilt import UNBUILT
 
 if TYPE_CHECKING:
     from agentspan.config import Settings
     from agentspan.engine.engine import Engine
+    from agentspan.engine.tenants import Tenants
     from agentspan.server.auth import Door
     from agentspan.server.dashboard import Dashboard
+    from agentspan.server.throttle import Throttle
     from agentspan.server.timings import Timings
     from agentspan.store.reads import Reads
 
@@ -49,11 +53,12 @@ class Route(NamedTuple):
 class Context(NamedTuple):
     """What every handler of one application works with."""
 
-    engine: "Engine"
+    tenants: "Tenants"
     settings: "Settings"
     door: "Door"
     timings: "Timings"
     dashboard: "Dashboard"
+    throttle: "Throttle"
 
 
 class BodyProblem(BadInput):
@@ -79,50 +84,105 @@ class Handler(RequestHandler):
     """A page that a person may open from another page: reads nobody is harmed by, never a poll."""
 
     route: str
+    principal = NOBODY
     visitor = ""
-    """The name of the person whose cookie was shown."""
+    """The name that the person has said whose cookie was shown."""
+    _entry = ""
     _work: "asyncio.Future[Any] | None" = None
     _is_gone = False
 
     def initialize(self, route: str, context: Context) -> None:
         self.route = route
         self.context = context
+        self.house = context.tenants.at_home
+        self.subject = ""
+        self.detail: Json = {}
 
     @property
     def engine(self) -> "Engine":
-        return self.context.engine
+        """The engine of the tenant of who asks."""
+        return self.house.engine
 
     @property
     def reads(self) -> "Reads":
-        return self.context.engine.reads
+        return self.house.engine.reads
 
     # Before the verb
 
-    def prepare(self) -> None:
+    def prepare(self) -> Awaitable[None] | None:
         """Refuse what a web page, a stranger or a mistake has sent."""
         headers, settings = self.request.headers, self.context.settings
         check_host(headers.get("Host", ""), settings)
         if not (self.may_be_a_link and self.request.method == "GET" and self.is_opened(headers)):
             check_origin(headers, settings)
-        if not self.without_credentials:
-            self._check_credentials()
-        self._check_verb()
-        self._check_media()
+        found = NOBODY if self.without_credentials else self._check_credentials()
+        return self._admit_known(found) if isinstance(found, Claim) else self._admit(found)
 
     def is_opened(self, headers: HTTPHeaders) -> bool:
         """Whether a person opens this by a link, so that no page sees the answer."""
         return is_navigation(headers)
 
-    def _check_credentials(self) -> None:
+    def _check_credentials(self) -> Principal | Claim:
         """Those that the request shows, else the cookie of a person who has logged in."""
         door, headers = self.context.door, self.request.headers
-        cookie = self.get_cookie(door.cookie)
-        if door.is_open or door.is_shown(headers) or not cookie:
-            door.check(headers)
-            return
-        self.visitor = door.in_session(cookie)
-        if self.request.method not in ("GET", "HEAD"):
-            check_own_page(headers)
+        cookie = self.get_cookie(door.cookie) or ""
+        found = door.check(headers, cookie)
+        if cookie and not door.is_open and not door.is_shown(headers):
+            self.visitor = door.said(cookie)
+            if self.request.method not in ("GET", "HEAD"):
+                check_own_page(headers)
+        return found
+
+    async def _admit_known(self, claim: Claim) -> None:
+        await self.context.tenants.access.fresh()
+        later = self._admit(self.context.door.known(claim))
+        if later is not None:
+            await later
+
+    def _admit(self, who: Principal) -> Awaitable[None] | None:
+        """Check the rest, and go to the tenant's house; what is to be audited is written down before it is done."""
+        self.principal = who
+        self._check_verb()
+        right = self._right()
+        if who is not NOBODY:
+            self._check_right(right)
+        self._check_media()
+        house = self.context.tenants.at_hand(who.tenant)
+        if house is None or (right.action and who is not NOBODY):
+            return self._enter(right)
+        self.house = house
+        return None
+
+    async def _enter(self, right: Right) -> None:
+        self.house = await self.context.tenants.house(self.principal.tenant)
+        if right.action:
+            who, address = self.person() or self.principal.name, self.request.remote_ip or ""
+            subject = "/".join(str(each) for each in self.path_args)
+            self._entry = await self.house.audit.begin(self.principal, who, right.action, subject, address)
+
+    async def admit_as(self, who: Principal) -> None:
+        """Go on as somebody whom a handler without credentials has found out."""
+        self.principal = who
+        await self.context.tenants.access.fresh()
+        await self._enter(self._right())
+
+    def _right(self) -> Right:
+        if not self.route:
+            return Right(ANY)
+        return right(self.request.method or "", self.route) or Right(("admin",))
+
+    def _check_right(self, right: Right) -> None:
+        """Forbidden, with what would be needed."""
+        who = self.principal
+        if right.any_of != ANY and not who.may(right.any_of):
+            needed, has = " or ".join(right.any_of), ", ".join(sorted(who.scopes)) or "nothing"
+            raise Forbidden(f"this takes the right to {needed!r}; {who.name or 'you'} may: {has}")
+        if who.tree and not self._is_shared(who.tree):
+            raise Forbidden("this link shows one run, and nothing else")
+
+    def _is_shared(self, tree: str) -> bool:
+        about = str(self.path_args[0]) if self.path_args else ""
+        return self.route in SHARED and (not about or about.partition(".")[0] == tree.partition(".")[0])
 
     def _check_verb(self) -> None:
         verb = (self.request.method or "").lower()
@@ -199,9 +259,12 @@ class Handler(RequestHandler):
         return text in ("true", "1") if text else default
 
     def person(self) -> str:
-        """Who asks, by their own word; "" if they do not say."""
+        """Who asks: as this server knows them, else by their own word; "" if they do not say."""
+        if self.principal.kind == "user":
+            return self.principal.name
         said = self.request.headers.get("X-Agentspan-User", "").strip()
-        return unquote(said) or self.visitor or unquote(self.get_cookie(USER_COOKIE) or "")
+        named = self.principal.name if self.principal.kind == "key" else ""
+        return unquote(said) or self.visitor or unquote(self.get_cookie(USER_COOKIE) or "") or named
 
     # The answer
 
@@ -267,7 +330,15 @@ class Handler(RequestHandler):
         return False
 
     def on_finish(self) -> None:
+        if self._entry:
+            asyncio.get_running_loop().create_task(self._conclude()).add_done_callback(_told)
         self.context.timings.add(self.request.method or "", self.route, self.get_status(), self.request.request_time())
+
+    async def _conclude(self) -> None:
+        """Say in the audit what became of what was begun."""
+        status = self.get_status()
+        detail = {**self.detail, "status": status}
+        await self.house.audit.conclude(self._entry, "ok" if status < 400 else "refused", self.subject, detail)
 
 
 class Unknown(Handler):
@@ -287,6 +358,11 @@ class Unknown(Handler):
 
 class Planned(Handler):
     """A documented path of which no verb is built yet."""
+
+
+def _told(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (problem := task.exception()):
+        log.warning("the audit does not say what became of a change: %s", problem)
 
 
 def error_body(error: BaseException | None, status: int) -> Json:

@@ -1,10 +1,12 @@
 """Webhooks: a call from outside, signed with a shared secret, starts a run of a deployed agent."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any
 
 import msgspec
 
+from agentspan.config import HOME
+from agentspan.engine.access import Principal
 from agentspan.engine.signing import Call
 from agentspan.server.handler import Handler, Route
 from agentspan.store.views import Hook
@@ -40,10 +42,10 @@ class One(Handler):
     accepts_text = True
     may_be_a_link = True
 
-    def prepare(self) -> None:
+    def prepare(self) -> Awaitable[None] | None:
         # A caller from outside has no credentials of this server: what it has is the secret.
         self.without_credentials = self.request.method == "POST"
-        super().prepare()
+        return super().prepare()
 
     async def get(self, name: str) -> None:
         """A webhook, without its secret."""
@@ -59,7 +61,9 @@ class One(Handler):
         self.answer_nothing()
 
     async def post(self, name: str) -> None:
-        """Start a run of the webhook's agent; the body is its `context.payload`. The same delivery twice is one run."""
+        """Start a run of the webhook's agent; the body is its `context.payload`. The same delivery twice is one run.
+        `tenant` is whose webhook it is, if not the home tenant's."""
+        await self.admit_as(Principal(kind="hook", name=name, tenant=self.param("tenant", HOME)))
         call = Call(
             body=self.request.body,
             signature=self._first(SIGNATURES),

@@ -4,7 +4,9 @@ from typing import Any
 
 import msgspec
 
+from agentspan.engine.access import Principal
 from agentspan.errors import BadInput, Conflict, NotFound
+from agentspan.server.auth import Link as RequestLink
 from agentspan.server.executions import request
 from agentspan.server.handler import Handler, Route
 from agentspan.store.views import Receipt, RequestView
@@ -79,7 +81,7 @@ class Link(Handler):
         found = await one(self, request_id)
         if found.status != "open":
             raise Conflict(f"request {request_id} is {found.status}: there is nothing to answer any more")
-        token = self.context.door.link(request_id, asked.by.strip(), asked.expires_seconds)
+        token = self.context.door.link(request_id, asked.by.strip(), asked.expires_seconds, self.principal.tenant)
         self.answer({"token": token, "url": f"/api/inbox/answer/{token}"})
 
 
@@ -91,18 +93,25 @@ class Linked(Handler):
 
     async def get(self, token: str) -> None:
         """What the link is about; to look at it answers nothing."""
-        request_id, _ = self.context.door.linked(token)
-        self.answer(request(await one(self, request_id)))
+        link = await self._follow(token)
+        self.answer(request(await one(self, link.request_id)))
 
     async def post(self, token: str) -> None:
         """Answer the request of the link; 409 when it was answered before, by this link or otherwise."""
-        request_id, by = self.context.door.linked(token)
+        link = await self._follow(token)
         answer = self.json_object()
-        by = by or self.person() or str(answer.pop("by", None) or "")
+        by = link.by or self.person() or str(answer.pop("by", None) or "")
+        request_id = link.request_id
         given = await self.engine.respond(request_id.partition(".")[0], answer, request_id=request_id, by=by)
         if not given.landed:
             raise Conflict(f"request {request_id} was answered already: a link answers once")
         self.answer(receipt(given))
+
+    async def _follow(self, token: str) -> RequestLink:
+        link = self.context.door.linked(token)
+        await self.admit_as(Principal(kind="link", name=link.by, tenant=link.tenant))
+        self.subject = link.request_id
+        return link
 
 
 async def one(handler: Handler, request_id: str) -> RequestView:
@@ -123,7 +132,11 @@ async def respond(handler: Handler, execution_id: str, request_id: str = "") -> 
     """The body is the answer. Who gives it is `by` or the header of `Handler.person`."""
     answer = handler.json_object()
     asked = request_id or str(answer.pop("requestId", None) or handler.param("requestId"))
-    by = handler.param("by") or handler.person() or str(answer.pop("by", None) or "")
+    # A user answers in their own name; a program may speak for somebody.
+    said = "" if handler.principal.kind == "user" else handler.param("by")
+    by = said or handler.person() or str(answer.pop("by", None) or "")
+    handler.subject = asked or execution_id
+    handler.detail = {"by": by, **{word: answer[word] for word in ("approved", "reason") if word in answer}}
     handler.answer(receipt(await handler.engine.respond(execution_id, answer, request_id=asked, by=by)))
 
 

@@ -76,12 +76,12 @@ def login(*, problem: str = "", name: str = "", key: str = "", after: str = "", 
         title, why = "Who are you?", "Your name is kept with what you decide. This server asks for no credentials."
         fields, verb = _field("name", "Your name", name, "name", focus=True), "Continue"
     else:
-        title, why = "Log in", "With the key and the secret that this server was started with."
+        title, why = "Log in", "With your name and password, or with the key and the secret of this server."
         fields = "".join(
             [
-                _field("key", "Key", key, "username", focus=not key, needed=True),
-                _field("secret", "Secret", "", "current-password", focus=bool(key), needed=True, kind="password"),
-                _field("name", "Your name", name, "name", hint="kept with what you decide"),
+                _field("key", "Name or key", key, "username", focus=not key, needed=True),
+                _field("secret", "Password or secret", "", "current-password", focus=bool(key), needed=True, kind="password"),
+                _field("name", "Your name", name, "name", hint="kept with what you decide, if you log in with a key"),
             ]
         )
         verb = "Log in"

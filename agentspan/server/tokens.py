@@ -1,9 +1,12 @@
-"""Tokens: the key and the secret exchanged for one. Tickets: by which a program lets its user in to the pages."""
+"""Tokens: a key and its secret, or a name and a password, exchanged for one. Tickets: by which a program lets its user
+in to the pages. And who one is."""
 
 import msgspec
 
+from agentspan.engine.access import Principal
 from agentspan.errors import NotFound
 from agentspan.server.auth import TICKET_SECONDS, WrongCredentials
+from agentspan.server.entry import enter
 from agentspan.server.handler import Handler, Route
 
 
@@ -17,41 +20,72 @@ class Login(msgspec.Struct):
     password: str
 
 
+class NewPassword(msgspec.Struct):
+    """One's password until now, and from now on."""
+
+    old: str
+    new: str
+
+
 class TokenHandler(Handler):
     without_credentials = True
 
-    def exchange(self, key: str, secret: str) -> str:
-        door = self.context.door
-        if door.is_open:
+    async def exchange(self, name: str, secret: str) -> tuple[Principal, str]:
+        if self.context.door.is_open:
             raise NotFound("this server asks for no credentials, so it gives no tokens")
-        door.check_pair(key, secret)
-        return door.token()
+        who = await enter(self, name, secret)
+        return who, self.context.door.token(who)
 
 
 class Token(TokenHandler):
-    def post(self) -> None:
-        """A token for the key and the secret; 404 on a server that asks for none, as Conductor's clients expect."""
+    async def post(self) -> None:
+        """A token for a key and its secret; 404 on a server that asks for none, as Conductor's clients expect."""
         asked = self.body(TokenRequest)
-        self.answer({"token": self.exchange(asked.key_id, asked.key_secret)})
+        _, token = await self.exchange(asked.key_id, asked.key_secret)
+        self.answer({"token": token})
 
 
 class LogIn(TokenHandler):
-    def post(self) -> None:
-        """The same with the key as username and the secret as password."""
+    async def post(self) -> None:
+        """A token for a user's name and password; or with the key as username and the secret as password."""
         asked = self.body(Login)
         try:
-            token = self.exchange(asked.username, asked.password)
+            who, token = await self.exchange(asked.username, asked.password)
         except WrongCredentials as problem:
             raise WrongCredentials("the username or the password is wrong") from problem
-        user = {"id": asked.username, "username": asked.username, "name": asked.username}
-        self.answer({"token": token, "user": user})
+        named = {"id": asked.username, "username": asked.username, "name": asked.username}
+        self.answer({"token": token, "user": {**named, "role": who.role, "tenant": who.tenant}})
 
 
 class Ticket(Handler):
     def post(self) -> None:
         """What lets a person in to the pages once, by /login?ticket=...&next=/ui/..., within a minute."""
-        ticket = self.context.door.ticket(self.person())
+        ticket = self.context.door.ticket(self.person(), self.principal)
         self.answer({"ticket": ticket, "expiresSeconds": TICKET_SECONDS})
 
 
-ROUTES = [Route("/api/token", Token), Route("/api/auth/login", LogIn), Route("/api/auth/ticket", Ticket)]
+class Me(Handler):
+    def get(self) -> None:
+        """Who asks, of which tenant, and what they may do."""
+        who = self.principal
+        name = self.person() or who.name
+        self.answer(
+            {"kind": who.kind, "name": name, "tenant": who.tenant, "role": who.role, "scopes": sorted(who.scopes)}
+        )
+
+
+class Password(Handler):
+    async def post(self) -> None:
+        """Change one's own password; all sessions and tokens of before end."""
+        asked = self.body(NewPassword)
+        await self.context.tenants.access.change_password(self.principal, asked.old, asked.new)
+        self.answer_nothing()
+
+
+ROUTES = [
+    Route("/api/token", Token),
+    Route("/api/auth/login", LogIn),
+    Route("/api/auth/ticket", Ticket),
+    Route("/api/auth/me", Me),
+    Route("/api/auth/password", Password),
+]

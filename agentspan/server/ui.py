@@ -5,18 +5,19 @@ which shows all of this below a path of its own.
 """
 
 import re
-import time
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from tornado.httputil import HTTPHeaders
 from tornado.web import HTTPError
 
+from agentspan.engine.access import OPEN, Principal
+from agentspan.errors import TooMany
 from agentspan.server import dashboard, pages, proxy
-from agentspan.server.auth import SESSION_SECONDS, SHOWN, WrongCredentials
+from agentspan.server.auth import SESSION_SECONDS, SHOWN, Claim, WrongCredentials
+from agentspan.server.entry import enter
 from agentspan.server.handler import USER_COOKIE, Handler, error_body
 from agentspan.server.origin import is_framed
-from agentspan.server.throttle import Throttle
 
 ROOT = "/ui"
 OWN = "X-Agentspan-"
@@ -83,9 +84,10 @@ class Page(Handler):
 class Pages(Page):
     """The dashboard's pages and all that they load."""
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         try:
-            super().prepare()
+            if (later := super().prepare()) is not None:
+                await later
         except WrongCredentials:
             if self.request.method != "GET" or not self.wants_page:
                 raise
@@ -122,7 +124,7 @@ class Pages(Page):
         door = self.context.door
         return {
             "X-Agentspan-Dashboard": self.context.dashboard.secret,
-            "X-Agentspan-Token": "" if door.is_open else door.token(),
+            "X-Agentspan-Token": "" if door.is_open else door.token(self.principal),
             "X-Agentspan-User": quote(self.person(), safe=PLAIN),
         }
 
@@ -181,31 +183,31 @@ class LogIn(Page):
     async def get(self) -> None:
         """The form; with a ticket, straight to the page that was asked for."""
         if "ticket" in self.request.query_arguments:
-            self.let_in(self.context.door.admit(self.param("ticket")))
+            found, name = self.context.door.admit(self.param("ticket"))
+            if isinstance(found, Claim):
+                await self.context.tenants.access.fresh()
+                found = self.context.door.known(found)
+            self.let_in(found, name)
         else:
             self.show(self._form())
 
     async def post(self) -> None:
-        door, throttle, who = self.context.door, self.throttle, self.request.remote_ip or ""
-        if not door.is_open:
-            if wait := throttle.wait(who):
-                self.set_header("Retry-After", str(int(wait) + 1))
-                self.show(self._form(f"Too many wrong tries: wait {int(wait) + 1} s, then try again."), 429)
-                return
-            try:
-                door.check_pair(self.get_body_argument("key", ""), self.get_body_argument("secret", ""))
-            except WrongCredentials:
-                throttle.missed(who)
-                self.show(self._form("The key or the secret is wrong."), 401)
-                return
-            throttle.hit(who)
-        self.let_in(self._name())
+        if self.context.door.is_open:
+            self.let_in(OPEN, self._name())
+            return
+        try:
+            who = await enter(self, self.get_body_argument("key", ""), self.get_body_argument("secret", ""))
+        except (WrongCredentials, TooMany) as problem:
+            said = problem.message if isinstance(problem, TooMany) else "The name or the password is wrong."
+            self.show(self._form(said), problem.status)
+            return
+        self.let_in(who, self._name())
 
-    def let_in(self, name: str) -> None:
+    def let_in(self, who: Principal, name: str) -> None:
         """Give the cookies and go on to the page that was asked for."""
         door = self.context.door
         if not door.is_open:
-            self._keep(door.cookie, door.session(name), SESSION_SECONDS)
+            self._keep(door.cookie, door.session(name, who), SESSION_SECONDS)
         if name:
             self._keep(USER_COOKIE, quote(name, safe=""), USER_COOKIE_SECONDS)
         self.send_to(self._after())
@@ -213,12 +215,6 @@ class LogIn(Page):
     def _keep(self, name: str, value: str, seconds: int) -> None:
         secure = self.scheme() == "https"
         self.set_cookie(name, value, max_age=seconds, httponly=True, secure=secure, samesite="Lax")
-
-    @property
-    def throttle(self) -> Throttle:
-        settings: dict[str, Any] = self.application.settings
-        throttle: Throttle = settings.setdefault("login_throttle", Throttle(time.monotonic))
-        return throttle
 
     def _form(self, problem: str = "") -> str:
         known = self._name() or unquote(self.get_cookie(USER_COOKIE) or "")

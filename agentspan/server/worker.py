@@ -1,8 +1,8 @@
-"""Built-in workers in a process of their own: one more replica of the engine, without the API."""
+"""Built-in workers in a process of their own: one more replica of the engines, without the API."""
 
 import agentspan
 from agentspan.config import Settings, mask_url
-from agentspan.engine.engine import Engine
+from agentspan.engine.tenants import Tenants
 from agentspan.errors import ConfigurationProblem
 from agentspan.server.app import address, bind, check_bind, listen, make_app, run, told_to_stop
 
@@ -20,19 +20,19 @@ async def _work(settings: Settings, listens: bool) -> None:
     if listens:
         check_bind(settings)
     sockets = bind(settings) if listens else []
-    engine = await Engine.open(settings)
+    tenants = await Tenants.open(settings)
     try:
-        server = listen(make_app(engine, settings, paths=PATHS), sockets, settings)
+        server = listen(make_app(tenants, settings, paths=PATHS), sockets, settings)
         where = f", see {address(settings, sockets)}/readyz" if sockets else ""
         with told_to_stop() as stop:
             database = mask_url(settings.database_url)
             print(f"agentspan {agentspan.__version__} works on {settings.workers} of {database}{where}", flush=True)
             await stop.wait()
-        await engine.drain(settings.drain_seconds)
+        await tenants.drain(settings.drain_seconds)
         server.stop()
         await server.close_all_connections()
     finally:
-        await engine.close()
+        await tenants.close()
 
 
 def check(settings: Settings) -> None:

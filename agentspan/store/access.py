@@ -192,8 +192,8 @@ def note(connection: Connection, entry: AuditEntry) -> None:
     connection.execute(sa.insert(t.audit), row)
 
 
-def conclude(connection: Connection, entry_id: str, outcome: str, detail: dict[str, Any]) -> None:
-    values = {"outcome": outcome, "detail": msgspec.json.encode(detail)}
+def conclude(connection: Connection, entry_id: str, outcome: str, subject: str, detail: dict[str, Any]) -> None:
+    values = {"outcome": outcome, "detail": msgspec.json.encode(detail), **({"subject": subject} if subject else {})}
     connection.execute(sa.update(t.audit).where(t.audit.c.id == entry_id), values)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from agentspan.config import Settings
-from agentspan.engine.engine import Engine
+from agentspan.engine.tenants import Tenants
 from agentspan.server.app import bind, listen, make_app
 from agentspan.server.dashboard import Dashboard
 
@@ -55,8 +55,8 @@ def agent(script: str = "plain", *tools: Json, **more: Any) -> Json:
 class Running:
     """The server, and what tests ask of it all the time."""
 
-    def __init__(self, url: str, engine: Engine, settings: Settings, http: httpx.AsyncClient) -> None:
-        self.url, self.engine, self.settings, self.http = url, engine, settings, http
+    def __init__(self, url: str, tenants: Tenants, settings: Settings, http: httpx.AsyncClient) -> None:
+        self.url, self.tenants, self.engine, self.settings, self.http = url, tenants, tenants.home, settings, http
 
     async def get(self, path: str, **options: Any) -> Any:
         """The JSON of a GET that succeeds."""
@@ -143,16 +143,16 @@ async def running(
     scripts.mkdir(parents=True, exist_ok=True)
     (scripts / "scripts.json").write_text(json.dumps(SCRIPTS))
     settings = Settings.load({"AGENTSPAN_DATA_DIR": str(folder), "AGENTSPAN_PORT": "0", **environ})
-    engine = await Engine.open(settings)
+    tenants = await Tenants.open(settings)
     sockets = bind(settings)
     pages = dashboard or Dashboard(is_on=settings.ui)
-    server = listen(make_app(engine, settings, pages), sockets, settings)
+    server = listen(make_app(tenants, settings, pages), sockets, settings)
     url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
     try:
         async with httpx.AsyncClient(base_url=url, timeout=20, headers=headers, trust_env=False) as http:
-            yield Running(url, engine, settings, http)
+            yield Running(url, tenants, settings, http)
     finally:
         await pages.stop()
         server.stop()
         await server.close_all_connections()
-        await engine.close()
+        await tenants.close()

@@ -89,7 +89,8 @@ async def test_an_open_server_gives_no_tokens(server):
 
 async def test_the_key_and_the_secret_log_in_as_user_and_password(locked):
     found = await locked.post("/api/auth/login", {"username": "kim", "password": "s3cret"})
-    assert found["user"] == {"id": "kim", "username": "kim", "name": "kim"}
+    user = {"id": "kim", "username": "kim", "name": "kim", "role": "admin", "tenant": "default"}
+    assert found["user"] == user
     headers = {"Authorization": f"Bearer {found['token']}"}
     assert (await locked.http.get(PATH, headers=headers)).status_code == 200
     wrong = await locked.http.post("/api/auth/login", json={"username": "kim", "password": "x"})

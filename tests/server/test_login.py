@@ -60,7 +60,7 @@ async def test_nobody_is_sent_elsewhere(locked, elsewhere):
 async def test_a_wrong_secret_is_said_on_the_form_and_never_repeated(locked):
     answer = await log_in(locked, secret="wr0ng", key='"><script>')
     assert answer.status_code == 401
-    assert "The key or the secret is wrong." in answer.text
+    assert "The name or the password is wrong." in answer.text
     assert "wr0ng" not in answer.text
     assert "<script>" not in answer.text
     assert "set-cookie" not in answer.headers

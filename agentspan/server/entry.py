@@ -1,0 +1,37 @@
+"""How somebody comes in: by a name and a password, or by a key and its secret; how often they may be wrong; and what the
+audit keeps of it."""
+
+from agentspan.engine.access import NOBODY, Principal
+from agentspan.errors import TooMany
+from agentspan.server.auth import Claim, WrongCredentials
+from agentspan.server.handler import Handler
+
+
+async def enter(handler: Handler, name: str, secret: str) -> Principal:
+    """Who that is: who has the key and the secret of the settings, or a user. Guesses are counted by who makes them and
+    by whom they are about. WrongCredentials, TooMany; 401 tells nobody whether there is such a user."""
+    context, address = handler.context, handler.request.remote_ip or ""
+    guesses = (f"from {address}", f"as {name}")
+    if wait := max(map(context.throttle.wait, guesses)):
+        handler.set_header("Retry-After", str(int(wait) + 1))
+        raise TooMany(f"Too many wrong tries: wait {int(wait) + 1} s, then try again.")
+    who = await _find(handler, name, secret)
+    for each in guesses:
+        context.throttle.hit(each) if who else context.throttle.missed(each)
+    house = await context.tenants.house(who.tenant if who else NOBODY.tenant)
+    outcome = "ok" if who else "failed"
+    entry = await house.audit.begin(who or NOBODY, name[:200], f"login.{outcome}", name[:200], address)
+    await house.audit.conclude(entry, "ok" if who else "refused", "", {})
+    if who is None:
+        raise WrongCredentials("the name or the password is wrong")
+    return who
+
+
+async def _find(handler: Handler, name: str, secret: str) -> Principal | None:
+    door, access = handler.context.door, handler.context.tenants.access
+    await access.fresh()
+    try:
+        found = door.check_pair(name, secret)
+        return door.known(found) if isinstance(found, Claim) else found
+    except WrongCredentials:
+        return await access.by_password(name, secret)
