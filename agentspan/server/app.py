@@ -8,39 +8,41 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Collection, Coroutine, Iterator
+import time
+from collections.abc import Collection, Coroutine, Iterator
 from typing import Any
 
 import tornado.netutil
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, RequestStartLine, ResponseStartLine
+from tornado.httputil import HTTPServerRequest
 from tornado.routing import URLSpec
 from tornado.web import Application, RequestHandler
 
 import agentspan
 from agentspan.config import Settings, mask_url
-from agentspan.engine.engine import Engine
-from agentspan.errors import AgentspanError, ConfigurationProblem, TooLarge
+from agentspan.engine.tenants import Tenants
+from agentspan.errors import AgentspanError, ConfigurationProblem
 from agentspan.server import openapi, routes, ui
 from agentspan.server.auth import Door
 from agentspan.server.dashboard import Dashboard
-from agentspan.server.handler import Context, Unknown, encode, error_body
+from agentspan.server.handler import Context, Unknown
+from agentspan.server.intake import BoundedApplication, intake
 from agentspan.server.maintenance import enabled_providers
 from agentspan.server.origin import is_loopback
 from agentspan.server.record import Claim
+from agentspan.server.throttle import Throttle
 from agentspan.server.timings import Timings
 
 log = logging.getLogger("agentspan.server")
 
-DRAINED_BYTES = 1 << 30
-"""So much over the limit is read and thrown away, so that the sender of a body that is too large sees the answer."""
-
 
 def make_app(
-    engine: Engine, settings: Settings, dashboard: Dashboard | None = None, paths: Collection[str] | None = None
+    tenants: Tenants, settings: Settings, dashboard: Dashboard | None = None, paths: Collection[str] | None = None
 ) -> Application:
-    """The whole API over an engine, and the way to the dashboard; or of the API those `paths` alone."""
-    context = Context(engine, settings, Door(settings), Timings(), dashboard or Dashboard(is_on=settings.ui))
+    """The whole API over all tenants, and the way to the dashboard; or of the API those `paths` alone."""
+    door = Door(settings, tenants.access)
+    shown = dashboard or Dashboard(is_on=settings.ui)
+    context = Context(tenants, settings, door, Timings(), shown, Throttle(time.monotonic))
     specs = [
         URLSpec(routes.pattern(route.path), route.handler, {"route": route.path, "context": context})
         for route in routes.collect(routes.ROUTES, openapi.ROUTES)
@@ -59,7 +61,7 @@ def make_app(
 
 def listen(app: Application, sockets: list[socket.socket], settings: Settings) -> HTTPServer:
     """Serve an application on bound sockets."""
-    server = HTTPServer(app, max_body_size=settings.max_body_bytes + DRAINED_BYTES, max_header_size=64 * 1024)
+    server = intake(app, settings.max_body_bytes)
     server.add_sockets(sockets)
     return server
 
@@ -89,41 +91,41 @@ async def _serve(settings: Settings) -> None:
     sockets = bind(settings)
     claim = Claim(settings.data_dir)
     try:
-        engine = await Engine.open(settings)
+        tenants = await Tenants.open(settings)
         try:
             url = address(settings, sockets)
             dashboard = Dashboard(is_on=settings.ui)
-            server = listen(make_app(engine, settings, dashboard), sockets, settings)
+            server = listen(make_app(tenants, settings, dashboard), sockets, settings)
             with told_to_stop() as stop:
                 if claim:
                     claim.write(url, mask_url(settings.database_url), agentspan.__version__)
                 print(f"agentspan {agentspan.__version__} serves {url}", flush=True)
-                loading = asyncio.create_task(_preload(engine))
+                loading = asyncio.create_task(_preload(tenants))
                 if settings.ui_warm:
                     dashboard.begin(url)
                 await stop.wait()
                 loading.cancel()
-            await asyncio.gather(dashboard.stop(), shut_down(engine, server, settings))
+            await asyncio.gather(dashboard.stop(), shut_down(tenants, server, settings))
         finally:
-            await engine.close()
+            await tenants.close()
     finally:
         claim.release()
 
 
-async def _preload(engine: Engine) -> None:
+async def _preload(tenants: Tenants) -> None:
     """Load what model providers need while nobody waits for it; without a provider, nobody ever will."""
     if not enabled_providers(os.environ):
         return
     try:
-        await engine.preload()
+        await tenants.home.preload()
     except AgentspanError as problem:
         log.warning("%s", problem.message)
 
 
-async def shut_down(engine: Engine, server: HTTPServer, settings: Settings) -> None:
+async def shut_down(tenants: Tenants, server: HTTPServer, settings: Settings) -> None:
     """Finish the work within the grace period, then hang up; what is not finished is handed back."""
     log.info("draining for at most %g s", settings.drain_seconds)
-    await engine.drain(settings.drain_seconds)
+    await tenants.drain(settings.drain_seconds)
     server.stop()
     await server.close_all_connections()
 
@@ -179,54 +181,6 @@ def told_to_stop() -> Iterator[asyncio.Event]:
         yield stop
     finally:
         restore()
-
-
-class BoundedApplication(Application):
-    """Answers 413 to a body over the limit without keeping it."""
-
-    def __init__(self, max_body_bytes: int, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._max_body_bytes = max_body_bytes
-
-    def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
-        return _Bounded(super().start_request(server_conn, request_conn), request_conn, self._max_body_bytes)
-
-
-class _Bounded(HTTPMessageDelegate):
-    """Passes a request on as long as its body is within the limit."""
-
-    def __init__(self, inner: HTTPMessageDelegate, connection: Any, limit: int) -> None:
-        self._inner: HTTPMessageDelegate | None = inner
-        self._connection, self._limit, self._seen = connection, limit, 0
-
-    def headers_received(
-        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
-    ) -> Awaitable[None] | None:
-        length = headers.get("Content-Length", "0")
-        if length.isdecimal() and int(length) > self._limit:
-            self._inner = None
-        return self._inner.headers_received(start_line, headers) if self._inner else None
-
-    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        self._seen += len(chunk)
-        if self._seen > self._limit:
-            self._inner = None
-        return self._inner.data_received(chunk) if self._inner else None
-
-    def finish(self) -> None:
-        if self._inner:
-            self._inner.finish()
-            return
-        problem = TooLarge(f"the body is larger than the {self._limit} bytes that this server accepts")
-        body = encode(error_body(problem, problem.status))
-        headers = HTTPHeaders({"Content-Type": "application/json", "Content-Length": str(len(body))})
-        line = ResponseStartLine("HTTP/1.1", problem.status, "Content Too Large")
-        self._connection.write_headers(line, headers, body)
-        self._connection.finish()
-
-    def on_connection_close(self) -> None:
-        if self._inner:
-            self._inner.on_connection_close()
 
 
 def _log_request(handler: RequestHandler) -> None:

@@ -15,6 +15,7 @@ from tornado.web import Finish, HTTPError, RequestHandler
 from agentspan.engine.access import NOBODY, Principal
 from agentspan.errors import AgentspanError, BadInput, Forbidden, NotImplementedHere
 from agentspan.server.auth import Claim, WrongCredentials
+from agentspan.server.limits import check_nesting
 from agentspan.server.origin import check_host, check_origin, check_own_page, is_navigation
 from agentspan.server.rights import ANY, SHARED, Right, right
 from agentspan.server.unbuilt import UNBUILT
@@ -204,6 +205,7 @@ class Handler(RequestHandler):
         """The body as JSON; None if there is none."""
         if not self.request.body:
             return None
+        check_nesting(self.request.body)
         try:
             return msgspec.json.decode(self.request.body)
         except (msgspec.DecodeError, UnicodeDecodeError) as problem:
@@ -220,6 +222,7 @@ class Handler(RequestHandler):
 
     def body(self, shape: type[T]) -> T:
         """The body in a shape; BadInput names the place that does not fit."""
+        check_nesting(self.request.body)
         try:
             return msgspec.json.decode(self.request.body or b"{}", type=shape, strict=False)
         except msgspec.ValidationError as problem:
