@@ -132,8 +132,7 @@ def _runs(connection: Connection, full: bool) -> Checked:
     for name in _chosen(connection, full):
         try:
             yield _run(connection, name, specs)
-        except (AgentspanError, msgspec.MsgspecError, KeyError, ValueError, AssertionError, AttributeError) as problem:
-            # What a damaged log makes the fold trip over is the finding.
+        except DAMAGED as problem:
             yield f"{name}: the log cannot be folded: {type(problem).__name__}: {problem}"
 
 
@@ -179,6 +178,10 @@ def _open_tasks(tree: Tree) -> set[int]:
     }  # fmt: skip
 
 
+DAMAGED = (
+    AgentspanError, msgspec.MsgspecError, sa.exc.NoResultFound, KeyError, ValueError, AssertionError, AttributeError,
+)  # fmt: skip
+"""What a fold trips over where a log, a snapshot or a definition is damaged."""
 SAME = (
     "parent", "agent", "status", "ended_at", "finish_reason", "session_id", "prompt_tokens", "completion_tokens",
     "cached_tokens", "reasoning_tokens", "cost", "unpriced", "turns",
