@@ -281,6 +281,8 @@ hooks = Table(
     Column("data", LargeBinary, nullable=False),
     _ms("created_at"),
     _ms("updated_at"),
+    _word("key_id"),
+    Column("sealed", LargeBinary),
 )
 
 sessions = Table(
