@@ -8,7 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, overload, runtime_checkable
 
 from agentspan.agents import watching
@@ -228,11 +228,23 @@ def http_tool(
     accept: list[str] | None = None,
     content_type: str = "application/json",
     credentials: list[Any] | None = None,
+    *,
+    approval_required: bool | ApprovalPolicy = False,
+    guardrails: list[Any] | None = None,
+    timeout_seconds: float | None = None,
+    max_calls: int | None = None,
+    retry_count: int | None = None,
+    retry_delay_seconds: float | None = None,
+    retry_policy: str | None = None,
 ) -> ToolDef:
-    """A tool that the server performs as an HTTP request to `url`.
+    """A tool that the server performs as an HTTP request to `url`; no process of yours is needed.
 
-    `${NAME}` in a header stands for a credential, which must be listed in `credentials` (else ValueError).
+    `{name}` in the URL stands for an argument; the others go into the query (GET, HEAD, OPTIONS, DELETE) or the body.
+    `${NAME}` in a header stands for a credential, which must be listed in `credentials` (else ValueError). The other
+    options are those of `@tool`; an attempt takes 30 s at most unless `timeout_seconds` says otherwise.
     """
+    if retry_policy is not None and retry_policy not in VALID_RETRY_POLICIES:
+        raise ValueError(f"retry_policy must be one of {', '.join(VALID_RETRY_POLICIES)}, got {retry_policy!r}")
     _check_placeholders(headers, credentials)
     config = {
         "url": url,
@@ -241,7 +253,16 @@ def http_tool(
         "accept": list(accept or ["application/json"]),
         "contentType": content_type,
     }
-    return _server_tool(name, description, "http", config, input_schema or _EMPTY_OBJECT, credentials)
+    return replace(
+        _server_tool(name, description, "http", config, input_schema or _EMPTY_OBJECT, credentials),
+        approval=ApprovalPolicy.of(approval_required),
+        guardrails=list(guardrails or ()),
+        timeout_seconds=timeout_seconds,
+        max_calls=max_calls,
+        retry_count=retry_count,
+        retry_delay_seconds=retry_delay_seconds,
+        retry_policy=retry_policy,
+    )
 
 
 def api_tool(
@@ -446,8 +467,6 @@ class _Method:
 
 
 def _rebound(definition: ToolDef, bound: Callable[..., Any]) -> ToolDef:
-    from dataclasses import replace
-
     return replace(definition, func=bound if definition.func is not None else None)
 
 
