@@ -109,10 +109,11 @@ class Engine:
         self.history = History(self.reads, self.writer, self._check)
         kinds: dict[str, Callable[[], Builtin]] = {"llm": self._llm, "http": self._http}
         self.builtin = {kind: make() for kind, make in kinds.items() if settings.performs(kind)}
+        hello = json.dumps({"from": self.replica, "all": True})
         self.presence = (
             None
             if alone
-            else Presence(database, self.number, json.dumps({"from": self.replica, "all": True}), self._heard)
+            else Presence(database, self.number, hello, self._heard, settings.lease_seconds)
         )
         self._leases: dict[str, int] = {}
         self._background: list[asyncio.Task[None]] = []
@@ -567,10 +568,12 @@ class Engine:
 
     def _llm(self) -> Builtin:
         look = partial(self._look, LLM_QUEUE)
-        return LlmWorker(
+        worker = LlmWorker(
             self.replica, self.settings, self.pollers, self.transcripts, self._report_one, self._token, look,
             self.outgoing.check,
         )  # fmt: skip
+        worker.heard = self.figures.heard
+        return worker
 
     def _http(self) -> Builtin:
         look = partial(self._look, HTTP_QUEUE)

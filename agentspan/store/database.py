@@ -24,6 +24,11 @@ COMPATIBLE_FROM = "compatible_from"
 """What a revision may declare: the oldest one whose servers can go on working on its schema."""
 BUSY_MS = 5_000
 CONNECT_SECONDS = 5
+PATIENCE: dict[str, Any] = {
+    "connect_timeout": CONNECT_SECONDS, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}  # fmt: skip
+"""After some ten seconds without a word from its machine, a PostgreSQL is taken to be away: it may live on another."""
 
 
 class Database:
@@ -77,7 +82,7 @@ class Database:
 
     def _engine(self, size: int, begin: str, synchronous: str) -> sa.Engine:
         if not self.is_sqlite:
-            connect = {"connect_timeout": CONNECT_SECONDS, "application_name": "agentspan"}
+            connect = {"application_name": "agentspan", **PATIENCE}
             return sa.create_engine(
                 self.url, pool_size=size, max_overflow=0, pool_pre_ping=False, pool_reset_on_return="rollback",
                 pool_timeout=CONNECT_SECONDS, connect_args=connect,

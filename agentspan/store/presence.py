@@ -1,7 +1,8 @@
 """Several servers on one PostgreSQL: who lives, and what the others have just committed.
 
 A server lives as long as its connection does: it holds an advisory lock under its number, which PostgreSQL gives back
-the moment the connection ends. Notifications only make things faster; losing them is harmless. Locks and notifications
+the moment the connection ends, and it ends a connection on which nothing came for a while: a server that is cut off
+from it, or stands still, does not live. Notifications only make things faster; losing them is harmless. Locks and notifications
 of one schema are nothing to those who work on another one.
 """
 
@@ -13,13 +14,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from agentspan.errors import StoreProblem
-from agentspan.store.database import Database, compatible_from, explain, revision
+from agentspan.store.database import PATIENCE, Database, compatible_from, explain, revision
 from agentspan.store.ledger import CHANNEL
 from agentspan.store.migrations import HEAD
 
 if TYPE_CHECKING:
     import psycopg
 
+BEATS = 4
+"""How often a server shows that it lives within the time for which it may be silent."""
+ENDS_THE_IDLE = 140_000
+"""The version of PostgreSQL since which it ends connections on which nothing comes."""
 SPACE = "(hashtext(current_schema()) & 2147483647)"
 """The first key of the advisory locks."""
 
@@ -28,8 +33,11 @@ class Presence:
     """One server's connection for being alive and for listening. `heard` is called with each payload of the others,
     and with None after the connection was lost and made again: anything may have been missed."""
 
-    def __init__(self, database: Database, number: int, hello: str, heard: Callable[[str | None], None]) -> None:
+    def __init__(
+        self, database: Database, number: int, hello: str, heard: Callable[[str | None], None], silence: float
+    ) -> None:
         self.database, self.number, self.hello, self.heard = database, number, hello, heard
+        self.silence = silence
         self._connection: psycopg.AsyncConnection[Any] | None = None
 
     async def open(self) -> None:
@@ -37,9 +45,13 @@ class Presence:
 
         url = self.database.url.set(drivername="postgresql").render_as_string(hide_password=False)
         try:
-            connection = await psycopg.AsyncConnection.connect(url, autocommit=True, application_name="agentspan")
+            connection = await psycopg.AsyncConnection.connect(
+                url, autocommit=True, application_name="agentspan", **PATIENCE
+            )
         except psycopg.OperationalError as problem:
             raise StoreProblem(explain(problem, self.database.url)) from problem
+        if connection.info.server_version >= ENDS_THE_IDLE:
+            await connection.execute("select set_config('idle_session_timeout', %s, false)", (f"{self.silence}s",))
         await connection.execute(f"select pg_advisory_lock({SPACE}, %s)", (self.number,))
         answer = await connection.execute(f"select {CHANNEL}")
         channel = str((await answer.fetchone() or ("",))[0])
@@ -57,15 +69,18 @@ class Presence:
                     await self.open()
                     self.heard(None)
                 assert self._connection is not None
-                async for notice in self._connection.notifies():
+                async for notice in self._connection.notifies(timeout=self.silence / BEATS):
                     self.heard(notice.payload)
-            except (psycopg.Error, StoreProblem):
-                self._connection = None
+                async with asyncio.timeout(self.silence):
+                    await self._connection.execute("select 1")
+            except (psycopg.Error, StoreProblem, TimeoutError):
+                await self.close()
                 await asyncio.sleep(0.5)
 
     async def close(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
 
 def check_upgrade(database: Database) -> None:
