@@ -156,6 +156,10 @@ class Hub:
         """Whether somebody reads along, who would see an answer while it is written."""
         return any(not each.ends for each in self._subscriptions.get(tree, ()))
 
+    def readers(self) -> tuple[int, int]:
+        """How many read one tree along, and how many watch everything."""
+        return sum(not each.ends for some in self._subscriptions.values() for each in some), len(self._watches)
+
     def read(self) -> list[str]:
         """The trees that somebody reads along."""
         return [tree for tree in self._subscriptions if self.is_read(tree)]

@@ -106,6 +106,11 @@ class Pollers:
         with self._lock:
             return any(poller.room > 0 for poller in self._waiting.get(want, ()))
 
+    def count(self) -> int:
+        """How many wait."""
+        with self._lock:
+            return len({poller for waiting in self._waiting.values() for poller in waiting})
+
     def wanted(self) -> list[Want]:
         """The queues that somebody waits for."""
         with self._lock:

@@ -79,6 +79,16 @@ class Secrets:
         """All names, without the values."""
         return [self._shown(each) for each in await self.reads.query(secrets.all_secrets)]
 
+    def unreadable(self, sealed: dict[str, int]) -> int:
+        """How many of these secrets, counted by the id of their key, cannot be opened here."""
+        if not sealed:
+            return 0
+        try:
+            known = {self.keys.id}
+        except ConfigurationProblem:
+            known = set()
+        return sum(count for key_id, count in sealed.items() if key_id not in known)
+
     async def one(self, name: str) -> SecretView:
         found = await self.reads.query(partial(secrets.one, name=name))
         if found is None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol, TypeVar
 
+from agentspan.engine.about import about
 from agentspan.engine.pollers import Poller, Pollers
 from agentspan.errors import Unavailable
 from agentspan.store.views import Receipt, Report, TaskView, Want
@@ -93,6 +94,7 @@ class Calls:
         self.look()
 
     async def _perform(self, view: TaskView) -> None:
+        about.set({"execution_id": view.execution_id, "task_id": view.task_id})
         report = await self.outcome(view)
         while True:
             try:

@@ -1,5 +1,6 @@
 """Performs model calls: transcript to provider to report, thousands at once, each an asyncio task."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -46,6 +47,8 @@ class LlmWorker(Calls):
     ) -> None:
         super().__init__(QUEUE, owner, MOST_AT_ONCE, pollers, report, look)
         self.settings, self.transcripts, self.stream, self.check = settings, transcripts, stream, check
+        self.heard: Callable[[str, float], None] = lambda model, seconds: None
+        """Told how long a model took to begin its answer."""
 
     async def outcome(self, view: TaskView) -> Report:
         tree, number = split_execution(view.execution_id)
@@ -55,8 +58,8 @@ class LlmWorker(Calls):
                 return Report(task_id=view.task_id, status="COMPLETED", output=too_long, worker=view.worker)
             if request.base_url:
                 await self.check(request.base_url)
-            emit = partial(self.stream, tree, number) if streams else None
-            answer = await providers.complete(request, self.settings, emit)
+            shown = partial(self.stream, tree, number) if streams else None
+            answer = await providers.complete(request, self.settings, self._timed(view.name, shown))
         except ModelFailure as failure:
             if failure.cause == "context" and view.purpose == "think" and not self._compacted(view):
                 output = {"overflow": {"reason": failure.message[:500]}}
@@ -79,6 +82,21 @@ class LlmWorker(Calls):
                 task_id=view.task_id, status="FAILED", error=f"{type(failure).__name__}: {failure}", worker=view.worker
             )
         return Report(task_id=view.task_id, status="COMPLETED", output=output_of(answer), worker=view.worker)
+
+    def _timed(self, model: str, shown: Callable[[str], None] | None) -> Callable[[str], None]:
+        """What gets the pieces of an answer, the first of which is timed."""
+        now = asyncio.get_running_loop().time
+        began, waits = now(), True
+
+        def emit(piece: str) -> None:
+            nonlocal waits
+            if waits:
+                waits = False
+                self.heard(model, now() - began)
+            if shown is not None:
+                shown(piece)
+
+        return emit
 
     def _compacted(self, view: TaskView) -> bool:
         """Was the history of this turn made shorter already?"""
