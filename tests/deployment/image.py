@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 
+PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SETUP = """
 set -eu
 mount -t tmpfs tmpfs "$1"
@@ -153,9 +154,7 @@ def _stage(holder: int, folder: Path, name: str, context: Path) -> Image:
     words = (str(folder), name, str(context), " ".join(map(str, hidden)))
     subprocess.run(_inside(holder, "sh", "-c", STAGE, "sh", *words), check=True)
     # What `FROM python` brings: python, first on the path.
-    image = Image(
-        holder, folder / name / "root", {"PATH": f"{prefix}/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-    )
+    image = Image(holder, folder / name / "root", {"PATH": f"{prefix}/bin:{PATH}"})
     python = _seen(image) / "usr/local/bin/python"
     python.unlink(missing_ok=True)
     python.symlink_to(prefix / "bin" / f"python3.{sys.version_info.minor}")
