@@ -56,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idle_seconds: float = 60
     total_seconds: float = 600
     limits: tuple["Limit", ...] = ()
+    retention: tuple["Rule", ...] = ()
     rates: tuple["Rate", ...] = ()
     ui: bool = True
     ui_warm: bool = False
@@ -129,7 +130,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if setting.secret:
             return MASK
         if isinstance(value, tuple):
-            return "; ".join(map(str, value)) if setting.field in ("limits", "rates") else ", ".join(value)
+            return "; ".join(map(str, value)) if setting.field in LISTED else ", ".join(value)
         if isinstance(value, bool):
             return str(value).lower()
         return mask_url(str(value)) if setting.field == "database_url" else str(value)
@@ -155,6 +156,47 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 LIMITED = ("rpm", "tpm", "concurrency")
+LISTED = ("limits", "rates", "retention")
+"""Settings that are lists with semicolons between their parts."""
+ENDED = ("COMPLETED", "FAILED", "TERMINATED", "TIMED_OUT")
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """Which ended runs are removed: those of a status (of any, if none is named) and of an agent (of any), that ended
+    longer ago than `age_ms`, or that are not among the newest `most` of their agent."""
+
+    status: tuple[str, ...] = ()
+    agent: str = ""
+    age_ms: int | None = None
+    most: int | None = None
+
+    def fits(self, agent: str, status: str) -> bool:
+        """Whether the rule is about such a run."""
+        return (not self.status or status in self.status) and self.agent in ("", agent)
+
+    def __str__(self) -> str:
+        parts = [",".join(self.status) or "*"]
+        parts += [f"agent={self.agent}"] if self.agent else []
+        parts += [f"age={length(self.age_ms)}"] if self.age_ms is not None else []
+        return " ".join([*parts, *([f"most={self.most}"] if self.most is not None else [])])
+
+
+DIGITS = 6
+UNITS_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000}
+
+
+def length_ms(text: str) -> int:
+    """A length of time such as 30d, 12h, 10m or 5s. ValueError."""
+    number, unit = text[:-1], text[-1:]
+    if unit not in UNITS_MS or not number.isdecimal() or len(number) > DIGITS:
+        raise ValueError
+    return int(number) * UNITS_MS[unit]
+
+
+def length(ms: int) -> str:
+    """A length of time in the largest unit that holds it whole."""
+    unit = next(unit for unit, size in UNITS_MS.items() if ms % size == 0)
+    return f"{ms // UNITS_MS[unit]}{unit}"
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -485,6 +527,24 @@ def _limit(text: str) -> Limit:
     return Limit(provider.lower(), **numbers)
 
 
+def rules(text: str) -> tuple[Rule, ...]:
+    """Rules of retention, with semicolons between them. ValueError."""
+    return tuple(_rule(part) for part in text.split(";") if part.strip())
+
+
+def _rule(text: str) -> Rule:
+    first, *parts = text.split()
+    status = () if first == "*" else tuple(word.upper() for word in first.split(","))
+    given = dict(part.partition("=")[::2] for part in parts)
+    if not set(status) <= set(ENDED) or not given.keys() <= {"agent", "age", "most"} or len(given) < len(parts):
+        raise ValueError
+    if not given.keys() & {"age", "most"} or not all(given.values()):
+        raise ValueError
+    age = length_ms(given["age"]) if "age" in given else None
+    most = _whole(0, _BYTES)(given["most"]) if "most" in given else None
+    return Rule(status, given.get("agent", ""), age, most)
+
+
 def _numbered(part: str) -> tuple[str, int]:
     name, equals, number = part.partition("=")
     if name not in LIMITED or not equals:
@@ -504,6 +564,10 @@ def _rate(text: str) -> Rate:
     return Rate(_whole(1, 1_000_000)(count), UNITS[unit], per)
 
 
+RETENTION = (
+    "rules such as COMPLETED age=30d most=1000; FAILED,TIMED_OUT age=90d; * age=365d; each begins with statuses"
+    f" ({', '.join(ENDED)}) or *, and has age= (in d, h, m or s), most= (of each agent), or both, and perhaps agent="
+)
 _SECONDS = "a number of seconds above 0"
 _BYTES = 1 << 40
 
@@ -572,6 +636,7 @@ SETTINGS: tuple[Setting, ...] = (
         _rates,
         "requests in a time, each of a key, an address or a tenant, as in 600/min per key; 50/s per address",
     ),
+    Setting("retention", ("AGENTSPAN_RETENTION",), rules, RETENTION),
     Setting("ui", ("--ui", "AGENTSPAN_UI"), _switch, "true or false"),
     Setting("ui_warm", ("AGENTSPAN_UI_WARM",), _switch, "true or false"),
     Setting("scripts_path", ("AGENTSPAN_SCRIPTS",), _path, "a file or a folder with scripted models"),

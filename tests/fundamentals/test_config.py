@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agentspan.config import SETTINGS, Limit, Rate, Settings, mask_url
+from agentspan.config import SETTINGS, Limit, Rate, Rule, Settings, mask_url, rules
 from agentspan.errors import ConfigurationProblem
 
 HOME = {"HOME": "/home/ada"}
@@ -260,3 +260,28 @@ def test_the_rate_of_requests_is_read_and_shown() -> None:
 def test_a_rate_that_cannot_be_read_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigurationProblem, match="600/min per key"):
         Settings.load({"AGENTSPAN_RATE_LIMIT": text})
+
+
+def test_the_rules_of_retention_are_read_and_shown() -> None:
+    text = "completed,failed age=30d most=1000; * agent=nightly age=36h; * age=90s;"
+    settings = Settings.load({"AGENTSPAN_RETENTION": text, "HOME": "/home/x"})
+    assert settings.retention == (
+        Rule(("COMPLETED", "FAILED"), "", 30 * 86_400_000, 1000),
+        Rule((), "nightly", 36 * 3_600_000),
+        Rule((), "", 90_000),
+    )
+    shown = {name: value for name, value, _ in settings.describe()}
+    assert shown["retention"] == "COMPLETED,FAILED age=30d most=1000; * agent=nightly age=36h; * age=90s"
+    assert rules(shown["retention"]) == settings.retention
+
+
+WRONG_RULES = (
+    "RUNNING age=1d, *, * age, * age=1y, * age=-1d, * age=1d age=2d, * most=-1, age=3d, * agent=x, * agent= age=1d,"
+    " * age=9999999999d, * color=1 age=1d"
+)
+
+
+@pytest.mark.parametrize("text", WRONG_RULES.split(", "))
+def test_rules_of_retention_that_cannot_be_read_are_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ConfigurationProblem, match="COMPLETED age=30d most=1000"):
+        Settings.load({"AGENTSPAN_RETENTION": text, "HOME": "/home/x"})
