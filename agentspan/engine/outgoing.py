@@ -224,16 +224,18 @@ def _parsed(text: str) -> httpx.URL:
         raise Refused(f"a URL may have {MOST_URL_CHARS} characters")
     try:
         url = httpx.URL(text)
-    except (httpx.InvalidURL, ValueError) as problem:  # its parts are parsed by others, who raise their own
-        raise Refused(f"{_shown(text)} is no URL: {problem}") from None
+    except (httpx.InvalidURL, ValueError) as error:  # its parts are parsed by others, who raise their own
+        raise Refused(f"{_shown(text)} is no URL: {error}") from None
     if url.scheme not in PORTS:
         raise Refused(f"{_shown(text)} is no http or https URL")
     if url.userinfo:
         raise Refused("a URL may not hold a user or a password; put them into a header")
     if not url.host:
         raise Refused(f"{_shown(text)} names no host")
-    if problem_ := _spelling(url.host):
-        raise Refused(f"the host {url.host} {problem_}")
+    if problem := _spelling(url.host):
+        raise Refused(f"the host {url.host} {problem}")
+    if url.port is not None and not 0 < url.port < 65_536:
+        raise Refused(f"{_shown(text)} names a port that there is not")
     return url
 
 
@@ -242,7 +244,7 @@ def _spelling(host: str) -> str | None:
     if host.endswith("."):
         return "ends with a dot; leave it out"
     if "%" in host:
-        return "names an interface of the server; leave it out"
+        return "holds a space, a % or an interface of the server, which no host has"
     last = host.rpartition(".")[2]
     if (":" in host or NUMBER.fullmatch(last)) and _address(host) is None:
         return "is no address in its usual form, such as 192.0.2.7 or 2001:db8::7"
