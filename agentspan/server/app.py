@@ -22,7 +22,7 @@ import agentspan
 from agentspan.config import Settings, mask_url
 from agentspan.engine.tenants import Tenants
 from agentspan.errors import AgentspanError, ConfigurationProblem
-from agentspan.server import openapi, routes, ui
+from agentspan.server import logs, openapi, routes, ui
 from agentspan.server.auth import Door
 from agentspan.server.dashboard import Dashboard
 from agentspan.server.handler import Context, Unknown
@@ -73,11 +73,7 @@ def serve(settings: Settings) -> int:
 
 def run(main: Coroutine[Any, Any, None], settings: Settings) -> int:
     """Run a process of the server side to its end; the exit code."""
-    logging.basicConfig(
-        level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    for chatty in ("alembic", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logs.begin(settings)
     try:
         asyncio.run(main)
     except AgentspanError as problem:
@@ -186,7 +182,10 @@ def told_to_stop() -> Iterator[asyncio.Event]:
 def _log_request(handler: RequestHandler) -> None:
     request: HTTPServerRequest = handler.request
     level = logging.WARNING if handler.get_status() >= 500 else logging.DEBUG
-    log.log(level, "%d %s %s %.1f ms", handler.get_status(), request.method, request.path, request.request_time() * 1e3)
+    if log.isEnabledFor(level):
+        status, ms = handler.get_status(), round(request.request_time() * 1e3, 1)
+        told = {"method": request.method, "path": request.path, "status": status, "ms": ms}
+        log.log(level, "%d %s %s %.1f ms", status, request.method, request.path, ms, extra={"about": told})
 
 
 def _why_not_bound(problem: OSError, settings: Settings) -> str:

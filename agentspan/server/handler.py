@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Coroutine
+from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 from urllib.parse import unquote
@@ -12,10 +13,12 @@ import msgspec
 from tornado.httputil import HTTPHeaders
 from tornado.web import Finish, HTTPError, RequestHandler
 
+from agentspan.engine.about import about
 from agentspan.engine.access import NOBODY, Principal
-from agentspan.errors import AgentspanError, BadInput, Forbidden, NotImplementedHere
+from agentspan.errors import AgentspanError, BadInput, Forbidden, NotImplementedHere, TooMany
 from agentspan.server.auth import Claim, WrongCredentials
 from agentspan.server.limits import check_nesting
+from agentspan.server.logs import ids, request_id
 from agentspan.server.origin import check_host, check_origin, check_own_page, is_navigation
 from agentspan.server.rights import ANY, SHARED, Right, right
 from agentspan.server.unbuilt import UNBUILT
@@ -108,11 +111,19 @@ class Handler(RequestHandler):
     def reads(self) -> "Reads":
         return self.house.engine.reads
 
+    @cached_property
+    def told(self) -> dict[str, str]:
+        """What the log says that it is about."""
+        return {"request_id": request_id(self.request.headers.get("X-Request-Id", ""))}
+
     # Before the verb
 
     def prepare(self) -> Awaitable[None] | None:
         """Refuse what a web page, a stranger or a mistake has sent."""
         headers, settings = self.request.headers, self.context.settings
+        if self.path_args:
+            self.told.update(ids(self.route, self.path_args))
+        about.set(self.told)
         check_host(headers.get("Host", ""), settings)
         if not (self.may_be_a_link and self.request.method == "GET" and self.is_opened(headers)):
             check_origin(headers, settings)
@@ -143,6 +154,7 @@ class Handler(RequestHandler):
     def _admit(self, who: Principal) -> Awaitable[None] | None:
         """Check the rest, and go to the tenant's house; what is to be audited is written down before it is done."""
         self.principal = who
+        self.told["tenant"] = who.tenant
         self._check_verb()
         right = self._right()
         if who is not NOBODY:
@@ -308,9 +320,15 @@ class Handler(RequestHandler):
         self.set_header("Content-Type", "application/json")
         if body["status"] == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", "Bearer")
-        if body["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
-            self.set_header("Retry-After", "1")
+        self.say_when(error)
         self.finish(encode(body))
+
+    def say_when(self, error: BaseException | None) -> None:
+        """When it makes sense to ask again, in a header."""
+        if isinstance(error, TooMany) and error.after_seconds:
+            self.set_header("Retry-After", str(int(error.after_seconds) + 1))
+        elif getattr(error, "status", 0) == HTTPStatus.SERVICE_UNAVAILABLE:
+            self.set_header("Retry-After", "1")
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         if isinstance(value, AgentspanError | HTTPError) and getattr(value, "status", 0) != 500:
@@ -325,6 +343,7 @@ class Handler(RequestHandler):
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("X-Request-Id", self.told["request_id"])
 
     def compute_etag(self) -> None:
         return None

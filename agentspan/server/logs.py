@@ -1,11 +1,14 @@
 """The server's log: as text for people or as one JSON object a line, with what each line is about, and no secret."""
 
+import itertools
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import Any
 
 import msgspec
@@ -68,9 +71,7 @@ class Lines(logging.Formatter):
         if record.exc_info and record.exc_info[0]:
             line["exception"] = "".join(traceback.format_exception(*record.exc_info)).rstrip()
         # Values are hidden before they are escaped: a secret with a quote in it would not be found afterwards.
-        clean = {
-            name: hidden(value, self._secrets) if isinstance(value, str) else value for name, value in line.items()
-        }
+        shown = {name: hidden(value, self._secrets) for name, value in line.items()}
         return msgspec.json.encode(shown).decode()
 
 
@@ -90,3 +91,19 @@ def hidden(value: Any, secrets: Iterable[str]) -> Any:
 
 SECRET_ENDINGS = ("_API_KEY", "_SECRET", "_PASSWORD", "_TOKEN", "_ACCESS_KEY", "_MASTER_KEY")
 """How the names of variables end that hold what nobody may read."""
+
+
+PARAMETER = re.compile(r"\{(\w+)")
+REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+_origin, _numbers = token_hex(4), itertools.count(1)
+
+
+def request_id(given: str) -> str:
+    """The id of a request: the one that it came with, if it can be one, else a new one."""
+    return given if REQUEST_ID.fullmatch(given) else f"{_origin}-{next(_numbers)}"
+
+
+def ids(route: str, given: Iterable[str]) -> dict[str, str]:
+    """The run and the task among the parameters of a path."""
+    named = zip(PARAMETER.findall(route), given, strict=False)
+    return {name: value for name, value in named if name in ("execution_id", "task_id")}
