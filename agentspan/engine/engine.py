@@ -105,16 +105,12 @@ class Engine:
         self.outgoing = Outgoing.of(settings)
         self.secrets = Secrets(self.reads, self.writer, settings)
         self.quotas = Quotas(self.reads)
-        self.life = Life(self.reads, self.writer, self.sweeper.due, self.start, self._deployed)
+        self.life = Life(self.reads, self.writer, self.sweeper.due, self.start, self._deployed, self.secrets)
         self.history = History(self.reads, self.writer, self._check)
         kinds: dict[str, Callable[[], Builtin]] = {"llm": self._llm, "http": self._http}
         self.builtin = {kind: make() for kind, make in kinds.items() if settings.performs(kind)}
         hello = json.dumps({"from": self.replica, "all": True})
-        self.presence = (
-            None
-            if alone
-            else Presence(database, self.number, hello, self._heard, settings.lease_seconds)
-        )
+        self.presence = None if alone else Presence(database, self.number, hello, self._heard)
         self._leases: dict[str, int] = {}
         self._background: list[asyncio.Task[None]] = []
 
@@ -124,8 +120,9 @@ class Engine:
         providers.check_limits(settings.limits)
         Outgoing.of(settings)
         database = Database(
-            settings.database_url, pool_size=settings.pool_size, synchronous=settings.sqlite_synchronous
-        )
+            settings.database_url, pool_size=settings.pool_size, synchronous=settings.sqlite_synchronous,
+            silence=settings.lease_seconds,
+        )  # fmt: skip
         await asyncio.to_thread(database.open)
         engine = cls(settings, database)
         try:
@@ -143,6 +140,7 @@ class Engine:
             await self.presence.open()
             self._spawn(self.presence.listen())
         not_before(await self.reads.query(queue.newest))
+        await self.secrets.begin()
         await self._learn_leases()
         await self._take_over()
         for worker in self.builtin.values():

@@ -24,6 +24,7 @@ COMPATIBLE_FROM = "compatible_from"
 """What a revision may declare: the oldest one whose servers can go on working on its schema."""
 BUSY_MS = 5_000
 CONNECT_SECONDS = 5
+SILENCE_SECONDS = 10.0
 PATIENCE: dict[str, Any] = {
     "connect_timeout": CONNECT_SECONDS, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
@@ -34,8 +35,11 @@ PATIENCE: dict[str, Any] = {
 class Database:
     """Two pools on one database: `writing` for the one writer, `reading` for everyone else."""
 
-    def __init__(self, url: str, *, pool_size: int = 8, synchronous: str = "FULL") -> None:
+    def __init__(
+        self, url: str, *, pool_size: int = 8, synchronous: str = "FULL", silence: float = SILENCE_SECONDS
+    ) -> None:
         self.url = make_url(url)
+        self.silence = silence
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if not self.is_sqlite and self.url.get_backend_name() != "postgresql":
             raise StoreProblem(f"the database is SQLite or PostgreSQL, got {self.url.get_backend_name()!r}")
@@ -83,10 +87,12 @@ class Database:
     def _engine(self, size: int, begin: str, synchronous: str) -> sa.Engine:
         if not self.is_sqlite:
             connect = {"application_name": "agentspan", **PATIENCE}
-            return sa.create_engine(
+            found = sa.create_engine(
                 self.url, pool_size=size, max_overflow=0, pool_pre_ping=False, pool_reset_on_return="rollback",
                 pool_timeout=CONNECT_SECONDS, connect_args=connect,
             )  # fmt: skip
+            sa.event.listen(found, "connect", self._bound)
+            return found
         engine = sa.create_engine(
             self.url, poolclass=sa.pool.QueuePool, pool_size=size, max_overflow=0, pool_timeout=CONNECT_SECONDS,
             connect_args={"check_same_thread": False, "timeout": BUSY_MS / 1000},
@@ -100,6 +106,11 @@ class Database:
         sa.event.listen(engine, "connect", connected)
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         return engine
+
+    def _bound(self, raw: Any, _: object) -> None:
+        """Let PostgreSQL end what this server began and does not go on with: others may wait for its locks."""
+        raw.execute("select set_config('idle_in_transaction_session_timeout', %s, false)", (f"{self.silence}s",))
+        raw.commit()
 
 
 def lock_file(path: Path, database: Path) -> Any:

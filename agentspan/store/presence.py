@@ -33,11 +33,9 @@ class Presence:
     """One server's connection for being alive and for listening. `heard` is called with each payload of the others,
     and with None after the connection was lost and made again: anything may have been missed."""
 
-    def __init__(
-        self, database: Database, number: int, hello: str, heard: Callable[[str | None], None], silence: float
-    ) -> None:
+    def __init__(self, database: Database, number: int, hello: str, heard: Callable[[str | None], None]) -> None:
         self.database, self.number, self.hello, self.heard = database, number, hello, heard
-        self.silence = silence
+        self.silence = database.silence
         self._connection: psycopg.AsyncConnection[Any] | None = None
 
     async def open(self) -> None:
