@@ -42,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     auth_key: str | None = None
     auth_secret: str | None = None
     master_key: bytes | None = None
+    old_master_keys: tuple[bytes, ...] = ()
     allow_insecure_bind: bool = False
     allowed_hosts: tuple[str, ...] = ()
     outgoing_allow: tuple[str, ...] = ()
@@ -466,6 +467,10 @@ def _master_key(text: str) -> bytes:
     return key
 
 
+def _master_keys(text: str) -> tuple[bytes, ...]:
+    return tuple(_master_key(part.strip()) for part in text.split(",") if part.strip())
+
+
 def _switch(text: str) -> bool:
     match text.lower():
         case "1" | "true" | "yes" | "on":
@@ -594,6 +599,13 @@ SETTINGS: tuple[Setting, ...] = (
         ("AGENTSPAN_MASTER_KEY",),
         _master_key,
         "32 random bytes in base64, such as `openssl rand -base64 32` prints",
+        secret=True,
+    ),
+    Setting(
+        "old_master_keys",
+        ("AGENTSPAN_OLD_MASTER_KEYS",),
+        _master_keys,
+        "former values of AGENTSPAN_MASTER_KEY with commas between them",
         secret=True,
     ),
     Setting("allow_insecure_bind", ("AGENTSPAN_ALLOW_INSECURE_BIND",), _switch, "true or false"),

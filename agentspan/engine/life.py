@@ -4,9 +4,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from agentspan.clock import now_ms
 from agentspan.engine import cron, scheduler, signing
 from agentspan.engine.commands import Write
+from agentspan.engine.secrets import Secrets
 from agentspan.engine.writer import Writer
 from agentspan.errors import BadInput, NotFound
 from agentspan.spec import wire
@@ -15,6 +18,7 @@ from agentspan.spec.diff import diff
 from agentspan.store import definitions, hooks, schedules, templates
 from agentspan.store.ledger import Transaction
 from agentspan.store.reads import Reads
+from agentspan.store.secrets import WEBHOOK
 from agentspan.store.views import Hook, Kept, Schedule, Started, Template
 
 Json = dict[str, Any]
@@ -27,9 +31,16 @@ class Life:
     """`due` has the sweeper look at a moment, `start` begins a run, `find` gives a deployed agent as it would run."""
 
     def __init__(
-        self, reads: Reads, writer: Writer, due: Callable[[int], None], start: Start, find: scheduler.Find
+        self,
+        reads: Reads,
+        writer: Writer,
+        due: Callable[[int], None],
+        start: Start,
+        find: scheduler.Find,
+        secrets: Secrets,
     ) -> None:
         self.reads, self.writer, self.due, self.start, self.find = reads, writer, due, start, find
+        self.secrets = secrets
 
     # Versions
 
@@ -135,20 +146,23 @@ class Life:
     # Webhooks
 
     async def hooks(self) -> Sequence[Hook]:
+        """All of them, without their secrets."""
         return await self.reads.query(hooks.all_hooks)
 
     async def hook(self, name: str) -> Hook:
+        """Without its secret. NotFound."""
         found = await self.reads.query(lambda c: hooks.find(c, name))
         if found is None:
             raise NotFound(f"there is no webhook {name!r}")
         return found
 
     async def save_hook(self, hook: Hook) -> Hook:
-        """Keep a webhook, or replace the one of that name. BadInput, NotFound for its agent."""
+        """Keep a webhook, or replace the one of that name. BadInput, NotFound for its agent, ConfigurationProblem."""
         signing.check(hook)
         _clean(hook.name, hook.prompt)
         await self.reads.definition(hook.agent, hook.version)
-        await self._write(lambda txn: hooks.save(txn.connection, hook, txn.at))
+        secret = self.secrets.sealed(hook.name, hook.secret, WEBHOOK)
+        await self._write(lambda txn: hooks.save(txn.connection, hook, secret, txn.at))
         return await self.hook(hook.name)
 
     async def delete_hook(self, name: str) -> None:
@@ -159,7 +173,7 @@ class Life:
     async def call_hook(self, name: str, call: signing.Call) -> Started:
         """Start a run of the webhook's agent. Unauthorized unless the call is signed. A delivery twice is one run."""
         signing.check_signed(call)
-        hook = await self.hook(name)
+        hook = await self._hook_to_check(name)
         signature = signing.verify(hook, call, now_ms())
         payload = signing.payload_of(call.body)
         spec, version, _ = await self.reads.definition(hook.agent, hook.version)
@@ -171,6 +185,12 @@ class Life:
             idempotency_key=f"hook:{name}:{key}" if key else "",
             version=version,
         )
+
+    async def _hook_to_check(self, name: str) -> Hook:
+        """With its secret. NotFound."""
+        hook = await self.hook(name)
+        kept = await self.reads.query(lambda c: hooks.secret_of(c, name))
+        return replace(hook, secret=self.secrets.ring.open(kept, WEBHOOK)) if kept else hook
 
     async def _scheduled(self, work: Callable[[Transaction], Kept]) -> Kept:
         kept = await self._write(work)

@@ -1,18 +1,23 @@
 """The doors to secrets: kept encrypted, given to the tasks that declare them, never a part of history.
 
 Where the master key comes from: the setting, or on a server that only this machine reaches, with a database file of its
-own, a key file in the data folder. Other servers refuse to keep or to hand out secrets until they have the setting.
+own, a key file in the data folder. Other servers refuse to keep or to hand out secrets until they have the setting, and
+to start where there are secrets. Former keys still open what they have sealed, until all is sealed anew (`rotate`).
 """
 
 import asyncio
 import ipaddress
+import logging
 import os
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from agentspan.clock import now_ms
 from agentspan.config import MASTER_KEY_BYTES, Settings
@@ -31,16 +36,23 @@ from agentspan.errors import (
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.check import below
 from agentspan.spec.credentials import name_problem, names_problem, of_tool
-from agentspan.store import secrets
+from agentspan.store import hooks, secrets
 from agentspan.store.ledger import Transaction
 from agentspan.store.reads import Reads
-from agentspan.store.secrets import Keys, Sealed
-from agentspan.store.views import Delivery, SecretUse, SecretView, TaskView
+from agentspan.store.secrets import CREDENTIAL, WEBHOOK, Keys, Ring, Sealed, What
+from agentspan.store.views import Delivery, Hook, Rotation, SecretUse, SecretView, TaskView
 
 T = TypeVar("T")
 
+log = logging.getLogger("agentspan.engine")
+
 KEY_FILE = "master.key"
 VALUE_CHARS = 64 * 1024
+BATCH = 100
+"""How many secrets are sealed anew in one transaction."""
+ROTATED = 1000
+"""How many secrets one request seals anew, at most."""
+NAMED = 20
 TELLING_CHARS = 16
 """The shortest value of which a piece may be shown."""
 PER_MINUTE = 120
@@ -55,15 +67,34 @@ class Secrets:
 
     def __init__(self, reads: Reads, writer: Writer, settings: Settings, per_minute: int = PER_MINUTE) -> None:
         self.reads, self.writer, self.settings, self.per_minute = reads, writer, settings, per_minute
-        self._keys: Keys | None = None
+        self._ring: Ring | None = None
         self._asked: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     @property
-    def keys(self) -> Keys:
+    def ring(self) -> Ring:
         """ConfigurationProblem where a master key must be set and is not."""
-        if self._keys is None:
-            self._keys = Keys(master_key(self.settings))
-        return self._keys
+        if self._ring is None:
+            tenant = self.settings.tenant
+            old = (Keys(each, tenant) for each in self.settings.old_master_keys)
+            self._ring = Ring(Keys(master_key(self.settings), tenant), *old)
+        return self._ring
+
+    @property
+    def keys(self) -> Keys:
+        """Those that seal. ConfigurationProblem where a master key must be set and is not."""
+        return self.ring.present
+
+    async def begin(self) -> None:
+        """Seal what an older version has kept open. ConfigurationProblem where there are secrets and no key."""
+        kept = await self.reads.query(secrets.key_ids)
+        if not kept:
+            return
+        ring = self.ring
+        while kept.get("") and (open_ones := await self.reads.query(partial(hooks.open_ones, limit=BATCH))):
+            closed = [(hook, self.sealed(hook.name, hook.secret, WEBHOOK)) for hook in open_ones]
+            await self._write(partial(_seal_hooks, closed))
+        if strange := sum(count for key_id, count in kept.items() if key_id and key_id not in ring.by_id):
+            log.warning("%d secrets are sealed under master keys that this server does not have", strange)
 
     # What is kept
 
@@ -71,9 +102,12 @@ class Secrets:
         """Keep a value under a name, or replace the one that is there. BadInput, ConfigurationProblem."""
         if problem := name_problem(name) or _value_problem(value):
             raise BadInput(problem)
-        keys = self.keys
-        sealed = keys.seal(name, value)
-        await self._write(lambda txn: secrets.save(txn.connection, Sealed(name, keys.id, sealed, txn.at, txn.at)))
+        kept = self.sealed(name, value)
+        await self._write(lambda txn: secrets.save(txn.connection, replace(kept, created_at=txn.at, updated_at=txn.at)))
+
+    def sealed(self, name: str, value: str, what: What = CREDENTIAL) -> Sealed:
+        """A secret as it may be kept. ConfigurationProblem."""
+        return Sealed(name, self.keys.id, self.keys.seal(name, value, what))
 
     async def all(self) -> list[SecretView]:
         """All names, without the values."""
@@ -115,6 +149,32 @@ class Secrets:
         """No error if it stands for none."""
         await self._write(lambda txn: secrets.unbind(txn.connection, logical_key))
 
+    # Keys that change
+
+    async def rotate(self, most: int = ROTATED) -> Rotation:
+        """Seal up to `most` secrets of other keys under the present one; what none of the server's keys opens is left
+        as it is. To be asked for again until nothing is resealed: it is as good if it was cut off, or is done twice."""
+        resealed = 0
+        for what in secrets.KINDS:
+            after = ""
+            while resealed < most and (found := await self._of_other_keys(what, after, min(BATCH, most - resealed))):
+                after = found[-1].name
+                resealed += await self._write(partial(_reseal, what, self._sealed_anew(found, what), self.keys.id))
+        left = [
+            (what.called, each.name) for what in secrets.KINDS for each in await self._of_other_keys(what, "", most)
+        ]
+        return Rotation(self.keys.id, resealed, len(left), [" ".join(each) for each in left[:NAMED]])
+
+    async def _of_other_keys(self, what: What, after: str, limit: int) -> list[Sealed]:
+        return await self.reads.query(lambda c: secrets.of_other_keys(c, what, self.keys.id, after, limit))
+
+    def _sealed_anew(self, found: list[Sealed], what: What) -> list[tuple[Sealed, bytes]]:
+        made = []
+        for old in found:
+            with suppress(ConfigurationProblem):  # it is told among those that are left
+                made.append((old, self.keys.seal(old.name, self.ring.open(old, what), what)))
+        return made
+
     # What tasks are given
 
     async def deliver(self, views: Sequence[TaskView]) -> dict[str, Delivery]:
@@ -139,7 +199,7 @@ class Secrets:
         """The values that a task may be given, by name; what is not stored is left out. That it was given them is
         noted before it is."""
         found = await self.reads.query(partial(secrets.find, names=names))
-        given = {name: self.keys.open(kept) for name, kept in found.items()}
+        given = {name: self.ring.open(kept) for name, kept in found.items()}
         if given:
             tree, number = split_task(task)
             uses = [(tree, number, name) for name in given]
@@ -178,7 +238,8 @@ class Secrets:
 
         options: Any = {"require": ["sub", "jti"], "verify_iat": False}
         try:
-            claims = jwt.decode(token, self.keys.signing, algorithms=["HS256"], issuer=_ISSUER, options=options)
+            keys = self.ring.by_id.get(str(jwt.get_unverified_header(token).get("kid")), self.keys)
+            claims = jwt.decode(token, keys.signing, algorithms=["HS256"], issuer=_ISSUER, options=options)
         except jwt.PyJWTError as problem:
             raise Unauthorized("this is no execution token of this server") from problem
         return str(claims["jti"])
@@ -209,7 +270,7 @@ class Secrets:
 
     def _shown(self, kept: Sealed) -> SecretView:
         try:
-            partial_ = piece(self.keys.open(kept))
+            partial_ = piece(self.ring.open(kept))
         except ConfigurationProblem:
             partial_ = ""
         return SecretView(kept.name, partial_, kept.created_at, kept.updated_at)
@@ -217,6 +278,14 @@ class Secrets:
     async def _write(self, work: Callable[[Transaction], T]) -> T:
         answer: T = await self.writer.do(Write(work=work))
         return answer
+
+
+def check_start(settings: Settings) -> None:
+    """ConfigurationProblem for a server that others than this machine's users share, and that has no master key: it
+    must not be found out when the first secret is stored."""
+    is_shared = not _is_loopback(settings.host) or bool(settings.auth_secret and not _is_file(settings))
+    if is_shared and not settings.master_key:
+        raise ConfigurationProblem(NEEDS_KEY.format(what="this server needs"))
 
 
 def declared(spec: AgentSpec) -> frozenset[str]:
@@ -234,11 +303,8 @@ def master_key(settings: Settings) -> bytes:
     """The key that everything is derived from."""
     if settings.master_key:
         return settings.master_key
-    if not settings.database_url.startswith("sqlite") or not _is_loopback(settings.host):
-        raise ConfigurationProblem(
-            "credentials need a master key here, the same for every server of this database: "
-            "set AGENTSPAN_MASTER_KEY to what `openssl rand -base64 32` prints, and keep it safe"
-        )
+    if not _is_file(settings) or not _is_loopback(settings.host):
+        raise ConfigurationProblem(NEEDS_KEY.format(what="credentials and webhooks need"))
     return key_file(settings.data_dir / KEY_FILE)
 
 
@@ -272,12 +338,25 @@ def _make(path: Path) -> None:
         os.unlink(name)
 
 
+def _seal_hooks(closed: list[tuple[Hook, Sealed]], txn: Transaction) -> None:
+    for hook, secret in closed:
+        hooks.seal(txn.connection, hook, secret)
+
+
+def _reseal(what: What, made: list[tuple[Sealed, bytes]], key_id: str, txn: Transaction) -> int:
+    return sum(secrets.reseal(txn.connection, what, old, key_id, data) for old, data in made)
+
+
 def _value_problem(value: str) -> str | None:
     if not value:
         return "a credential needs a value"
     if "\x00" in value:
         return "a NUL character is not allowed in credentials"
     return f"a credential has at most {VALUE_CHARS} characters" if len(value) > VALUE_CHARS else None
+
+
+def _is_file(settings: Settings) -> bool:
+    return settings.database_url.startswith("sqlite")
 
 
 def _is_loopback(host: str) -> bool:
@@ -287,3 +366,9 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+NEEDS_KEY = (
+    "{what} a master key here, the same for every server of this database: "
+    "set AGENTSPAN_MASTER_KEY to what `openssl rand -base64 32` prints, and keep it safe"
+)

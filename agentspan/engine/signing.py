@@ -42,7 +42,9 @@ def check_signed(call: Call) -> None:
 
 
 def verify(hook: Hook, call: Call, now: int) -> str:
-    """The signature of a call. Unauthorized if it is wrong or too old."""
+    """The signature of a call. Unauthorized if it is wrong or too old, or if there is no secret to sign it with."""
+    if len(hook.secret) < SHORTEST_SECRET:
+        raise Unauthorized(f"the webhook {hook.name!r} has no secret: register it again")
     signed = call.body
     if hook.tolerance_seconds:
         if not _is_near(call.timestamp, now, hook.tolerance_seconds):

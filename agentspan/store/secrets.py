@@ -1,7 +1,8 @@
 """Secrets: named values, each encrypted by itself, and the record of which task was given which.
 
-A row is AES-256-GCM under a key that is derived from the master key, with the secret's name as associated data, so that
-no row can be passed off as another. It bears the id of its master key, so that keys can change.
+A row is AES-256-GCM under a key that is derived from the master key for one tenant, with what it is and its name as
+associated data, so that no row can be passed off as another. It bears the id of its key, so that keys can change. The
+secrets of webhooks are sealed in the same way, in the table of webhooks.
 """
 
 import hashlib
@@ -14,42 +15,57 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.engine import Connection
 
+from agentspan.config import HOME
 from agentspan.errors import ConfigurationProblem
 from agentspan.store import bulk
 from agentspan.store import tables as t
 
 NONCE_BYTES = 12
-_ASSOCIATED = "agentspan secret, version 1: "
 
 
 class Keys:
-    """What is derived from one master key of 32 bytes: its id, the cipher of the values, the key that signs tokens."""
+    """What is derived from one master key of 32 bytes for one tenant: its id, the cipher of the values, the key that
+    signs tokens."""
 
-    def __init__(self, master: bytes) -> None:
+    def __init__(self, master: bytes, tenant: str = HOME) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        self.id = _derived(master, "key id").hex()[:16]
-        self.signing = _derived(master, "execution tokens")
-        self._cipher = AESGCM(_derived(master, "secrets"))
+        whose = "" if tenant == HOME else f" of tenant {tenant}"
+        self.id = _derived(master, f"key id{whose}").hex()[:16]
+        self.signing = _derived(master, f"execution tokens{whose}")
+        self._cipher = AESGCM(_derived(master, f"secrets{whose}"))
 
-    def seal(self, name: str, value: str) -> bytes:
+    def seal(self, name: str, value: str, what: "What | None" = None) -> bytes:
         """The value as it is stored: a nonce, the ciphertext and its tag."""
         nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, value.encode(), _associated(name))
+        return nonce + self._cipher.encrypt(nonce, value.encode(), (what or CREDENTIAL).associated(name))
 
-    def open(self, kept: "Sealed") -> str:
+    def open(self, kept: "Sealed", what: "What | None" = None) -> str:
         """The value. ConfigurationProblem if this key did not seal it under this name."""
         from cryptography.exceptions import InvalidTag
 
+        what = what or CREDENTIAL
         nonce, sealed = kept.data[:NONCE_BYTES], kept.data[NONCE_BYTES:]
         try:
-            return self._cipher.decrypt(nonce, sealed, _associated(kept.name)).decode()
+            return self._cipher.decrypt(nonce, sealed, what.associated(kept.name)).decode()
         except InvalidTag as problem:
             why = "was stored under another master key" if kept.key_id != self.id else "was changed in the database"
             raise ConfigurationProblem(
-                f"the credential {kept.name!r} {why}: set AGENTSPAN_MASTER_KEY to the key it was stored under,"
-                " or store the credential again"
+                f"the {what.called} {kept.name!r} {why}: set AGENTSPAN_MASTER_KEY, or AGENTSPAN_OLD_MASTER_KEYS, to the"
+                f" key it was stored under, or store the {what.called} again"
             ) from problem
+
+
+class Ring:
+    """The keys of a server: the present one seals, and those before it still open what they have sealed."""
+
+    def __init__(self, present: Keys, *before: Keys) -> None:
+        self.present = present
+        self.by_id = {each.id: each for each in (*before, present)}
+
+    def open(self, kept: "Sealed", what: "What | None" = None) -> str:
+        """The value. ConfigurationProblem if none of these keys sealed it under this name."""
+        return self.by_id.get(kept.key_id, self.present).open(kept, what)
 
 
 class Sealed(Struct, frozen=True):
@@ -58,8 +74,26 @@ class Sealed(Struct, frozen=True):
     name: str
     key_id: str
     data: bytes
-    created_at: int
-    updated_at: int
+    created_at: int = 0
+    updated_at: int = 0
+
+
+class What(Struct, frozen=True):
+    """A kind of secret: how people call it, what is sealed into it beside its name, and where it is kept."""
+
+    called: str
+    seal: str
+    table: sa.Table
+    data: str
+
+    def associated(self, name: str) -> bytes:
+        return f"agentspan {self.seal}, version 1: {name}".encode()
+
+    @property
+    def rows(self) -> Any:
+        """What is sealed of this kind, by name."""
+        table = self.table
+        return sa.select(table.c.name, table.c.key_id, table.c[self.data]).where(table.c.key_id != "")
 
 
 def save(connection: Connection, kept: Sealed) -> None:
@@ -128,14 +162,41 @@ def uses(connection: Connection, tree: str) -> list[tuple[int, str, int]]:
     return [(row.task, row.name, row.at) for row in rows]
 
 
+# Keys that change
+
+
+def key_ids(connection: Connection) -> dict[str, int]:
+    """How many secrets there are under each key; "" for those that are not sealed yet."""
+    found: dict[str, int] = {}
+    for what in KINDS:
+        counted = sa.select(what.table.c.key_id, sa.func.count()).group_by(what.table.c.key_id)
+        for key_id, count in connection.execute(counted):
+            found[key_id] = found.get(key_id, 0) + count
+    return found
+
+
+def of_other_keys(connection: Connection, what: "What", key_id: str, after: str, limit: int) -> list[Sealed]:
+    """Secrets under other keys than this, by name, from the one after `after` on."""
+    name = what.table.c.name
+    chosen = what.rows.where(what.table.c.key_id != key_id, name > after).order_by(name).limit(limit)
+    return [Sealed(*row) for row in connection.execute(chosen)]
+
+
+def reseal(connection: Connection, what: "What", old: Sealed, key_id: str, data: bytes) -> int:
+    """Put the same value, sealed anew, in the place of a row, unless that has changed meanwhile."""
+    table = what.table
+    same = (table.c.name == old.name) & (table.c.key_id == old.key_id) & (table.c[what.data] == old.data)
+    return connection.execute(sa.update(table).where(same).values({"key_id": key_id, what.data: data})).rowcount
+
+
 def _derived(master: bytes, purpose: str) -> bytes:
     """A key of its own for each purpose: what one of them gives away says nothing of the others."""
     return hmac.new(master, f"agentspan {purpose}, version 1".encode(), hashlib.sha256).digest()
 
 
-def _associated(name: str) -> bytes:
-    return (_ASSOCIATED + name).encode()
-
+CREDENTIAL = What("credential", "secret", t.secrets, "data")
+WEBHOOK = What("secret of the webhook", "webhook secret", t.hooks, "sealed")
+KINDS = (CREDENTIAL, WEBHOOK)
 
 _names: Any = sa.bindparam("names", expanding=True)
 SECRETS_OF = sa.select(t.secrets).where(t.secrets.c.name.in_(_names))

@@ -275,11 +275,12 @@ class Kept(Struct, frozen=True):
 
 
 class Hook(Struct, frozen=True, omit_defaults=True):
-    """A webhook. `tolerance_seconds` above 0: a call bears its time, signed with the body, and is no older."""
+    """A webhook. `tolerance_seconds` above 0: a call bears its time, signed with the body, and is no older. As it is
+    kept it has no `secret`: that is sealed, beside it."""
 
     name: str
     agent: str
-    secret: str
+    secret: str = ""
     version: int | None = None
     prompt: str = ""
     tolerance_seconds: float = 0
@@ -294,6 +295,16 @@ class SecretView(Struct, frozen=True):
     partial: str
     created_at: int
     updated_at: int
+
+
+class Rotation(Struct, frozen=True):
+    """What became of sealing secrets anew: under which key, how many now, and how many are under others still, with
+    some of their names."""
+
+    key_id: str
+    resealed: int
+    left: int
+    names: list[str]
 
 
 class SecretUse(Struct, frozen=True):
