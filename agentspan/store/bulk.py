@@ -28,6 +28,12 @@ def add(connection: Connection, table: sa.Table, rows: Rows, names: tuple[str, .
         _run(connection, _add(table, tuple(rows[0]), _dialect(connection), names), rows)
 
 
+def put(connection: Connection, table: sa.Table, rows: Rows, names: tuple[str, ...]) -> None:
+    """Insert rows; where the key is there already, set the columns `names` of it. No key may come twice."""
+    if rows:
+        _run(connection, _put(table, tuple(rows[0]), _dialect(connection), names), rows)
+
+
 def update(connection: Connection, table: sa.Table, rows: Rows) -> None:
     """Update the rows with these primary keys to the other values."""
     if rows:
@@ -123,6 +129,13 @@ def _insert(table: sa.Table, names: tuple[str, ...], dialect: str, ignore: bool)
 def _add(table: sa.Table, names: tuple[str, ...], dialect: str, sums: tuple[str, ...]) -> Any:
     statement = _plain(table, names, dialect)
     values = {name: table.c[name] + statement.excluded[name] for name in sums}
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=values)
+
+
+@cache
+def _put(table: sa.Table, names: tuple[str, ...], dialect: str, changed: tuple[str, ...]) -> Any:
+    statement = _plain(table, names, dialect)
+    values = {name: statement.excluded[name] for name in changed}
     return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=values)
 
 

@@ -24,6 +24,8 @@ COMPATIBLE_FROM = "compatible_from"
 """What a revision may declare: the oldest one whose servers can go on working on its schema."""
 BUSY_MS = 5_000
 CONNECT_SECONDS = 5
+PRAGMAS = ("auto_vacuum = INCREMENTAL", "journal_mode = WAL", "temp_store = MEMORY")
+"""The first one counts only for a file that is still empty."""
 SILENCE_SECONDS = 10.0
 PATIENCE: dict[str, Any] = {
     "connect_timeout": CONNECT_SECONDS, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
@@ -100,7 +102,7 @@ class Database:
 
         def connected(raw: sqlite3.Connection, _: object) -> None:
             raw.isolation_level = None
-            for pragma in ("journal_mode = WAL", f"synchronous = {synchronous}", "temp_store = MEMORY"):
+            for pragma in (*PRAGMAS, f"synchronous = {synchronous}"):
                 raw.execute(f"PRAGMA {pragma}")
 
         sa.event.listen(engine, "connect", connected)
@@ -246,6 +248,15 @@ def _copied(path: Path, found: str) -> Path:
     source.close()
     target.close()
     return copy
+
+
+def give_back(connection: Connection, pages: int) -> int:
+    """Cut up to so many free pages from the end of an SQLite file; gives how many were."""
+    if connection.dialect.name != "sqlite":
+        return 0
+    before = connection.exec_driver_sql("pragma freelist_count").scalar_one()
+    connection.exec_driver_sql(f"pragma incremental_vacuum({pages})").all()
+    return int(before) - int(connection.exec_driver_sql("pragma freelist_count").scalar_one())
 
 
 def explain(problem: BaseException, url: URL) -> str:

@@ -39,10 +39,7 @@ def deploy(connection: Connection, spec: AgentSpec, at: int) -> int:
     """Store a definition; gives its version, which is the latest one's if nothing changed."""
     bulk.alone(connection, f"definition {spec.name}")
     digest = wire.digest(spec)
-    connection.execute(
-        _insert(connection, t.specs).on_conflict_do_nothing(),
-        {"digest": digest, "data": wire.dump(spec), "created_at": at},
-    )
+    bulk.put(connection, t.specs, [{"digest": digest, "data": wire.dump(spec), "created_at": at}], ("created_at",))
     latest = connection.execute(LATEST, {"name": spec.name}).first()
     if latest and latest.spec == digest:
         return int(latest.version)

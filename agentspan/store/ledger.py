@@ -34,6 +34,8 @@ CHANNEL = "left('agentspan_' || current_schema(), 63)"
 """Each schema has a channel of its own."""
 CACHED_TREES = 2_000
 CACHED_SPECS = 500
+KNOWN_MS = 3_600_000
+"""So long a definition that was written is taken to be stored."""
 PREVIEW_CHARS = 200
 QUEUES = {Kind.LLM: "@llm", Kind.HTTP: "@http", Kind.HUMAN: "@human"}
 """Queues of tasks that no worker of the user performs. A worker's queue is the tool's name."""
@@ -79,6 +81,7 @@ class Ledger:
         self.blob_bytes = blob_bytes
         self.cache: OrderedDict[str, Held] = OrderedDict()
         self._specs: OrderedDict[str, AgentSpec] = OrderedDict()
+        self._put: dict[str, int] = {}
 
     def commit(
         self, work: Callable[["Transaction"], None], notice: Callable[["Transaction"], str | None]
@@ -104,6 +107,7 @@ class Ledger:
         self._keep(transaction.held[name] for name in transaction.events)
         for digest, spec in transaction.new_specs.items():
             self.learn(digest, spec)
+        self._remember(transaction.put_specs, transaction.at)
         return transaction
 
     def _keep(self, held: Iterable[Held]) -> None:
@@ -123,9 +127,17 @@ class Ledger:
             self.learn(digest, wire.load(data))
         return self._specs[digest]
 
-    def knows(self, digest: str) -> bool:
-        """Whether the spec is known to be stored."""
-        return digest in self._specs
+    def knows(self, digest: str, at: int) -> bool:
+        """Whether the spec is known to be stored: it was written a short while ago. What nobody has written for much
+        longer, and no run refers to, may have been removed (see `retention`)."""
+        return self._put.get(digest, 0) > at - KNOWN_MS
+
+    def _remember(self, digests: Iterable[str], at: int) -> None:
+        for digest in digests:
+            self._put.pop(digest, None)
+            self._put[digest] = at
+        while len(self._put) > CACHED_SPECS:
+            del self._put[next(iter(self._put))]
 
     def learn(self, digest: str, spec: AgentSpec) -> None:
         self._specs[digest] = spec
@@ -146,6 +158,7 @@ class Transaction:
         self.soonest = 0
         self.leases: dict[tuple[str, int], Lease] = {}
         self.new_specs: dict[str, AgentSpec] = {}
+        self.put_specs: list[str] = []
 
     def lock(self, trees: Sequence[str], whole: frozenset[str] = frozenset()) -> None:
         """Take the trees in the order of their ids and read those that are not in memory as they are stored.
@@ -225,7 +238,7 @@ class Transaction:
         to = self.connection
         rows, blobs = self._event_rows(changed)
         with bulk.pipeline(to):
-            bulk.insert(to, t.specs, self._spec_rows(), ignore=True)
+            bulk.put(to, t.specs, self._spec_rows(), ("created_at",))
             bulk.insert(to, t.trees, [tree_row(held, self.at) for held in changed if held.new])
             bulk.update(to, t.trees, [{"tree": h.meta.tree, "seq": h.tree.seq} for h in changed if not h.new])
             bulk.insert(to, t.blobs, blobs, ignore=True)
@@ -273,11 +286,9 @@ class Transaction:
             self.held[name] = Held(meta, spec, Tree(name, row.seq, living[name]), living[name])
 
     def _spec_rows(self) -> list[dict[str, Any]]:
-        return [
-            {"digest": digest, "data": wire.dump(spec), "created_at": self.at}
-            for digest, spec in sorted(self.new_specs.items(), key=lambda item: item[0])
-            if not self.ledger.knows(digest)
-        ]
+        new = [digest for digest in sorted(self.new_specs) if not self.ledger.knows(digest, self.at)]
+        self.put_specs += new
+        return [{"digest": each, "data": wire.dump(self.new_specs[each]), "created_at": self.at} for each in new]
 
     def _event_rows(self, changed: list[Held]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """The rows of the log, and those of the payloads that are too large for it."""

@@ -451,11 +451,14 @@ class Reads:
         return Log(find)
 
     def history(self, connection: Connection, given: dict[str, Any]) -> list[dict[str, Any]]:
-        """What was said in the executions of the same session before this one, oldest first."""
+        """What was said in the executions of the same session before this, oldest first, as far as they are kept."""
         said: list[list[dict[str, Any]]] = []
         before, earlier = given.get("_session_after"), given.get("_history") or []
         while before and len(said) < SESSION_RUNS:
-            scene = self.scene(connection, execution_id(str(before), ROOT))
+            try:
+                scene = self.scene(connection, execution_id(str(before), ROOT))
+            except NotFound:
+                return [message for pair in reversed(said) for message in pair]
             log = self.log(connection, scene.meta.tree)
             log.have({FIRST, *transcript.named(scene.run.result)})
             started = log.get(FIRST) or {}

@@ -25,10 +25,11 @@ def claim_session(
     """
     key = {"the_agent": agent, "the_session": session_id}
     insert: Any = bulk.insert_of(t.sessions, connection.dialect.name)
-    connection.execute(
-        insert.on_conflict_do_nothing(), {"agent": agent, "session_id": session_id, "tree": tree, "updated_at": at}
-    )
-    before = str(connection.execute(WRITER, key).scalar_one())
+    row = {"agent": agent, "session_id": session_id, "tree": tree, "updated_at": at}
+    before = None
+    while before is None:  # the session may be forgotten between the two
+        connection.execute(insert.on_conflict_do_nothing(), row)
+        before = connection.execute(WRITER, key).scalar()
     if before == tree:
         return None
     if _is_open(connection, before, is_open):
@@ -37,7 +38,7 @@ def claim_session(
             "wait for its end, cancel it, or use another session"
         )
     connection.execute(TAKE, {**key, "tree": tree, "updated_at": at})
-    return before
+    return str(before)
 
 
 def hold_session(connection: Connection, agent: str, session_id: str, tree: str) -> None:
