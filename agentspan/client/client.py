@@ -510,6 +510,11 @@ class Client:
         """Let a name stand for itself again."""
         await self.transport.send("DELETE", path_of("credentials", "bindings", logical_key), again=True)
 
+    async def rotate_credentials(self) -> Json:
+        """Seal credentials of former master keys under the present one: `{keyId, resealed, left, names}`. Ask again
+        until `resealed` is 0."""
+        return await self._json("POST", "/credentials/rotate", again=True)
+
     async def resolve_credentials(self, token: str, names: Sequence[str]) -> dict[str, str]:
         """The values of those names that are stored and that the run of the execution token declares."""
         body = {"token": token, "names": list(names)}

@@ -20,6 +20,7 @@ from tornado.web import Application, RequestHandler
 
 import agentspan
 from agentspan.config import Settings, mask_url
+from agentspan.engine.secrets import check_start
 from agentspan.engine.tenants import Tenants
 from agentspan.errors import AgentspanError, ConfigurationProblem
 from agentspan.server import logs, openapi, routes, ui
@@ -84,6 +85,7 @@ def run(main: Coroutine[Any, Any, None], settings: Settings) -> int:
 
 async def _serve(settings: Settings) -> None:
     check_bind(settings)
+    check_start(settings)
     sockets = bind(settings)
     claim = Claim(settings.data_dir)
     try:

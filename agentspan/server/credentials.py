@@ -90,6 +90,15 @@ class Resolve(Handler):
         self.answer(await self.engine.secrets.resolve(request.token, request.names))
 
 
+class Rotate(Handler):
+    async def post(self) -> None:
+        """Seal what is under former master keys, credentials and the secrets of webhooks, under the present one: as
+        many as one request can. Ask again until `resealed` is 0; `left` are then those that no key of this server
+        opens."""
+        done = await self.engine.secrets.rotate()
+        self.answer({"keyId": done.key_id, "resealed": done.resealed, "left": done.left, "names": done.names})
+
+
 class Uses(Handler):
     may_be_a_link = True
 
@@ -112,6 +121,7 @@ ROUTES = [
     Route("/api/credentials/bindings", Bindings),
     Route("/api/credentials/bindings/{key}", Binding),
     Route("/api/credentials/resolve", Resolve),
+    Route("/api/credentials/rotate", Rotate),
     Route("/api/credentials/{name}", One),
     Route("/api/agent/executions/{execution_id}/credentials", Uses),
 ]

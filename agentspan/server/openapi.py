@@ -360,6 +360,7 @@ OPERATIONS: dict[str, Operation] = {
     "GET /api/credentials/bindings": Operation("objects"),
     "PUT /api/credentials/bindings/{key}": Operation("nothing", credentials.PutBinding),
     "DELETE /api/credentials/bindings/{key}": Operation("nothing"),
+    "POST /api/credentials/rotate": Operation("object"),
     "POST /api/credentials/resolve": Operation("values", credentials.ResolveRequest),
     "GET /api/agent/executions/{execution_id}/credentials": Operation("objects"),
     "POST /api/token": Operation("token", tokens.TokenRequest),

@@ -96,6 +96,7 @@ DELETE /api/metadata/workflow/{name}/{version}              define       agent.d
 GET    /api/credentials                                     secrets
 POST   /api/credentials                                     secrets      credential.saved
 POST   /api/credentials/resolve                             work
+POST   /api/credentials/rotate                              secrets      credential.rotated
 GET    /api/credentials/bindings                            secrets
 PUT    /api/credentials/bindings/{key}                      secrets      credential.bound
 DELETE /api/credentials/bindings/{key}                      secrets      credential.unbound

@@ -2,6 +2,7 @@
 
 import agentspan
 from agentspan.config import Settings, mask_url
+from agentspan.engine.secrets import check_start
 from agentspan.engine.tenants import Tenants
 from agentspan.errors import ConfigurationProblem
 from agentspan.server.app import address, bind, check_bind, listen, make_app, run, told_to_stop
@@ -17,6 +18,7 @@ def work(settings: Settings, *, listens: bool) -> int:
 
 async def _work(settings: Settings, listens: bool) -> None:
     check(settings)
+    check_start(settings)
     if listens:
         check_bind(settings)
     sockets = bind(settings) if listens else []

@@ -7,7 +7,7 @@ from agentspan.spec.agent import AgentSpec
 from agentspan.spec.tool import ToolSpec
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-RESERVED = ("bindings", "resolve")
+RESERVED = ("bindings", "resolve", "rotate")
 """Names that are words of the API."""
 
 

@@ -11,7 +11,7 @@ from tests.engine import house
 
 @pytest.fixture
 async def engine(database_url: str, tmp_path: Path) -> AsyncIterator[Engine]:
-    async with house.opened(database_url, tmp_path) as engine:
+    async with house.opened(database_url, tmp_path, master_key=b"k" * 32) as engine:
         yield engine
 
 
