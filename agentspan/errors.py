@@ -72,10 +72,14 @@ class TooLarge(AgentspanError):
 
 
 class TooMany(AgentspanError):
-    """This was asked too often."""
+    """This was asked too often. It may be asked again after `after_seconds`, where that is known."""
 
     status = 429
     retryable = True
+
+    def __init__(self, message: str = "", after_seconds: float = 0) -> None:
+        super().__init__(message)
+        self.after_seconds = after_seconds
 
 
 class NotImplementedHere(AgentspanError, NotImplementedError):

@@ -1,5 +1,7 @@
-"""How somebody comes in: by a name and a password, or by a key and its secret; how often they may be wrong; and what the
-audit keeps of it."""
+"""How somebody comes in: by a name and a password, or by a key and its secret.
+
+How often they may be wrong is bounded, and the audit keeps who came in and who did not.
+"""
 
 from agentspan.engine.access import NOBODY, Principal
 from agentspan.errors import TooMany
@@ -13,8 +15,7 @@ async def enter(handler: Handler, name: str, secret: str) -> Principal:
     context, address = handler.context, handler.request.remote_ip or ""
     guesses = (f"from {address}", f"as {name}")
     if wait := max(map(context.throttle.wait, guesses)):
-        handler.set_header("Retry-After", str(int(wait) + 1))
-        raise TooMany(f"Too many wrong tries: wait {int(wait) + 1} s, then try again.")
+        raise TooMany(f"Too many wrong tries: wait {int(wait) + 1} s, then try again.", wait)
     who = await _find(handler, name, secret)
     for each in guesses:
         context.throttle.hit(each) if who else context.throttle.missed(each)

@@ -79,7 +79,7 @@ class One(AtHome):
         if self.param("confirm") != name:
             raise BadInput(f"to delete the tenant {name!r}, say so: ?confirm={name}")
         await self.context.tenants.access.delete_tenant(name)
-        self.answer_nothing()
+        self.answer_nothing(204)
 
 
 def shown(tenant: Tenant) -> Json:

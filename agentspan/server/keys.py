@@ -58,7 +58,7 @@ class One(Handler):
     async def delete(self, key_id: str) -> None:
         """Revoke a key: at once here, within seconds on other servers."""
         await self.context.tenants.access.revoke_key(self.principal, key_id)
-        self.answer_nothing()
+        self.answer_nothing(204)
 
 
 def shown(key: ApiKey) -> Json:

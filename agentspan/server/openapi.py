@@ -20,19 +20,23 @@ from agentspan.server import (
     credentials,
     embeddings,
     hooks,
+    households,
     inbox,
+    keys,
     messages,
     routes,
     schedules,
+    shares,
     tasks,
     tokens,
+    users,
 )
 from agentspan.server.handler import Handler, Route
 from agentspan.server.unbuilt import unbuilt
 
 Json = dict[str, Any]
 
-VERBS = ("get", "post", "put", "delete")
+VERBS = ("get", "post", "put", "patch", "delete")
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -125,7 +129,7 @@ def path_parameters(path: str) -> list[Json]:
 
 
 def query_parameter(name: str) -> Json:
-    return {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
+    return {"name": name, "in": "query", "required": False, "schema": PARAMETERS.get(name, {"type": "string"})}
 
 
 def tag(path: str) -> str:
@@ -193,6 +197,17 @@ WORDS: dict[str, Json] = {
     },
 }
 """Shapes of answers and of bodies that are no struct."""
+
+_COUNT: Json = {"type": "integer", "minimum": 0}
+_SWITCH: Json = {"type": "boolean"}
+
+PARAMETERS: dict[str, Json] = {
+    **dict.fromkeys(("after", "buckets", "count", "from", "limit", "priority", "since", "size", "start"), _COUNT),
+    **dict.fromkeys(("scheduleStartTime", "scheduleEndTime", "timeout", "until", "version"), _COUNT),
+    **dict.fromkeys(("waitForSeconds", "waitMs"), _COUNT),
+    **dict.fromkeys(("includeClosed", "includeTasks", "resume"), _SWITCH),
+}
+"""Parameters that are no text."""
 
 ERROR: Json = {
     "type": "object",
@@ -365,6 +380,25 @@ OPERATIONS: dict[str, Operation] = {
     "GET /api/agent/executions/{execution_id}/credentials": Operation("objects"),
     "POST /api/token": Operation("token", tokens.TokenRequest),
     "POST /api/auth/ticket": Operation("object"),
+    "GET /api/auth/me": Operation("object"),
+    "POST /api/auth/password": Operation("nothing", tokens.NewPassword),
+    "GET /api/users": Operation("objects"),
+    "POST /api/users": Operation("object", users.NewUser),
+    "GET /api/users/{name}": Operation("object"),
+    "PATCH /api/users/{name}": Operation("object", users.ChangedUser),
+    "DELETE /api/users/{name}": Operation("nothing"),
+    "GET /api/keys": Operation("objects"),
+    "POST /api/keys": Operation("object", keys.NewKey),
+    "DELETE /api/keys/{key_id}": Operation("nothing"),
+    "GET /api/tenants": Operation("objects"),
+    "POST /api/tenants": Operation("object", households.NewTenant),
+    "GET /api/tenants/{name}": Operation("object"),
+    "PATCH /api/tenants/{name}": Operation("object", households.ChangedTenant),
+    "DELETE /api/tenants/{name}": Operation("nothing", query="confirm"),
+    "GET /api/audit": Operation("object", query="limit cursor action by subject outcome since until"),
+    "POST /api/agent/executions/{execution_id}/share": Operation("object", shares.NewShare),
+    "GET /api/shares": Operation("objects"),
+    "DELETE /api/shares/{share_id}": Operation("nothing"),
     "POST /api/auth/login": Operation("token", tokens.Login),
     "GET /api/version": Operation("text"),
     "GET /": Operation("object"),

@@ -49,7 +49,7 @@ class One(Handler):
     async def delete(self, share_id: str) -> None:
         """Revoke a link: at once here, within seconds on other servers."""
         await self.context.tenants.access.revoke_share(self.principal, share_id)
-        self.answer_nothing()
+        self.answer_nothing(204)
 
 
 def shown(share: Share) -> Json:

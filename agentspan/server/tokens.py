@@ -79,7 +79,7 @@ class Password(Handler):
         """Change one's own password; all sessions and tokens of before end."""
         asked = self.body(NewPassword)
         await self.context.tenants.access.change_password(self.principal, asked.old, asked.new)
-        self.answer_nothing()
+        self.answer_nothing(204)
 
 
 ROUTES = [

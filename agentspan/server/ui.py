@@ -199,6 +199,7 @@ class LogIn(Page):
             who = await enter(self, self.get_body_argument("key", ""), self.get_body_argument("secret", ""))
         except (WrongCredentials, TooMany) as problem:
             said = problem.message if isinstance(problem, TooMany) else "The name or the password is wrong."
+            self.say_when(problem)
             self.show(self._form(said), problem.status)
             return
         self.let_in(who, self._name())

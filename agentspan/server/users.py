@@ -78,7 +78,7 @@ class One(Handler):
     async def delete(self, name: str) -> None:
         """Delete a user; their sessions end, and what they did stays in the audit."""
         await self.context.tenants.access.delete_user(self.principal, name)
-        self.answer_nothing()
+        self.answer_nothing(204)
 
 
 def shown(user: User) -> Json:

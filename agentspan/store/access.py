@@ -218,7 +218,8 @@ def entries(connection: Connection, wanted: dict[str, str], since: int, until: i
 
 
 def _all(connection: Connection, table: sa.Table, shape: type[Any]) -> Sequence[Any]:
-    return [msgspec.convert(dict(row), shape, strict=False) for row in connection.execute(sa.select(table)).mappings()]
+    rows = connection.execute(sa.select(table)).mappings()
+    return [msgspec.convert({str(key): row[key] for key in row}, shape, strict=False) for row in rows]
 
 
 def _tenant(row: Any) -> Tenant:
@@ -237,7 +238,7 @@ def _tenant_row(tenant: Tenant) -> dict[str, Any]:
 
 
 def _entry(row: Any) -> AuditEntry:
-    found = dict(row._mapping)
+    found = {str(key): value for key, value in row._mapping.items()}
     return AuditEntry(**(found | {"detail": msgspec.json.decode(row.detail)}))
 
 
