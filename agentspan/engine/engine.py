@@ -28,6 +28,7 @@ from agentspan.engine.outgoing import Outgoing
 from agentspan.engine.pollers import Poller, Pollers
 from agentspan.engine.quotas import Quotas
 from agentspan.engine.resolve import refers, resolve
+from agentspan.engine.retention import Retention
 from agentspan.engine.roster import Roster, Sign, Signs, roster
 from agentspan.engine.scheduler import Scheduler
 from agentspan.engine.secrets import Secrets
@@ -107,6 +108,7 @@ class Engine:
         self.quotas = Quotas(self.reads)
         self.life = Life(self.reads, self.writer, self.sweeper.due, self.start, self._deployed, self.secrets)
         self.history = History(self.reads, self.writer, self._check)
+        self.retention = Retention(settings.retention, self.reads.query, self.writer.do, self._is_first)
         kinds: dict[str, Callable[[], Builtin]] = {"llm": self._llm, "http": self._http}
         self.builtin = {kind: make() for kind, make in kinds.items() if settings.performs(kind)}
         hello = json.dumps({"from": self.replica, "all": True})
@@ -147,6 +149,7 @@ class Engine:
             worker.start()
         await self._match([worker.queue for worker in self.builtin.values()])
         self._spawn(self.sweeper.run())
+        self._spawn(self.retention.run())
         if self.presence:
             self._spawn(self._watch())
 
@@ -772,6 +775,10 @@ class Engine:
             for some in _chunks(keys, 200):
                 trees = tuple({tree for tree, _ in some})
                 await self.writer.do(commands.TakeOver(trees=trees, owner=owner, tasks=some))
+
+    async def _is_first(self) -> bool:
+        """Whether this is the server that does what one of them is to do."""
+        return self.database.is_sqlite or self.number <= min(await self.reads.query(living), default=0)
 
     async def _learn_leases(self) -> None:
         rows = await self.reads.task_definitions()
