@@ -10,6 +10,7 @@ _lock = threading.Lock()
 _source: Callable[[], float] = time.time
 _steady: Callable[[], float] = time.monotonic
 _ahead = float("-inf")
+_follows: float | None = None
 
 
 def now_ms() -> int:
@@ -18,7 +19,7 @@ def now_ms() -> int:
     global _ahead
     with _lock:
         # In this order, a pause between the two makes the difference too small, which the next reading mends.
-        shown, steady = _source(), _steady()
+        shown, steady = _source() + (_follows or 0.0), _steady()
         _ahead = max(_ahead, shown - steady)
         return int((steady + _ahead) * 1000)
 
@@ -28,6 +29,19 @@ def not_before(moment_ms: int) -> None:
     global _ahead
     with _lock:
         _ahead = max(_ahead, (moment_ms + 0.5) / 1000 - _steady())  # half a millisecond, against rounding
+
+
+def follow(ahead: float) -> None:
+    """Go by a clock that is so many seconds ahead of the system's, or behind it: that of the database which several
+    servers share. Only the first time can set it back, when nothing has been told the time yet."""
+    global _ahead, _follows
+    with _lock:
+        if _source is not time.time:
+            return
+        if _follows is None:
+            _follows, _ahead = ahead, float("-inf")
+        elif ahead > _follows:
+            _follows = ahead
 
 
 def new_id() -> str:
@@ -43,7 +57,7 @@ def use(source: Callable[[], float], steady: Callable[[], float] | None = None) 
 
     Without `steady`, the system's own goes with the system's clock, and a stopped one with any other.
     """
-    global _source, _steady, _ahead
+    global _source, _steady, _ahead, _follows
     with _lock:
-        _source, _ahead = source, float("-inf")
+        _source, _ahead, _follows = source, float("-inf"), None
         _steady = steady or (time.monotonic if source is time.time else lambda: 0.0)

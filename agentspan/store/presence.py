@@ -2,17 +2,20 @@
 
 A server lives as long as its connection does: it holds an advisory lock under its number, which PostgreSQL gives back
 the moment the connection ends, and it ends a connection on which nothing came for a while: a server that is cut off
-from it, or stands still, does not live. Notifications only make things faster; losing them is harmless. Locks and notifications
-of one schema are nothing to those who work on another one.
+from it, or stands still, does not live. All go by the database's clock. Notifications only make things faster; losing
+them is harmless. Locks and notifications of one schema are nothing to those who work on another one.
 """
 
 import asyncio
+import logging
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from agentspan.clock import follow
 from agentspan.errors import StoreProblem
 from agentspan.store.database import PATIENCE, Database, compatible_from, explain, revision
 from agentspan.store.ledger import CHANNEL
@@ -21,6 +24,11 @@ from agentspan.store.migrations import HEAD
 if TYPE_CHECKING:
     import psycopg
 
+log = logging.getLogger("agentspan.store")
+
+LOOKS = 3
+NOISE_SECONDS = 0.02
+SKEW_SECONDS = 1.0
 BEATS = 4
 """How often a server shows that it lives within the time for which it may be silent."""
 ENDS_THE_IDLE = 140_000
@@ -50,6 +58,14 @@ class Presence:
             raise StoreProblem(explain(problem, self.database.url)) from problem
         if connection.info.server_version >= ENDS_THE_IDLE:
             await connection.execute("select set_config('idle_session_timeout', %s, false)", (f"{self.silence}s",))
+        ahead = await _ahead(connection)
+        if abs(ahead) > NOISE_SECONDS:
+            follow(ahead)
+        if abs(ahead) > SKEW_SECONDS:
+            word = "behind" if ahead > 0 else "ahead of"
+            log.warning(
+                "this machine's clock is %.1f s %s the database's, which is the one that counts", abs(ahead), word
+            )
         await connection.execute(f"select pg_advisory_lock({SPACE}, %s)", (self.number,))
         answer = await connection.execute(f"select {CHANNEL}")
         channel = str((await answer.fetchone() or ("",))[0])
@@ -79,6 +95,18 @@ class Presence:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+async def _ahead(connection: "psycopg.AsyncConnection[Any]") -> float:
+    """How many seconds the database's clock is ahead of this machine's: the quickest of some answers tells best."""
+    found = []
+    for _ in range(LOOKS):
+        began, at = time.monotonic(), time.time()
+        answer = await connection.execute("select extract(epoch from clock_timestamp())::float8")
+        took = time.monotonic() - began
+        [shown] = await answer.fetchone() or (at,)
+        found.append((took, shown - at - took / 2))
+    return min(found)[1]
 
 
 def check_upgrade(database: Database) -> None:

@@ -23,6 +23,25 @@ def test_time_is_in_milliseconds_of_the_system_clock():
     assert before <= clock.now_ms() <= int(time.time() * 1000)
 
 
+def test_a_clock_that_others_share_counts_and_sets_time_back_once_at_most():
+    try:
+        clock.use(time.time)
+        clock.follow(-60.0)
+        assert -61_000 < clock.now_ms() - time.time() * 1000 < -59_000
+        clock.follow(60.0)
+        now = clock.now_ms()
+        assert 59_000 < now - time.time() * 1000 < 61_000
+        clock.follow(-60.0)
+        assert clock.now_ms() >= now
+    finally:
+        clock.use(time.time)
+
+
+def test_a_clock_of_the_tests_follows_nobody(hands):
+    clock.follow(60.0)
+    assert clock.now_ms() == 1_700_000_000_000
+
+
 def test_time_goes_on_steadily_when_the_system_clock_is_set_back():
     hands = {"shown": 1_700_000_000.0, "steady": 5.0}
     clock.use(lambda: hands["shown"], lambda: hands["steady"])
