@@ -50,7 +50,7 @@ async def test_the_numbers_are_for_prometheus(server):
             for family in text_string_to_metric_families(answer.text)
             for sample in family.samples
         }
-        assert samples["agentspan_executions", "COMPLETED"] == 1
+        assert samples["agentspan_executions_ended_total", "COMPLETED"] == 1
         assert samples["agentspan_executions", "RUNNING"] == 3
         model = next(key[1] for key in samples if key[0] == "agentspan_model_calls_total")
         assert samples["agentspan_model_calls_total", model] >= 1
