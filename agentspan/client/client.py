@@ -530,6 +530,103 @@ class Client:
         """What lets a person in to the server's pages once, within a minute: `/login?ticket=...&next=/ui/...`."""
         return str((await self._json("POST", "/auth/ticket", again=True))["ticket"])
 
+    # Who may do what
+
+    async def login(self, username: str, password: str) -> Json:
+        """Log in as a user; `{token, user: {id, username, name, role, tenant}}`."""
+        return await self._json("POST", "/auth/login", json={"username": username, "password": password})
+
+    async def me(self) -> Json:
+        """As whom the server sees this client: `{kind, name, tenant, role, scopes}`."""
+        return await self._json("GET", "/auth/me")
+
+    async def change_password(self, old: str, new: str) -> None:
+        """Change one's own password."""
+        await self.transport.send("POST", "/auth/password", json={"old": old, "new": new})
+
+    async def users(self) -> list[Json]:
+        """The users of the tenant: `{name, displayName, email, role, tenant, disabled, lastSeenAt, ...}` each."""
+        return await self._list("GET", "/users")
+
+    async def user(self, name: str) -> Json:
+        """One of them."""
+        return await self._json("GET", path_of("users", name))
+
+    async def create_user(self, user: Json) -> Json:
+        """Make a user: `{name, role, password?, displayName?, email?, tenant?}`."""
+        return await self._json("POST", "/users", json=user)
+
+    async def update_user(self, name: str, changes: Json) -> Json:
+        """Change a user: role, disabled, displayName, email, password."""
+        return await self._json("PATCH", path_of("users", name), json=changes, again=True)
+
+    async def delete_user(self, name: str) -> None:
+        """Remove a user."""
+        await self.transport.send("DELETE", path_of("users", name))
+
+    async def keys(self) -> list[Json]:
+        """The API keys, without what opens: `{id, name, role, scopes, createdBy, expiresAt, revokedAt, ...}` each."""
+        return await self._list("GET", "/keys")
+
+    async def create_key(self, key: Json) -> Json:
+        """Make an API key: `{name, role or scopes, expiresSeconds?, tenant?}`; the answer holds `key`, this once."""
+        return await self._json("POST", "/keys", json=key)
+
+    async def revoke_key(self, key_id: str) -> None:
+        """Let a key open nothing any more."""
+        await self.transport.send("DELETE", path_of("keys", key_id), again=True)
+
+    async def tenants(self) -> list[Json]:
+        """The tenants of the installation: `{name, title, createdAt, disabled, quotas}` each."""
+        return await self._list("GET", "/tenants")
+
+    async def tenant(self, name: str) -> Json:
+        """One of them."""
+        return await self._json("GET", path_of("tenants", name))
+
+    async def create_tenant(self, tenant: Json) -> Json:
+        """Make a tenant: `{name, title?, quotas?}`."""
+        return await self._json("POST", "/tenants", json=tenant)
+
+    async def update_tenant(self, name: str, changes: Json) -> Json:
+        """Change a tenant: title, disabled, quotas."""
+        return await self._json("PATCH", path_of("tenants", name), json=changes, again=True)
+
+    async def delete_tenant(self, name: str) -> None:
+        """Remove a tenant and all that is its own."""
+        await self.transport.send("DELETE", path_of("tenants", name), params={"confirm": name})
+
+    async def audit(
+        self,
+        *,
+        action: str | None = None,
+        by: str | None = None,
+        subject: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        limit: int = 100,
+        cursor: str = "",
+    ) -> Json:
+        """A page of decisions and changes, the newest first: `{entries, nextCursor}`."""
+        params = {
+            "action": action, "by": by, "subject": subject, "since": since, "until": until,
+            "limit": limit, "cursor": cursor or None,
+        }  # fmt: skip
+        return await self._json("GET", "/audit", params=params)
+
+    async def share(self, execution_id: str, share: Json | None = None) -> Json:
+        """A link by which this run can be read: `{expiresSeconds?, note?}` to `{id, token, path, expiresAt}`."""
+        path = path_of("agent", "executions", execution_id, "share")
+        return await self._json("POST", path, json=share or {})
+
+    async def shares(self) -> list[Json]:
+        """The links: `{id, executionId, createdBy, createdAt, expiresAt, revokedAt, note}` each."""
+        return await self._list("GET", "/shares")
+
+    async def revoke_share(self, share_id: str) -> None:
+        """Let a link open nothing any more."""
+        await self.transport.send("DELETE", path_of("shares", share_id), again=True)
+
     # Models
 
     async def embed(self, model: str, texts: Sequence[str]) -> list[list[float]]:

@@ -19,12 +19,12 @@ class AgentConfig:
     """Which server, as whom, and how tools are run.
 
     `server_url`: with or without `/api`; left at its default, a local server is found or started. `api_key`, or
-    `auth_key` with `auth_secret`: the credentials. `worker_thread_count`: how many tools that are plain functions run
-    at once. `missing_worker_grace_seconds`: how long `run` and `join` wait for a worker that is not there before they
-    raise WorkerMissingError. `auto_start_server`: may a local server be started? `auto_start_workers`: does this
-    process serve the tools of the agents it starts? `on_human` (wait, fail, approve, reject, prompt) and `on_interrupt`
-    (detach, cancel): what `run` and `join` do when a run waits for a person, and when they are interrupted. `user`:
-    who starts runs and answers requests here, kept with both.
+    `auth_key` with `auth_secret`, or the `token` of a login: the credentials. `worker_thread_count`: how many tools
+    that are plain functions run at once. `missing_worker_grace_seconds`: how long `run` and `join` wait for a worker
+    that is not there before they raise WorkerMissingError. `auto_start_server`: may a local server be started?
+    `auto_start_workers`: does this process serve the tools of the agents it starts? `on_human` (wait, fail, approve,
+    reject, prompt) and `on_interrupt` (detach, cancel): what `run` and `join` do when a run waits for a person, and
+    when they are interrupted. `user`: who starts runs and answers requests here, kept with both.
     `worker_poll_interval_ms`, `llm_retry_count`, `daemon_workers`,
     `streaming_enabled` and `credential_strict_mode` are kept for older programs: workers wait in long polls, model
     retries belong to the server, and threads never hold up the end of the process. `auto_register_integrations` warns:
@@ -49,6 +49,7 @@ class AgentConfig:
     on_human: str = "wait"
     on_interrupt: str = "detach"
     user: str | None = None
+    token: str | None = None
 
     def __post_init__(self) -> None:
         url = self.server_url.strip().rstrip("/")
@@ -145,5 +146,6 @@ VARIABLES = {
     "on_human": "AGENTSPAN_ON_HUMAN",
     "on_interrupt": "AGENTSPAN_ON_INTERRUPT",
     "user": "AGENTSPAN_USER",
+    "token": "AGENTSPAN_TOKEN",
 }
 """The environment variable of each setting."""

@@ -911,6 +911,7 @@ class AgentRuntime:
                     api_key=config.api_key,
                     auth_key=config.auth_key,
                     auth_secret=config.auth_secret,
+                    token=config.token,
                     user=config.user,
                     revive=revive if self._may_launch else None,
                 )

@@ -1,0 +1,5 @@
+"""`python -m agentspan.cli`."""
+
+from agentspan.cli.main import main
+
+main()
