@@ -84,7 +84,7 @@ async def test_people_readers_and_polls_that_wait_are_counted(server: Running) -
     assert found["agentspan_requests_waiting",] == 1
     assert found["agentspan_requests_oldest_seconds",] >= 0
     assert found["agentspan_stream_readers", "run"] == 1
-    assert found["agentspan_waiting_polls",] == 1, "the worker of models waits"
+    assert found["agentspan_waiting_polls",] >= 1, "the worker of models waits"
 
 
 async def test_a_server_without_its_database_still_tells_what_it_knows(
