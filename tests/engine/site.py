@@ -42,6 +42,8 @@ async def serve(tls: ssl.SSLContext | None = None) -> AsyncIterator[Site]:
     site = Site(port, "https" if tls else "http")
     server = HTTPServer(Application([("/.*", _Handler, {"site": site})]), ssl_options=tls)
     server.add_sockets([listener])
-    yield site
-    server.stop()
-    await server.close_all_connections()
+    try:
+        yield site
+    finally:
+        server.stop()
+        await server.close_all_connections()

@@ -54,10 +54,10 @@ class LlmWorker(Calls):
         tree, number = split_execution(view.execution_id)
         try:
             spec, request, streams = await self.patiently(lambda: self._request(view, tree, number))
-            if view.purpose == "think" and (too_long := overflow(spec, request, self._compacted(view))):
-                return Report(task_id=view.task_id, status="COMPLETED", output=too_long, worker=view.worker)
             if request.base_url:
                 await self.check(request.base_url)
+            if view.purpose == "think" and (too_long := overflow(spec, request, self._compacted(view))):
+                return Report(task_id=view.task_id, status="COMPLETED", output=too_long, worker=view.worker)
             shown = partial(self.stream, tree, number) if streams else None
             answer = await providers.complete(request, self.settings, self._timed(view.name, shown))
         except ModelFailure as failure:
