@@ -6,12 +6,11 @@ import signal
 import subprocess
 import sys
 import webbrowser
-from typing import Any
 from urllib.parse import quote
 
 import typer
 
-from agentspan.cli.extras import needs
+from agentspan.cli import profiles, session
 from agentspan.client import launch
 from agentspan.errors import AgentspanError, BadInput, ConfigurationProblem
 
@@ -30,8 +29,9 @@ def dashboard(
         raise BadInput(f"--page is a path such as /runs, not {page!r}")
     if port and not standalone:
         raise BadInput("--port is for --standalone: else the server shows the dashboard on its own port")
-    named = server or os.environ.get("AGENTSPAN_SERVER_URL", "").strip() or None
-    url = launch.find_or_start(named).url
+    if server:
+        profiles.server_option.set(server)
+    url = launch.find_or_start(profiles.setting("server_url")).url
     if standalone:
         alone(url, port, page, no_browser)
         return
@@ -45,7 +45,9 @@ def alone(url: str, port: int, page: str, no_browser: bool) -> None:
     if importlib.util.find_spec("panel") is None:
         raise ConfigurationProblem('this needs panel: pip install "agentspan[dashboard]"')
     command = [sys.executable, "-m", "agentspan.dashboard", "--server", url, "--port", str(port), "--child"]
-    environ = {name: value for name, value in os.environ.items() if name != "AGENTSPAN_DASHBOARD_SECRET"}
+    shown = {profiles.KEYS[key].variable: text for key, text in profiles.credentials().items()}
+    given = {name: value for name, value in os.environ.items() if name != "AGENTSPAN_DASHBOARD_SECRET"}
+    environ = {name: value for name, value in given.items() if name not in profiles.VARIABLES} | shown
     # Its own session: Ctrl-C is for this process, whose end closes the pipe and so ends the other.
     with subprocess.Popen(
         command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -74,18 +76,9 @@ def show(address: str, shown: str, no_browser: bool) -> None:
 
 
 def _with_ticket(url: str, page: str) -> str:
-    """The address of a page, by which whoever has credentials in the environment is let in."""
-    with needs("sdk"):
-        from agentspan.agents.runtime.config import AgentConfig
-        from agentspan.client.client import Client
-        from agentspan.client.portal import portal
-    config = AgentConfig.from_env()
-    shown: dict[str, Any] = {"api_key": config.api_key, "auth_key": config.auth_key, "auth_secret": config.auth_secret}
-    if not any(shown.values()):
+    """The address of a page, by which whoever has credentials is let in."""
+    at = session.Place(url, profiles.credentials(), is_local=False)
+    if not set(at.credentials) & set(profiles.CREDENTIALS):
         return f"{url}/ui{page}"
-    client = Client(url, user=config.user, **shown)
-    try:
-        ticket = portal().call(client.ticket())
-    finally:
-        portal().call(client.aclose())
+    ticket = session.ask(lambda client: client.ticket(), session.client(at))
     return f"{url}/login?ticket={quote(ticket)}&next={quote(f'/ui{page}', safe='/')}"

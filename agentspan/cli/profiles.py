@@ -65,6 +65,11 @@ def setting(key: str) -> str | None:
     return value.text if value else None
 
 
+def credentials() -> dict[str, str]:
+    """As whom: what is shown to the server, and the name of the person."""
+    return {key: value.text for key, value in values().items() if key in (*CREDENTIALS, "user")}
+
+
 def profile() -> str:
     """The name of the profile in use; ConfigurationProblem if there is none of the name that was given."""
     found = read()
@@ -189,3 +194,4 @@ KEYS: Mapping[str, Key] = {
     "output": Key("AGENTSPAN_OUTPUT", "format of what is read", ("table", "json", "jsonl", "yaml", "csv", "id")),
 }  # fmt: skip
 CREDENTIALS = ("api_key", "auth_key", "auth_secret", "token")
+VARIABLES = tuple(KEYS[key].variable for key in (*CREDENTIALS, "user"))

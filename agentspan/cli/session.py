@@ -27,9 +27,8 @@ class Place(NamedTuple):
 
 def place() -> Place:
     """The server that the options, the environment or the profile name, or else the local one."""
-    found = {key: value.text for key, value in profiles.values().items()}
-    shown = {key: found[key] for key in (*profiles.CREDENTIALS, "user") if key in found}
-    if url := found.get("server_url"):
+    shown = profiles.credentials()
+    if url := profiles.setting("server_url"):
         return Place(url, shown, is_local=False)
     server = launch.find_or_start()
     if server.started:
@@ -62,13 +61,13 @@ def runtime(**settings: Any) -> "AgentRuntime":
     """The SDK's runtime for the same server, as the same person; `settings`: what is otherwise than they say."""
     with needs("sdk"):
         from agentspan.agents import AgentConfig, AgentRuntime
-    found = {key: value.text for key, value in profiles.values().items()}
+    found = profiles.credentials()
     as_whom: dict[str, Any] = {key: found.get(key) for key in (*profiles.CREDENTIALS, "user")}
     try:
         config = replace(AgentConfig.from_env(), **as_whom, **settings)
     except ValueError as problem:
         raise ConfigurationProblem(str(problem)) from problem
-    return AgentRuntime(server_url=found.get("server_url"), config=config)
+    return AgentRuntime(server_url=profiles.setting("server_url"), config=config)
 
 
 def note(text: str) -> None:

@@ -42,12 +42,16 @@ class LaunchProblem(AgentspanError):
     """No server could be found or started."""
 
 
+class ServerAway(LaunchProblem, ConnectionError):
+    """No server answers at the address that was given."""
+
+
 def find_or_start(url: str | None = None, *, data_dir: Path | str | None = None) -> Server:
     """The server at `url`; without it the one of this user's data folder, which is started if there is none."""
     if url is not None:
         root = url.rstrip("/").removesuffix("/api")
         if not is_healthy(root):
-            raise LaunchProblem(f"no agentspan server answers at {root}; start one with: agentspan server start")
+            raise ServerAway(f"no agentspan server answers at {root}; start one with: agentspan server start")
         return Server(root, started=False)
     settings = Settings.load(options={"--data-dir": str(data_dir) if data_dir is not None else None})
     if found := find(settings.data_dir):

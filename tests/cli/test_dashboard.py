@@ -50,7 +50,7 @@ def test_a_server_without_pages_is_said_to_have_none(folder):
 @pytest.mark.parametrize("wrong", [("--page", "runs"), ("--port", "7000")])
 def test_what_makes_no_sense_is_refused(folder, wrong):
     done = agentspan("dashboard", *wrong, folder=folder, **SAYS)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert wrong[0] in done.stderr
 
 

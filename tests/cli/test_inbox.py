@@ -87,12 +87,12 @@ def test_a_question_is_answered_in_words(command, runtime, server):
 
 
 def test_what_cannot_be_asked_or_said_is_one_sentence(command):
-    for words, said in [
-        (["approve", "no.1", "--arguments", "[1]"], "must be a JSON object"),
-        (["answer", "no.1", "{"], "is not JSON"),
-        (["inbox", "--all-statuses"], "--run"),
-        (["reject", "no.1"], "no"),
+    for words, code, said in [
+        (["approve", "no.1", "--arguments", "[1]"], 2, "must be a JSON object"),
+        (["answer", "no.1", "{"], 2, "is not JSON"),
+        (["inbox", "--all-statuses"], 2, "--run"),
+        (["reject", "no.1"], 8, "no"),
     ]:
         done = command(*words)
-        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+        assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
         assert said in done.stderr

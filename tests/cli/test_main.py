@@ -44,7 +44,7 @@ def test_a_missing_extra_is_one_sentence(folder):
 
 def test_an_unknown_local_model_is_one_sentence(folder):
     done = agentspan("model", "pull", "gpt-17", folder=folder)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "smollm2" in done.stderr
     assert done.stderr.count("\n") == 1
 
