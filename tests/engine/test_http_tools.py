@@ -27,6 +27,12 @@ ANY = {"type": "object", "properties": {name: {} for name in ("id", "city", "n",
 
 
 @pytest.fixture
+async def engine(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Engine]:
+    async with opened(sqlite_url, tmp_path) as engine:
+        yield engine
+
+
+@pytest.fixture
 async def site() -> AsyncIterator[Site]:
     async with serve() as site:
         yield site
@@ -193,9 +199,10 @@ def test_any_answer_can_be_stored(body: bytes, kind: str) -> None:
 # In a run
 
 
-async def test_a_run_calls_a_site_and_goes_on_with_its_answer(engine: Engine, site: Site) -> None:
+async def test_a_run_calls_a_site_and_goes_on_with_its_answer(database_url: str, tmp_path: Path, site: Site) -> None:
     site.answers["/weather/Oslo"] = says({"sky": "grey"})
-    assert json.loads(await read(engine, http_tool(site.url("/weather/{city}")), city="Oslo")) == {"sky": "grey"}
+    async with opened(database_url, tmp_path) as engine:
+        assert json.loads(await read(engine, http_tool(site.url("/weather/{city}")), city="Oslo")) == {"sky": "grey"}
     [asked] = site.asked
     assert asked.headers["User-Agent"].startswith("agentspan/")
 
@@ -246,10 +253,7 @@ async def test_a_site_that_does_not_answer_in_time_is_given_up(engine: Engine, s
     site.answers["/"] = lambda handler: asyncio.sleep(30)
     said = await read(engine, http_tool(site.url(), timeout_seconds=0.2, retry_count=0))
     # Who notices first is a matter of chance: who calls, or who watches over all attempts.
-    assert said in (
-        "Error: 127.0.0.1 did not answer within 0.2 s",
-        "Error: the attempt took longer than its time limit",
-    )
+    assert said.endswith(("did not answer within 0.2 s", "the attempt took longer than its time limit"))
 
 
 async def test_an_answer_that_is_too_large_is_an_error(engine: Engine, site: Site) -> None:
