@@ -60,8 +60,7 @@ class Sweeper:
     async def sweep(self) -> None:
         """Report everything that is due now."""
         now = now_ms()
-        if self._next:
-            self.late_ms = max(0, now - self._next)
+        self.late_ms = max(0, now - self._next) if self._next else 0
         self._next = 0
         self._sooner.clear()
         tasks = await self.reads.query(lambda c: queue.due(c, now, AT_ONCE))
