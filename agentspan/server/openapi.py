@@ -7,6 +7,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -102,7 +103,7 @@ def operation(route: Route, verb: str, method: Any) -> Json:
         "tags": [tag(route.path)],
         "parameters": [*path_parameters(route.path), *map(query_parameter, known.query.split())],
         "responses": {
-            "200": {"description": "OK", "content": content},
+            **answers(f"{verb.upper()} {route.path}", content),
             "default": {
                 "description": "An error",
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
@@ -114,6 +115,12 @@ def operation(route: Route, verb: str, method: Any) -> Json:
     if route.handler.without_credentials:
         body["security"] = []
     return body
+
+
+def answers(name: str, content: Json) -> Json:
+    """The answers that are no error, by status."""
+    told = {status: {"description": HTTPStatus(status).phrase} for status in STATUSES.get(name, (200,))}
+    return {str(status): each | ({} if status == 204 else {"content": content}) for status, each in told.items()}
 
 
 def request_content(takes: Any) -> Json:
@@ -412,6 +419,23 @@ OPERATIONS: dict[str, Operation] = {
     "GET /openapi.json": Operation("object"),
     "GET /api-docs": Operation("object"),
 }
+
+_MADE = ("credentials", "users", "keys", "tenants", "agent/executions/{execution_id}/share")
+_GONE = (
+    *("credentials/{name}", "credentials/bindings/{key}", "users/{name}", "keys/{key_id}"),
+    *("tenants/{name}", "shares/{share_id}"),
+)
+
+STATUSES: dict[str, tuple[int, ...]] = {
+    **{f"POST /api/{path}": (201,) for path in _MADE},
+    **{f"DELETE /api/{path}": (204,) for path in _GONE},
+    "POST /api/auth/password": (204,),
+    "POST /api/workflow/{execution_id}/retry": (204,),
+    "POST /api/tasks/update-v2": (200, 204),
+    "GET /api/tasks/poll/{name}": (200, 204),
+    "GET /api/tasks/{task_id}/log": (200, 204),
+}
+"""The statuses of answers that are no error, where they are others than 200."""
 
 ROUTES = [Route("/openapi.json", Document), Route("/api-docs", Document)]
 

@@ -89,7 +89,8 @@ def put_task_definitions(connection: Connection, rows: Sequence[dict[str, Any]],
         index_elements=["name"], set_={"data": insert.excluded.data, "updated_at": insert.excluded.updated_at}
     )
     values = [{"name": row["name"], "data": msgspec.json.encode(row), "updated_at": at} for row in rows]
-    connection.execute(upsert, values)
+    if values:
+        connection.execute(upsert, values)
 
 
 def delete_task_definition(connection: Connection, name: str) -> int:
