@@ -1,12 +1,12 @@
-"""`agentspan credentials`: store, list, delete, and let names stand for others. A value never is an argument."""
+"""`agentspan credentials`: store, list, delete, let names stand for others, change the key. No value is an argument."""
 
 from pathlib import Path
 
 import typer
 
 from agentspan.cli import completion, given
-from agentspan.cli.output import Column, Listed, reads
-from agentspan.cli.session import ask
+from agentspan.cli.output import Column, Listed, Told, reads
+from agentspan.cli.session import ask, note
 
 app = typer.Typer(help="The secrets of tools, kept by the server.", no_args_is_help=True)
 
@@ -66,7 +66,22 @@ def bindings() -> Listed:
     return Listed(ask(lambda client: client.bindings()), BINDING_COLUMNS, "logical_key")
 
 
+@app.command()
+@reads
+def rotate() -> Told:
+    """Seal all credentials, and the secrets of webhooks, under the server's present master key; exit code 1 if there
+    are some that none of its keys opens. It does no harm to begin it again."""
+    resealed, done = 0, ask(lambda client: client.rotate_credentials())
+    while done["resealed"]:
+        resealed += done["resealed"]
+        note(f"sealed {resealed} anew, {done['left']} left")
+        done = ask(lambda client: client.rotate_credentials())
+    left = f"no master key of the server opens {', '.join(done['names'])}" if done["left"] else ""
+    return Told({**done, "resealed": resealed}, ROTATION, "keyId", left, int(done["left"] > 0))
+
+
 COLUMNS = (Column("NAME", "name"), Column("VALUE", "partial"), Column("CHANGED", "updated_at"))
 BINDING_COLUMNS = (Column("NAME", "logical_key"), Column("STANDS FOR", "store_name"))
+ROTATION = (Column("KEY", "keyId"), Column("SEALED ANEW", "resealed"), Column("LEFT", "left"))
 
 app.command("ls", hidden=True)(names)

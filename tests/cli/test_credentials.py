@@ -1,5 +1,6 @@
 """`agentspan credentials` keeps secrets on the server of this user, and never takes one as an argument."""
 
+import base64
 import json
 import os
 import subprocess
@@ -68,6 +69,25 @@ def test_a_name_may_stand_for_another(served):
     ]
     assert command(served, "unbind", "LOGICAL").returncode == 0
     assert command(served, "bindings").stdout == ""
+
+
+def test_all_is_sealed_anew_when_the_master_key_changes(folder):
+    old, new = (base64.b64encode(letter * 32).decode() for letter in (b"o", b"n"))
+    keys = {"AGENTSPAN_MASTER_KEY": old}
+    try:
+        assert agentspan("server", "start", folder=folder, **keys).returncode == 0
+        for name in ("ONE", "TWO"):
+            assert command(folder, "set", name, value=VALUE).returncode == 0
+        agentspan("server", "stop", folder=folder)
+        keys = {"AGENTSPAN_MASTER_KEY": new, "AGENTSPAN_OLD_MASTER_KEYS": old}
+        assert agentspan("server", "start", folder=folder, **keys).returncode == 0
+        for resealed in (2, 0):
+            done = command(folder, "rotate", "--json")
+            assert done.returncode == 0, done.stderr
+            assert (json.loads(done.stdout)["resealed"], json.loads(done.stdout)["left"]) == (resealed, 0)
+            assert not any(each in done.stdout + done.stderr for each in (old, new, VALUE))
+    finally:
+        agentspan("server", "stop", folder=folder)
 
 
 def test_what_cannot_be_stored_is_one_sentence(served):
