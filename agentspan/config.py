@@ -65,6 +65,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str = "TEXT"
     tracing: bool = False
     tenant: str = HOME
+    public_url: str | None = None
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: str | None = None
+    oidc_scopes: str = "openid profile email"
+    oidc_roles: tuple["RoleRule", ...] = ()
+    oidc_tenant: str = HOME
     sources: dict[str, str]
 
     @classmethod
@@ -143,6 +150,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return [(name, value) for name, value, _ in self.describe()]
 
 
+class RoleRule(msgspec.Struct, frozen=True):
+    """Who has this value of this claim has this role; with the value `*`, everybody has."""
+
+    claim: str
+    value: str
+    role: str
+
+    def __str__(self) -> str:
+        return f"{self.claim}:{self.value}={self.role}" if self.claim else f"*={self.role}"
+
+
 class Limit(msgspec.Struct, frozen=True):
     """What a server may ask of one provider with one key: requests and tokens in any minute, and calls at once."""
 
@@ -157,6 +175,7 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 LIMITED = ("rpm", "tpm", "concurrency")
+ROLE_NAMES = ("viewer", "operator", "developer", "admin")
 LISTED = ("limits", "rates", "retention")
 """Settings that are lists with semicolons between their parts."""
 ENDED = ("COMPLETED", "FAILED", "TERMINATED", "TIMED_OUT")
@@ -573,6 +592,31 @@ RETENTION = (
     "rules such as COMPLETED age=30d most=1000; FAILED,TIMED_OUT age=90d; * age=365d; each begins with statuses"
     f" ({', '.join(ENDED)}) or *, and has age= (in d, h, m or s), most= (of each agent), or both, and perhaps agent="
 )
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError
+    return text.rstrip("/")
+
+
+def _role_rules(text: str) -> tuple[RoleRule, ...]:
+    return tuple(_role_rule(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _role_rule(part: str) -> RoleRule:
+    told, equals, role = part.rpartition("=")
+    claim, colon, value = told.partition(":")
+    if not equals or role not in ROLE_NAMES or not (told == "*" or (claim and colon and value)):
+        raise ValueError
+    return RoleRule("", "*", role) if told == "*" else RoleRule(claim, value, role)
+
+
+def _tenant(text: str) -> str:
+    if problem := tenant_problem(text):
+        raise _Unfit(problem)
+    return text
+
+
 _SECONDS = "a number of seconds above 0"
 _BYTES = 1 << 40
 
@@ -649,6 +693,19 @@ SETTINGS: tuple[Setting, ...] = (
         "requests in a time, each of a key, an address or a tenant, as in 600/min per key; 50/s per address",
     ),
     Setting("retention", ("AGENTSPAN_RETENTION",), rules, RETENTION),
+    Setting("public_url", ("AGENTSPAN_PUBLIC_URL",), _url, "the address by which people reach this server, with http(s)"),
+    Setting("oidc_issuer", ("AGENTSPAN_OIDC_ISSUER",), _url, "the address of an OpenID Connect provider"),
+    Setting("oidc_client_id", ("AGENTSPAN_OIDC_CLIENT_ID",), str, "the client id that the provider knows this server by"),
+    Setting("oidc_client_secret", ("AGENTSPAN_OIDC_CLIENT_SECRET",), str, "the client secret", secret=True),
+    Setting("oidc_scopes", ("AGENTSPAN_OIDC_SCOPES",), str, "scopes with spaces between them, openid among them"),
+    Setting(
+        "oidc_roles",
+        ("AGENTSPAN_OIDC_ROLES",),
+        _role_rules,
+        "rules CLAIM:VALUE=ROLE with commas between them, the first that fits counts, and *=ROLE is for everybody; "
+        "the roles are viewer, operator, developer and admin",
+    ),
+    Setting("oidc_tenant", ("AGENTSPAN_OIDC_TENANT",), _tenant, "the tenant that these people belong to"),
     Setting("ui", ("--ui", "AGENTSPAN_UI"), _switch, "true or false"),
     Setting("ui_warm", ("AGENTSPAN_UI_WARM",), _switch, "true or false"),
     Setting("scripts_path", ("AGENTSPAN_SCRIPTS",), _path, "a file or a folder with scripted models"),
