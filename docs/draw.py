@@ -1,4 +1,5 @@
-"""Writes into the pages what is derived: the state diagram, the settings, a worker, the routes that answer 501.
+"""Writes into the pages what is derived: the state diagram, the settings, the metrics, a worker, the routes that
+answer 501.
 
 `python docs/draw.py` writes, `--check` only says whether something is out of date (exit code 1).
 """
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from agentspan.config import SETTINGS, Settings
 from agentspan.core.states import ENDED, STEPS
+from agentspan.server import metrics
 from agentspan.server.openapi import unbuilt_table
 
 DOCS = Path(__file__).parent
@@ -47,6 +49,7 @@ DERIVED = {
 BLOCKS = {
     ("architecture.md", "states"): states,
     ("configuration.md", "settings"): settings,
+    ("operations.md", "metrics"): metrics.table,
     ("protocol.md", "worker"): worker,
     ("protocol.md", "unbuilt"): unbuilt_table,
 }
