@@ -115,13 +115,12 @@ class Secrets:
 
     def unreadable(self, sealed: dict[str, int]) -> int:
         """How many of these secrets, counted by the id of their key, cannot be opened here."""
-        if not sealed:
-            return 0
+        strange = {key_id: count for key_id, count in sealed.items() if key_id}
         try:
-            known = {self.keys.id}
+            known = self.ring.by_id.keys() if strange else ()
         except ConfigurationProblem:
-            known = set()
-        return sum(count for key_id, count in sealed.items() if key_id not in known)
+            known = ()
+        return sum(count for key_id, count in strange.items() if key_id not in known)
 
     async def one(self, name: str) -> SecretView:
         found = await self.reads.query(partial(secrets.one, name=name))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -33,8 +34,11 @@ def begin(settings: Settings, environ: Mapping[str, str] | None = None) -> None:
 
 def secrets(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     """The values that this process knows and that no line may show, the longest first."""
-    named = (value for name, value in environ.items() if name.upper().endswith(SECRET_ENDINGS))
-    found = {value for value in (settings.auth_secret, *named) if value and len(value) >= SHORTEST_SECRET}
+    named = (
+        part for name, value in environ.items() if name.upper().endswith(SECRET_ENDINGS) for part in value.split(",")
+    )
+    password = unquote(urlsplit(settings.database_url).password or "")
+    found = {value for value in (settings.auth_secret, password, *named) if value and len(value) >= SHORTEST_SECRET}
     return sorted(found, key=len, reverse=True)
 
 
@@ -89,7 +93,7 @@ def hidden(value: Any, secrets: Iterable[str]) -> Any:
     return value
 
 
-SECRET_ENDINGS = ("_API_KEY", "_SECRET", "_PASSWORD", "_TOKEN", "_ACCESS_KEY", "_MASTER_KEY")
+SECRET_ENDINGS = ("_API_KEY", "_SECRET", "_PASSWORD", "_TOKEN", "_ACCESS_KEY", "_MASTER_KEY", "_MASTER_KEYS")
 """How the names of variables end that hold what nobody may read."""
 
 

@@ -7,6 +7,7 @@ from sqlalchemy.engine import Connection
 from agentspan.store import tables as t
 from agentspan.store.database import Database
 from agentspan.store.listing import HUMAN
+from agentspan.store.secrets import key_ids
 
 MOST_COUNTED = 100_000
 """Open executions beyond this are not counted: so many are read in some milliseconds from the index."""
@@ -33,8 +34,7 @@ class Pool(Struct, frozen=True):
 def vitals(connection: Connection, database: Database) -> Vitals:
     """The numbers of one database."""
     waiting, oldest = connection.execute(REQUESTS).one()
-    sealed = {row[0]: row[1] for row in connection.execute(SEALED)}
-    return Vitals(_open(connection), waiting, oldest or 0, _size(connection, database), sealed)
+    return Vitals(_open(connection), waiting, oldest or 0, _size(connection, database), key_ids(connection))
 
 
 def pool(database: Database) -> Pool:
@@ -59,5 +59,4 @@ OPEN_STATUSES = ("RUNNING", "PAUSED")
 _some = sa.select(sa.literal(1)).where(t.executions.c.status == sa.bindparam("status")).limit(MOST_COUNTED)
 OPEN = sa.select(sa.func.count()).select_from(_some.subquery())
 REQUESTS = sa.select(sa.func.count(), sa.func.min(t.tasks.c.scheduled_at)).where(HUMAN)
-SEALED = sa.select(t.secrets.c.key_id, sa.func.count()).group_by(t.secrets.c.key_id)
 SIZE = sa.text("select pg_database_size(current_database())")

@@ -74,15 +74,16 @@ def test_text_says_it_too(written: Any) -> None:
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_no_secret_is_written_whoever_says_it(written: Any, form: str) -> None:
     secrets = {"AGENTSPAN_AUTH_SECRET": 'open "sesame"', "OPENAI_API_KEY": "sk-12345678", "PGPASSWORD": "hush-hush"}
+    secrets["AGENTSPAN_DATABASE_URL"] = "postgresql://ada:l%40velace@localhost/runs"
     out = written(AGENTSPAN_LOG_FORMAT=form, AGENTSPAN_AUTH_KEY="kim", DB_PASSWORD="pass-word", **secrets)
     log = logging.getLogger("agentspan.server")
     log.warning('the header was "Bearer open "sesame"" and sk-12345678')
     try:
-        raise RuntimeError("pass-word is wrong")
+        raise RuntimeError("pass-word is wrong, and so is l@velace")
     except RuntimeError:
         log.exception("failed")
     text = out.getvalue()
-    assert not [each for each in ("sesame", "sk-12345678", "pass-word") if each in text]
+    assert not [each for each in ("sesame", "sk-12345678", "pass-word", "velace") if each in text]
     assert text.count(logs.HIDDEN) >= 3
 
 

@@ -1,5 +1,6 @@
 """What Prometheus is told: everything that the table names, of each tenant, whatever is wrong, at little cost."""
 
+import base64
 import time
 from pathlib import Path
 
@@ -119,6 +120,15 @@ async def test_a_lease_that_ends_is_counted(tmp_path: Path) -> None:
             clock.use(time.time)
         assert found["agentspan_leases_expired_total",] == 1
         assert found["agentspan_task_timeouts_total", "lease"] == 1
+
+
+async def test_credentials_of_a_lost_key_are_counted(tmp_path: Path) -> None:
+    keys = [base64.b64encode(letter * 32).decode() for letter in (b"a", b"b")]
+    async with running(tmp_path, AGENTSPAN_MASTER_KEY=keys[0]) as server:
+        await server.engine.secrets.save("TOKEN", "a long value")
+        assert (await samples(server))["agentspan_credentials_unreadable",] == 0
+    async with running(tmp_path, AGENTSPAN_MASTER_KEY=keys[1]) as server:
+        assert (await samples(server))["agentspan_credentials_unreadable",] == 1
 
 
 def test_tenants_are_told_apart_only_where_there_are_several() -> None:
