@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct
-from sqlalchemy.engine import Connection
 
 from agentspan.clock import now_ms
 from agentspan.config import ENDED, Rule
@@ -91,7 +90,7 @@ class GiveBack(Ask, kw_only=True):
         return database.give_back(transaction.connection, PAGES)
 
 
-Query = Callable[[Callable[[Connection], T]], Awaitable[T]]
+Query = Callable[[Callable[[Any], T]], Awaitable[T]]
 Do = Callable[[Any], Awaitable[Any]]
 
 
@@ -123,7 +122,7 @@ class Retention:
             await self._runs(Judge(rules, self.query, now_ms()), removed, most, dry_run)
         if dry_run:
             return removed
-        removed.rows = await self._repeated(Clear())
+        removed.rows += await self._repeated(Clear())
         removed.specs = await self._specs()
         if removed.rows:
             await self._repeated(GiveBack())
@@ -137,7 +136,10 @@ class Retention:
             for each in page:
                 seen |= dict.fromkeys(await judge.going(each))
             going = list(seen)[known : most or None]
-            removed.runs += len(going) if dry_run else await self._gone(going)
+            if dry_run:
+                removed.runs += len(going)
+            else:
+                await self._remove(going, removed)
             if most and len(seen) >= most:
                 removed.more = len(seen) > most or len(page) == READ_AT_ONCE
                 return
@@ -149,13 +151,11 @@ class Retention:
         page: list[Old] = await self.query(lambda c: retention.ended(c, after, before, READ_AT_ONCE))
         return page
 
-    async def _gone(self, trees: Sequence[str]) -> int:
-        gone = 0
+    async def _remove(self, trees: Sequence[str], removed: Removed) -> None:
         for start in range(0, len(trees), TREES):
-            gone += await self.do(Remove(trees=trees[start : start + TREES]))
-            await self.do(Clear())
+            removed.runs += await self.do(Remove(trees=trees[start : start + TREES]))
+            removed.rows += await self.do(Clear())
             await asyncio.sleep(PAUSE_SECONDS)
-        return gone
 
     async def _specs(self) -> int:
         before = now_ms() - DAY_MS

@@ -3,13 +3,19 @@
 Each tenant's database is one of its own, and is named by its settings.
 """
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from agentspan.config import HOME, Settings
+from agentspan.config import HOME, Rule, Settings
+from agentspan.engine.retention import Removed, Retention
 from agentspan.store import access, backup, copying, database, integrity, sizes
 from agentspan.store.backup import Manifest
 from agentspan.store.copying import Tally, Told, quiet
+from agentspan.store.database import Database
 from agentspan.store.integrity import Finding
+from agentspan.store.ledger import Ledger, Transaction
 from agentspan.store.sizes import Size
 
 
@@ -55,3 +61,36 @@ def size(settings: Settings) -> list[Size]:
     with copying.snapshot(settings.database_url) as connection:
         copying.fit(connection)
         return sizes.sizes(connection)
+
+
+@contextlib.contextmanager
+def retention(settings: Settings) -> Iterator[Retention]:
+    """What removes old runs where no server does: an SQLite file must not be in use."""
+    opened = Database(settings.database_url, synchronous=settings.sqlite_synchronous)
+    opened.open()
+    ledger = Ledger(opened, settings.blob_bytes)
+
+    async def query(work: Callable[[Any], Any]) -> Any:
+        with opened.reading.connect() as connection:
+            return work(connection)
+
+    async def do(command: Any) -> Any:
+        found: list[Any] = []
+
+        def work(transaction: Transaction) -> None:
+            transaction.lock(command.trees)
+            found.append(command.apply(transaction, None))
+
+        ledger.commit(work, lambda _: None)
+        return found[0]
+
+    try:
+        yield Retention((), query, do)
+    finally:
+        opened.close()
+
+
+async def prune(settings: Settings, rule: Rule, *, most: int = 0, dry_run: bool = False) -> Removed:
+    """Remove the runs that a rule names."""
+    with retention(settings) as removing:
+        return await removing.sweep([rule], most=most, dry_run=dry_run)

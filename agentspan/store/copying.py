@@ -95,7 +95,7 @@ def fill(
     with target.reading.connect() as connection:
         _same(tallies(connection, told), read, "what was written is not what was read")
     with target.writing.connect() as connection, connection.begin():
-        connection.execute(sa.insert(ALEMBIC), {"version_num": HEAD})
+        connection.execute(sa.update(ALEMBIC).values(version_num=HEAD))
     return read
 
 
@@ -131,7 +131,7 @@ def _begin(target: Database) -> None:
         make_schema(connection, target.url)
         for table in TABLES:
             connection.execute(sa.delete(table))
-        connection.execute(sa.delete(ALEMBIC))
+        connection.execute(sa.update(ALEMBIC).values(version_num=""))
 
 
 def _has_rows(connection: Connection, table: sa.Table) -> bool:

@@ -255,7 +255,8 @@ def give_back(connection: Connection, pages: int) -> int:
     if connection.dialect.name != "sqlite":
         return 0
     before = connection.exec_driver_sql("pragma freelist_count").scalar_one()
-    connection.exec_driver_sql(f"pragma incremental_vacuum({pages})").all()
+    raw: Any = connection.connection.driver_connection
+    raw.execute(f"pragma incremental_vacuum({pages})").fetchall()  # a step for each page
     return int(before) - int(connection.exec_driver_sql("pragma freelist_count").scalar_one())
 
 
