@@ -358,7 +358,8 @@ class Call:
         """Put an exception that changes nothing into the log of the task, and of this process."""
         problem = cause_of(problem)
         self.output.write("\n".join(["", *traceback_of(problem)]))
-        log.warning("%s: %s (it changes nothing)", _name(self.task), reason_of(problem))
+        reason = redacted(reason_of(problem), self.given.values if self.given else {})
+        log.warning("%s: %s (it changes nothing)", _name(self.task), reason)
 
     def lose(self) -> None:
         """Tell the call that it was cancelled, or handed to another worker; one in a process of its own ends soon."""

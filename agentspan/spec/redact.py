@@ -1,12 +1,14 @@
 """Values that must not leave the process that has them, taken out of what does: in every form that is common."""
 
 import base64
+import html
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+ESCAPE = re.compile("%[0-9A-F]{2}")
 SHORTEST = 6
 """Shorter values are words that occur by chance."""
 SHORTEST_LINE = 16
@@ -39,16 +41,23 @@ def redactor(secrets: Mapping[str, str]) -> Callable[[Any], Any]:
 
 
 def forms(secret: str) -> set[str]:
-    """The texts that give a secret away: as it is, quoted, in hexadecimal, in base64 (also inside of a longer text)."""
+    """The texts that give a secret away: as it is, quoted in the ways of JSON, Python, HTML and addresses, in
+    hexadecimal, in base64 (also inside of a longer text)."""
     if len(secret) < SHORTEST:
         return set()
     lines = {line for line in secret.splitlines() if len(line) >= SHORTEST_LINE}
     data = secret.encode()
-    plain = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
-    return {
-        *plain, *lines, quote(secret, safe=""), quote(secret), quote_plus(secret), data.hex(), data.hex().upper(),
-        *_base64(data),
-    }  # fmt: skip
+    in_json = {_in_json(secret), _in_json(_in_json(secret)), json.dumps(secret, ensure_ascii=False)[1:-1]}
+    slashed = {each.replace("/", "\\/") for each in in_json}
+    addresses = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
+    lower = {ESCAPE.sub(lambda found: found[0].lower(), each) for each in addresses}
+    pages = {html.escape(secret), html.escape(secret, quote=False)}
+    plain = {secret, repr(secret)[1:-1], data.hex(), data.hex().upper()}
+    return {*plain, *lines, *in_json, *slashed, *addresses, *lower, *pages, *_base64(data)}
+
+
+def _in_json(text: str) -> str:
+    return json.dumps(text)[1:-1]
 
 
 def _base64(data: bytes) -> Iterator[str]:
