@@ -256,6 +256,18 @@ def test_every_file_that_is_mounted_is_there(services: dict[str, Json]) -> None:
                 assert (FOLDER / source).exists(), source
 
 
+def test_prometheus_asks_the_server_by_its_name_with_the_secret_that_it_is_given(
+    compose: Json, services: dict[str, Json]
+) -> None:
+    told = yaml.safe_load((FOLDER / "../observability/prometheus.yml").read_text())
+    (job,) = told["scrape_configs"]
+    (secret,) = services["prometheus"]["secrets"]
+    assert job["authorization"] == {"type": "Bearer", "credentials_file": f"/run/secrets/{secret['target']}"}
+    assert compose["secrets"][secret["source"]] == {"environment": "AGENTSPAN_AUTH_SECRET"}
+    assert job["dns_sd_configs"][0]["names"] == ["agentspan"]
+    assert services["sqlite"]["networks"]["front"]["aliases"] == ["agentspan"]
+
+
 def test_the_readme_says_nothing_of_services_and_variables_that_are_not_there(services: dict[str, Json]) -> None:
     text = (FOLDER / "README.md").read_text()
     commands = [shlex.split(line) for line in re.findall(r"^docker compose (.*)$", text, re.MULTILINE)]
