@@ -29,6 +29,7 @@ from agentspan.server.dashboard import Dashboard
 from agentspan.server.handler import Context, Unknown
 from agentspan.server.intake import BoundedApplication, intake
 from agentspan.server.maintenance import enabled_providers
+from agentspan.server.oidc import Provider
 from agentspan.server.origin import is_loopback
 from agentspan.server.record import Claim
 from agentspan.server.throttle import Throttle
@@ -43,7 +44,7 @@ def make_app(
     """The whole API over all tenants, and the way to the dashboard; or of the API those `paths` alone."""
     door = Door(settings, tenants.access)
     shown = dashboard or Dashboard(is_on=settings.ui)
-    context = Context(tenants, settings, door, Timings(), shown, Throttle(time.monotonic))
+    context = Context(tenants, settings, door, Timings(), shown, Throttle(time.monotonic), Provider(settings))
     specs = [
         URLSpec(routes.pattern(route.path), route.handler, {"route": route.path, "context": context})
         for route in routes.collect(routes.ROUTES, openapi.ROUTES)
