@@ -543,7 +543,7 @@ class Engine:
         for model, base in _models(spec):
             providers.check_model(model, os.environ, base)
             if base:
-                self.outgoing.url(base)
+                self._check_address(model, base)
 
     async def _report_one(self, report: Report) -> Receipt:
         tree, number = split_task(report.task_id)
@@ -571,10 +571,24 @@ class Engine:
         look = partial(self._look, LLM_QUEUE)
         worker = LlmWorker(
             self.replica, self.settings, self.pollers, self.transcripts, self._report_one, self._token, look,
-            self.outgoing.check,
+            self.goes,
         )  # fmt: skip
         worker.heard = self.figures.heard
         return worker
+
+    def _check_address(self, model: str, base: str) -> None:
+        """BadInput for an address of an agent's own at which this server asks no model."""
+        url = self.outgoing.url(base)
+        if not self.outgoing.trusts(url) and providers.holds_key(model, os.environ):
+            raise BadInput(
+                f"the key that this server has for {model} is not sent to {url.host}, which the agent names: "
+                "leave out base_url, or have the operator name that host in AGENTSPAN_OUTGOING_ALLOW"
+            )
+
+    async def goes(self, model: str, base: str) -> None:
+        """The same, as names resolve now."""
+        self._check_address(model, base)
+        await self.outgoing.check(base)
 
     def _http(self) -> Builtin:
         look = partial(self._look, HTTP_QUEUE)

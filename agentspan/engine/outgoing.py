@@ -46,15 +46,21 @@ class Rule(NamedTuple):
     name: str
     port: int | None
 
-    def holds(self, host: str, address: Address, port: int) -> bool:
+    def names(self, host: str, port: int) -> bool:
+        """Is this host written down here, by its name or its address?"""
+        literal = _address(host)
         if self.port not in (None, port):
             return False
         if self.network is not None:
-            return address in self.network
+            return literal is not None and unwrapped(literal) in self.network
+        return host.endswith(self.name[1:]) if self.name.startswith("*.") else host == self.name
+
+    def holds(self, host: str, address: Address, port: int) -> bool:
+        """Does it allow this address of the host?"""
+        if self.network is not None:
+            return self.port in (None, port) and address in self.network
         # A name says nothing for what no name should lead to.
-        return kind_of(address) in NAMEABLE and (
-            host.endswith(self.name[1:]) if self.name.startswith("*.") else host == self.name
-        )
+        return kind_of(address) in NAMEABLE and self.names(host, port)
 
 
 class Answer(NamedTuple):
@@ -80,12 +86,15 @@ class Outgoing:
         self._rules = tuple(_rule(each) for each in allow if each not in WORDS)
         self._resolve = resolve or _resolve
         self._trust = trust
+        self._alone = False
 
     @classmethod
     def of(cls, settings: Settings) -> "Outgoing":
         """As the operator says; else public addresses, and this machine's own if nobody but it reaches the server."""
         alone = settings.is_local and settings.tenant == HOME
-        return cls(settings.outgoing_allow or (("loopback",) if alone else ()))
+        made = cls(settings.outgoing_allow or (("loopback",) if alone else ()))
+        made._alone = alone
+        return made
 
     def url(self, text: str) -> httpx.URL:
         """A URL as it is written, http if it does not say. Refused for what no policy allows, and for addresses that
@@ -94,6 +103,11 @@ class Outgoing:
         if (address := _address(url.host)) is not None:
             self._judge(url.host, [address], _port(url))
         return url
+
+    def trusts(self, url: httpx.URL) -> bool:
+        """Whether keys of the operator's may go there: on a machine of one's own anywhere, else where a rule leads by
+        the name or the address."""
+        return self._alone or "*" in self._words or any(rule.names(url.host, _port(url)) for rule in self._rules)
 
     async def check(self, text: str) -> None:
         """Refused for a URL that leads where this server does not go, as its name resolves now."""

@@ -18,6 +18,8 @@ class Embeddings(Handler):
     async def post(self) -> None:
         """A vector for each text, in their order."""
         asked = self.body(EmbedRequest)
+        if asked.base_url:
+            await self.engine.goes(asked.model, asked.base_url)
         vectors = await self.while_open(
             providers.embed(asked.model, asked.input, self.context.settings, asked.base_url)
         )

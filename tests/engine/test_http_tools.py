@@ -406,3 +406,21 @@ async def test_a_model_is_not_asked_where_the_server_may_not_go(sqlite_url: str,
     assert view.row.status == "FAILED"
     assert "an address of the server itself" in view.row.reason
     assert site.asked == []
+
+
+async def test_a_key_of_the_operator_goes_only_where_the_operator_says(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, CANARY)
+    theirs = agent("openai/gpt-4o", base_url="https://models.example/v1")
+    options = {"host": "0.0.0.0", "master_key": b"k" * 32}
+    async with opened(sqlite_url, tmp_path, **options) as engine:
+        for spec in (theirs, agent("bedrock/claude", base_url="https://models.example/v1")):
+            with pytest.raises(BadInput, match=r"is not sent to models\.example"):
+                engine._check(spec)
+        engine._check(agent("vllm/llama", base_url="https://models.example/v1"))
+    async with opened(sqlite_url, tmp_path, **options, outgoing_allow=("*.example",)) as engine:
+        engine._check(theirs)
+    async with opened(sqlite_url, tmp_path) as engine:
+        engine._check(theirs)

@@ -28,6 +28,13 @@ async def test_what_cannot_be_embedded_is_a_bad_request(server):
         assert (await server.http.post("/api/embeddings", json=body)).status_code == 400
 
 
+async def test_texts_are_not_sent_where_the_server_may_not_go(server):
+    body = {"model": "openai/text-embedding-3-small", "input": ["the cat"], "baseUrl": "http://169.254.169.254/v1"}
+    answer = await server.http.post("/api/embeddings", json=body)
+    assert answer.status_code == 400
+    assert "gives out credentials" in answer.text
+
+
 async def test_embeddings_need_credentials(locked):
     answer = await locked.http.post("/api/embeddings", json={"model": "scripted/words", "input": []})
     assert answer.status_code == 401
