@@ -25,7 +25,6 @@ from agentspan.agents import (
     mcp_tool,
     pdf_tool,
     search_tool,
-    tracing,
     video_tool,
 )
 
@@ -271,12 +270,6 @@ UNBUILT: dict[str, Callable[[], Any]] = {
     "CommandValidator": lambda: agents.CommandValidator(["ls"]).validate("import os"),
     "create_agent": lambda: importlib.import_module("agentspan.agents.langchain").create_agent(),
     "serialize_agent": lambda: importlib.import_module("agentspan.agents.frameworks").serialize_agent(object()),
-    "trace_agent_run": lambda: tracing.trace_agent_run(),
-    "trace_compile": lambda: tracing.trace_compile(),
-    "trace_llm_call": lambda: tracing.trace_llm_call(),
-    "trace_tool_call": lambda: tracing.trace_tool_call(),
-    "trace_handoff": lambda: tracing.trace_handoff(),
-    "record_token_usage": lambda: tracing.record_token_usage(),
 }
 
 
