@@ -98,6 +98,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 "default",
             )
         _both_or_neither(values)
+        _whole_provider(values)
         return cls(**values, sources=sources)
 
     def performs(self, kind: str) -> bool:
@@ -298,6 +299,15 @@ def _both_or_neither(values: dict[str, Any]) -> None:
     if ("auth_key" in values) != ("auth_secret" in values):
         there, missing = (key, secret) if "auth_key" in values else (secret, key)
         raise ConfigurationProblem(f"{there} is set but {missing} is not; set both, or neither.")
+
+
+def _whole_provider(values: dict[str, Any]) -> None:
+    if "oidc_issuer" not in values:
+        return
+    needed = {"oidc_client_id": "AGENTSPAN_OIDC_CLIENT_ID", "oidc_roles": "AGENTSPAN_OIDC_ROLES"}
+    for field, name in {**needed, "auth_secret": "AGENTSPAN_AUTH_KEY and AGENTSPAN_AUTH_SECRET"}.items():
+        if not values.get(field):
+            raise ConfigurationProblem(f"AGENTSPAN_OIDC_ISSUER is set but not {name}; set it too.")
 
 
 # Where the data is
