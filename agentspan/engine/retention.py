@@ -13,9 +13,10 @@ from msgspec import Struct
 
 from agentspan.clock import now_ms
 from agentspan.config import ENDED, Rule
+from agentspan.core.ids import split_execution
 from agentspan.engine.commands import Ask
 from agentspan.engine.desk import Desk
-from agentspan.errors import AgentspanError
+from agentspan.errors import AgentspanError, BadInput, Conflict
 from agentspan.store import database, retention
 from agentspan.store.ledger import Transaction
 from agentspan.store.retention import Old
@@ -49,13 +50,17 @@ class Removed(Struct):
 
 
 class Remove(Ask, kw_only=True):
-    """Let trees go, each only if it has still ended and no run to come would be told of it; gives how many went."""
+    """Let trees go, each only if it has still ended and no run to come would be told of it; gives how many went.
+    `wanted`: somebody wants them gone, though the next run of their session will not know of them."""
+
+    wanted: bool = False
 
     def apply(self, transaction: Transaction, desk: Desk | None) -> int:
         gone = 0
         for tree in self.trees:
             old = retention.one(transaction.connection, tree)
-            if old and _is_over(transaction, old) and retention.is_free(transaction.connection, old):
+            is_free = self.wanted or (old and retention.is_free(transaction.connection, old))
+            if old and is_free and _is_over(transaction, old):
                 retention.remove(transaction.connection, [old], transaction.at)
                 gone += 1
         return gone
@@ -127,6 +132,16 @@ class Retention:
         if removed.rows:
             await self._repeated(GiveBack())
         return removed
+
+    async def remove(self, execution: str) -> None:
+        """Remove one run that has ended, for ever. NotFound, Conflict if it goes on."""
+        tree, number = split_execution(execution)
+        if number:
+            raise BadInput(f"{execution} is a part of the run {tree}; remove that one")
+        if not await self.do(Remove(trees=[tree], wanted=True)):
+            status = await self.query(lambda c: retention.status_of(c, tree))
+            raise Conflict(f"execution {execution} is {status}; end it first, or let it end")
+        await self._repeated(Clear())
 
     async def _runs(self, judge: "Judge", removed: Removed, most: int, dry_run: bool) -> None:
         place, seen = (0, ""), dict[str, None]()

@@ -81,6 +81,11 @@ POST   /api/workflow/{execution_id}/retry                   run,control  executi
 POST   /api/workflow/{execution_id}/rerun                   run          execution.forked
 POST   /api/workflow/{execution_id}/terminate               control      execution.canceled
 DELETE /api/workflow/{execution_id}                         control      execution.canceled
+DELETE /api/workflow/{execution_id}/remove                  admin        execution.removed
+DELETE /api/workflow/{execution_id}/terminate-remove        admin        execution.removed
+DELETE /api/workflow/bulk/remove                            admin        execution.removed
+DELETE /api/workflow/bulk/terminate-remove                  admin        execution.removed
+POST   /api/admin/prune                                     admin        executions.pruned
 PUT    /api/workflow/bulk/pause                             control      execution.paused
 PUT    /api/workflow/bulk/resume                            control      execution.resumed
 POST   /api/workflow/bulk/retry                             run,control  execution.retried

@@ -2,7 +2,6 @@
 
 _FRAMEWORK = "Runs of other frameworks are not shown yet; only agents that are sent as agentConfig run here."
 _RESTART = "A run's history is never deleted; use rerun, which starts a new run with the same input."
-_REMOVE = "Removing a run's history is not built yet."
 _DEFINITIONS = "Workflow definitions are not run here; deploy an agent by POST /api/agent/deploy."
 _EVENTS = "Event handlers are not built yet."
 _TASK_SEARCH = "Searching tasks is not built yet; read a run's tasks by GET /api/agent/executions/{id}/tasks."
@@ -28,8 +27,6 @@ UNBUILT: dict[str, str] = {
     "GET /api/tasks/search": _TASK_SEARCH,
     "GET /api/tasks/search-v2": _TASK_SEARCH,
     "GET /api/tasks/externalstoragelocation": _STORAGE,
-    "DELETE /api/workflow/{execution_id}/remove": _REMOVE,
-    "DELETE /api/workflow/{execution_id}/terminate-remove": _REMOVE,
     "PUT /api/workflow/decide/{execution_id}": _DECIDE,
     "PUT /api/workflow/{execution_id}/skiptask/{ref}": _SKIP,
     "POST /api/workflow/{execution_id}/restart": _RESTART,
@@ -39,8 +36,6 @@ UNBUILT: dict[str, str] = {
     "GET /api/workflow/externalstoragelocation": _STORAGE,
     "POST /api/workflow/test": _DEFINITIONS,
     "POST /api/workflow/bulk/restart": _RESTART,
-    "DELETE /api/workflow/bulk/remove": _REMOVE,
-    "DELETE /api/workflow/bulk/terminate-remove": _REMOVE,
     "POST /api/metadata/workflow": _DEFINITIONS,
     "PUT /api/metadata/workflow": _DEFINITIONS,
     "POST /api/metadata/workflow/validate": _DEFINITIONS,

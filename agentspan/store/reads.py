@@ -25,7 +25,7 @@ from agentspan.core.transcript import Transcript
 from agentspan.errors import BadInput, NotFound
 from agentspan.spec import mask, wire
 from agentspan.spec.agent import AgentSpec
-from agentspan.store import codec, database, definitions, listing, queue, requests, showing, statistics
+from agentspan.store import codec, database, definitions, listing, queue, requests, showing, sizes, statistics
 from agentspan.store import tables as t
 from agentspan.store.database import Database, unavailable
 from agentspan.store.ledger import EVENT_ROWS, Meta, stored_events
@@ -304,6 +304,10 @@ class Reads:
     async def schema_revision(self) -> str:
         """The revision of the schema."""
         return await self.query(database.revision) or ""
+
+    async def sizes(self) -> dict[str, int]:
+        """Bytes by table on PostgreSQL, of "all" on SQLite: what costs nothing to know."""
+        return {each.table: each.bytes for each in await self.query(sizes.quick)}
 
     async def inputs(self, names: Iterable[str]) -> dict[str, tuple[dict[str, Any], dict[str, Any] | None]]:
         """Input and output of executions, by id."""

@@ -13,6 +13,7 @@ from msgspec import Struct
 from sqlalchemy.engine import Connection
 
 from agentspan.core.advance import ROOT
+from agentspan.errors import NotFound
 from agentspan.store import bulk
 from agentspan.store import tables as t
 from agentspan.store.ledger import SUMS
@@ -50,6 +51,14 @@ def one(connection: Connection, tree: str) -> Old | None:
     """The tree, if it is there and has ended."""
     row = connection.execute(ONE, {"tree": tree}).first()
     return Old(*row) if row else None
+
+
+def status_of(connection: Connection, tree: str) -> str:
+    """The status of a run. NotFound."""
+    status = connection.execute(STATUS, {"tree": tree}).scalar()
+    if status is None:
+        raise NotFound(f"there is no execution {tree!r}")
+    return str(status)
 
 
 def newest(connection: Connection, agent: str, status: Sequence[str], most: int) -> tuple[int, str]:
@@ -161,6 +170,7 @@ OLD = (
     .limit(sa.bindparam("count"))
 )
 ONE = sa.select(*_columns).where(_x.tree == sa.bindparam("tree"), _root, _x.ended_at > 0)
+STATUS = sa.select(_x.status).where(_x.tree == sa.bindparam("tree"), _root)
 NEWEST = (
     sa.select(_x.started_at, _x.tree)
     .where(
