@@ -1,11 +1,12 @@
 """The chart and the plain manifests: rendered, held against the schemas of Kubernetes, and against what we serve."""
 
 import base64
-import contextlib
 import json
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -82,18 +83,15 @@ def rendered(name: str) -> list[Json]:
 
 
 def kustomized(folders: list[str]) -> list[Json]:
-    base, *components = folders
-    place = tools.CACHE / "kustomize"
-    place.mkdir(parents=True, exist_ok=True)
-    secrets = K8S / "trial" / "secrets.env"
-    with contextlib.ExitStack() as stack:
-        if base == "trial" and not secrets.exists():
-            secrets.write_text((K8S / "trial" / "secrets.env.example").read_text())
-            stack.callback(secrets.unlink)
-        up = "../../../deployment/k8s"
-        wanted = {"resources": [f"{up}/{base}"], "components": [f"{up}/{each}" for each in components]}
-        (place / "kustomization.yaml").write_text(yaml.safe_dump(wanted))
-        return [*manifests.kustomize(place), *manifests.parsed((K8S / "migrate.yaml").read_text())]
+    with tempfile.TemporaryDirectory() as place:
+        copy, own = Path(place, "k8s"), Path(place, "own")
+        shutil.copytree(K8S, copy)
+        shutil.copy(K8S / "trial" / "secrets.env.example", copy / "trial" / "secrets.env")
+        own.mkdir()
+        base, *components = (f"../k8s/{each}" for each in folders)
+        wanted = yaml.safe_dump({"resources": [base], "components": components})
+        (own / "kustomization.yaml").write_text(wanted)
+        return [*manifests.kustomize(own), *manifests.parsed((K8S / "migrate.yaml").read_text())]
 
 
 WAYS = [*SETS, *FOLDERS]
