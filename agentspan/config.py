@@ -139,7 +139,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if setting.secret:
             return MASK
         if isinstance(value, tuple):
-            return "; ".join(map(str, value)) if setting.field in LISTED else ", ".join(value)
+            return "; ".join(map(str, value)) if setting.field in LISTED else ", ".join(map(str, value))
         if isinstance(value, bool):
             return str(value).lower()
         return mask_url(str(value)) if setting.field == "database_url" else str(value)
