@@ -183,7 +183,7 @@ class Access:
         gets another password, another role or no way in must log in again. NotFound, BadInput, Forbidden, Conflict."""
         await self.fresh(now=True)
         user = self.one_user(by.tenant, name)
-        changes = {field: value for field, value in given.items() if value is not None}
+        changes = {field: value for field, value in given.items() if value not in (None, getattr(user, field))}
         if "role" in changes:
             self._check_giving(by, user.tenant, _role(changes["role"]))
         if password := changes.pop("password", None):

@@ -19,13 +19,18 @@ async def enter(handler: Handler, name: str, secret: str) -> Principal:
     who = await _find(handler, name, secret)
     for each in guesses:
         context.throttle.hit(each) if who else context.throttle.missed(each)
-    house = await context.tenants.house(who.tenant if who else NOBODY.tenant)
-    outcome = "ok" if who else "failed"
-    entry = await house.audit.begin(who or NOBODY, name[:200], f"login.{outcome}", name[:200], address)
-    await house.audit.conclude(entry, "ok" if who else "refused", "", {})
+    await noted(handler, who, name)
     if who is None:
         raise WrongCredentials("the name or the password is wrong")
     return who
+
+
+async def noted(handler: Handler, who: Principal | None, name: str) -> None:
+    """Write down that somebody came in; without `who`, that they did not."""
+    house = await handler.context.tenants.house(who.tenant if who else NOBODY.tenant)
+    action, address = f"login.{'ok' if who else 'failed'}", handler.request.remote_ip or ""
+    entry = await house.audit.begin(who or NOBODY, name[:200], action, name[:200], address)
+    await house.audit.conclude(entry, "ok" if who else "refused", "", {})
 
 
 async def _find(handler: Handler, name: str, secret: str) -> Principal | None:

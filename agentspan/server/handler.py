@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from agentspan.engine.tenants import Tenants
     from agentspan.server.auth import Door
     from agentspan.server.dashboard import Dashboard
+    from agentspan.server.oidc import Provider
     from agentspan.server.throttle import Throttle
     from agentspan.server.timings import Timings
     from agentspan.store.reads import Reads
@@ -63,6 +64,7 @@ class Context(NamedTuple):
     timings: "Timings"
     dashboard: "Dashboard"
     throttle: "Throttle"
+    provider: "Provider"
 
 
 class BodyProblem(BadInput):

@@ -2,6 +2,7 @@
 light and dark, without a script where that can be and without anything from elsewhere."""
 
 from html import escape
+from urllib.parse import urlencode
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #f6f7f9; --card: #ffffff; --ink: #1c2230; --soft: #5b6475; --line: #d9dde5;
@@ -69,8 +70,11 @@ def waiting(sentence: str, state: str) -> str:
     return _page("One moment", body)
 
 
-def login(*, problem: str = "", name: str = "", key: str = "", after: str = "", is_open: bool = False) -> str:
-    """The form by which a person shows the credentials, and says who they are; on an open server only the latter."""
+def login(
+    *, problem: str = "", name: str = "", key: str = "", after: str = "", is_open: bool = False, elsewhere: str = ""
+) -> str:
+    """The form by which a person shows the credentials, and says who they are; on an open server only the latter.
+    `elsewhere`: the identity provider at which they may log in instead."""
     said = f'<p class="bad" role="alert">{escape(problem)}</p>' if problem else ""
     if is_open:
         title, why = "Who are you?", "Your name is kept with what you decide. This server asks for no credentials."
@@ -80,12 +84,22 @@ def login(*, problem: str = "", name: str = "", key: str = "", after: str = "", 
         fields = "".join(
             [
                 _field("key", "Name or key", key, "username", focus=not key, needed=True),
-                _field("secret", "Password or secret", "", "current-password", focus=bool(key), needed=True, kind="password"),
+                _field(
+                    "secret",
+                    "Password or secret",
+                    "",
+                    "current-password",
+                    focus=bool(key),
+                    needed=True,
+                    kind="password",
+                ),
                 _field("name", "Your name", name, "name", hint="kept with what you decide, if you log in with a key"),
             ]
         )
         verb = "Log in"
-    form = f"""<h1>{title}</h1><p>{why}</p>{said}<form method="post" action="login">{fields}
+    there = f"login/oidc?{urlencode({'next': after})}"
+    other = f'<p><a href="{escape(there)}">Log in with {escape(elsewhere)}</a></p>' if elsewhere else ""
+    form = f"""<h1>{title}</h1><p>{why}</p>{said}{other}<form method="post" action="login">{fields}
 <input type="hidden" name="next" value="{escape(after)}"><button>{verb}</button></form>"""
     return _page(title, form)
 

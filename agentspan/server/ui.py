@@ -5,6 +5,7 @@ which shows all of this below a path of its own.
 """
 
 import re
+import secrets
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
@@ -12,10 +13,10 @@ from tornado.httputil import HTTPHeaders
 from tornado.web import HTTPError
 
 from agentspan.engine.access import OPEN, Principal
-from agentspan.errors import TooMany
-from agentspan.server import dashboard, pages, proxy
+from agentspan.errors import AgentspanError, TooMany
+from agentspan.server import dashboard, oidc, pages, proxy
 from agentspan.server.auth import SESSION_SECONDS, SHOWN, Claim, WrongCredentials
-from agentspan.server.entry import enter
+from agentspan.server.entry import enter, noted
 from agentspan.server.handler import USER_COOKIE, Handler, error_body
 from agentspan.server.origin import is_framed
 
@@ -23,6 +24,8 @@ ROOT = "/ui"
 OWN = "X-Agentspan-"
 """How the headers begin by which this process speaks to the dashboard's: nobody else may."""
 USER_COOKIE_SECONDS = 365 * 24 * 3600
+STATE_COOKIE = "agentspan-login"
+"""What a login at an identity provider must bring back."""
 THEME_COOKIE = "agentspan-theme"
 """The one cookie that the dashboard's process is told of; all others are nobody's business."""
 NAME_CHARS = 100
@@ -179,6 +182,7 @@ class LogIn(Page):
     """Lets a person in, who shows the credentials or a ticket, and learns their name."""
 
     without_credentials = True
+    _next = ""
 
     async def get(self) -> None:
         """The form; with a ticket, straight to the page that was asked for."""
@@ -221,19 +225,76 @@ class LogIn(Page):
         known = self._name() or unquote(self.get_cookie(USER_COOKIE) or "")
         key = self.get_body_argument("key", "")
         after = self.get_argument("next", "")
-        return pages.login(problem=problem, name=known, key=key, after=after, is_open=self.context.door.is_open)
+        context = self.context
+        there = urlsplit(context.settings.oidc_issuer or "").netloc if context.provider.is_set else ""
+        return pages.login(
+            problem=problem, name=known, key=key, after=after, is_open=context.door.is_open, elsewhere=there
+        )
 
     def _name(self) -> str:
         return " ".join(self.get_body_argument("name", "").split())[:NAME_CHARS]
 
     def _after(self) -> str:
         """The page that was asked for; never one of another site."""
-        asked = self.get_argument("next", "")
+        asked = self._next or self.get_argument("next", "")
         parts = urlsplit(asked)
         ours = asked == ROOT or asked.startswith((f"{ROOT}/", f"{ROOT}?"))
         if not ours or parts.netloc or ".." in parts.path.split("/") or "\\" in asked:
             return "ui/"
         return asked
+
+
+class LogInElsewhere(LogIn):
+    """Sends a person to the identity provider."""
+
+    async def get(self) -> None:
+        """To the provider's own page, and from there back to ours."""
+        if not self.context.provider.is_set or self.context.door.is_open:
+            raise HTTPError(404, "this server knows no identity provider")
+        address, kept = await self.context.provider.begin(self._own("login/oidc/callback"))
+        state = self.context.door.state({**kept, "next": self.get_argument("next", "")}, oidc.STATE_SECONDS)
+        self._keep(STATE_COOKIE, state, oidc.STATE_SECONDS)
+        self.clear_header("Content-Type")
+        self.redirect(address, status=303)
+
+    post = Page.post  # type: ignore[assignment]
+
+    def _own(self, below: str) -> str:
+        """The address of a page of ours, as a browser elsewhere must name it."""
+        if public := self.context.settings.public_url:
+            return f"{public}/{below}"
+        host = self.request.headers.get("X-Forwarded-Host") or self.request.headers.get("Host", "")
+        prefix = self.request.headers.get("X-Forwarded-Prefix", "").rstrip("/")
+        return f"{self.scheme()}://{host}{prefix if PREFIX.fullmatch(prefix) else ''}/{below}"
+
+
+class BackFromElsewhere(LogIn):
+    """Takes a person back who has logged in at the identity provider."""
+
+    async def get(self) -> None:
+        """Let them in as the user that they are here."""
+        try:
+            who = await self._who()
+        except AgentspanError as problem:
+            self.show(self._form(problem.message), problem.status)
+            return
+        finally:
+            self.clear_cookie(STATE_COOKIE)
+        await noted(self, who, who.name)
+        self.let_in(who, who.name)
+
+    post = Page.post  # type: ignore[assignment]
+
+    async def _who(self) -> Principal:
+        context = self.context
+        kept = context.door.kept(self.get_cookie(STATE_COOKIE) or "")
+        self._next = str(kept.get("next") or "")
+        if not secrets.compare_digest(self.param("state"), str(kept.get("state"))):
+            raise WrongCredentials("this answer is to another login; log in again")
+        if refused := self.param("error_description") or self.param("error"):
+            raise WrongCredentials(f"the identity provider has refused the login: {refused[:200]}")
+        claims = await context.provider.claims(self.param("code"), kept)
+        return await oidc.user_of(context.tenants.access, context.settings, context.door.root, claims)
 
 
 class LogOut(Page):
@@ -258,6 +319,8 @@ PAGES: tuple[tuple[str, str, type[Handler]], ...] = (
     (r"/ui/-/state", "/ui/-/state", Standing),
     (r"/ui(?:/.*)?", "/ui", Pages),
     (r"/login", "/login", LogIn),
+    (r"/login/oidc", "/login/oidc", LogInElsewhere),
+    (r"/login/oidc/callback", "/login/oidc/callback", BackFromElsewhere),
     (r"/logout", "/logout", LogOut),
 )
 """A pattern, the name by which it is counted, and who answers."""
