@@ -95,7 +95,7 @@ class Server(Process):
             folder / "server.out",
             environ,
         )  # fmt: skip
-        self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False, verify=False)
 
     def ready(self, before: Callable[[], None] | None = None) -> float:
         """Start it, and wait until it is ready; the seconds that took."""

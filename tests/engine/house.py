@@ -21,6 +21,7 @@ from agentspan.errors import Unavailable
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.tool import ToolSpec
 from agentspan.store.views import ExecutionView, Receipt, Report, TaskView, Want
+from tests.schema import lay
 
 PATIENCE_SECONDS = 20.0
 
@@ -35,6 +36,8 @@ def settings(url: str, data_dir: Path, **options: Any) -> Settings:
 @contextlib.asynccontextmanager
 async def opened(url: str, data_dir: Path, **options: Any) -> AsyncIterator[Engine]:
     """An engine on this database, closed at the end."""
+    if url.startswith("sqlite:///"):
+        lay(Path(url.removeprefix("sqlite:///")))
     engine = await Engine.open(settings(url, data_dir, **options))
     try:
         yield engine

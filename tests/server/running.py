@@ -13,6 +13,7 @@ from agentspan.config import Settings
 from agentspan.engine.tenants import Tenants
 from agentspan.server.app import bind, listen, make_app
 from agentspan.server.dashboard import Dashboard
+from tests.schema import lay
 
 Json = dict[str, Any]
 
@@ -143,13 +144,16 @@ async def running(
     scripts.mkdir(parents=True, exist_ok=True)
     (scripts / "scripts.json").write_text(json.dumps(SCRIPTS))
     settings = Settings.load({"AGENTSPAN_DATA_DIR": str(folder), "AGENTSPAN_PORT": "0", **environ})
+    if settings.sources["database_url"] == "default":
+        lay(folder / "agentspan.db")
     tenants = await Tenants.open(settings)
     sockets = bind(settings)
     pages = dashboard or Dashboard(is_on=settings.ui)
     server = listen(make_app(tenants, settings, pages), sockets, settings)
     url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
     try:
-        async with httpx.AsyncClient(base_url=url, timeout=20, headers=headers, trust_env=False) as http:
+        # Without certificates, which take longer to load than the server does.
+        async with httpx.AsyncClient(base_url=url, timeout=20, headers=headers, trust_env=False, verify=False) as http:
             yield Running(url, tenants, settings, http)
     finally:
         await pages.stop()
