@@ -13,12 +13,13 @@ import pytest
 
 from tests.acceptance import crew
 from tests.acceptance.processes import Process, Server, serving, worker_tool
+from tests.sizes import size, sized
 
 Json = dict[str, Any]
 
-RUNS = 200
+RUNS = size(60, 200)
 CLIENTS = 3
-KILLS = {"server": 9, "worker": 9, "client": 6}
+KILLS = {"server": size(3, 9), "worker": size(3, 9), "client": size(2, 6)}
 CALLS = RUNS * 7
 END_SECONDS = 180.0
 
@@ -51,6 +52,7 @@ def massacre(victims: dict[str, list[Process]], ledger: Path, chance: random.Ran
     return killed
 
 
+@sized
 @pytest.mark.timeout(300)
 def test_runs_end_as_if_nobody_had_killed_server_workers_and_clients(tmp_path: Path, database_url: str) -> None:
     seed = int(os.environ.get("KILL_SEED") or random.randrange(1_000_000))

@@ -13,11 +13,13 @@ import pytest
 from agentspan.agents import Agent, AgentRuntime, tool
 from tests.acceptance.processes import serving
 from tests.acceptance.provider import Asked, Reply, providing
+from tests.sizes import size, sized
 
 Json = dict[str, Any]
 
-RUNS = 24
-TURNS = 4
+RUNS = size(10, 24)
+TURNS = size(2, 4)
+LONGEST_SECONDS = size(4, 10) / 10
 
 
 @tool
@@ -30,9 +32,10 @@ def reply(asked: Asked) -> Reply:
     """Every answer bears the number of its request, so that it can be told which one was used."""
     text = f"Answer {asked.number}, turn {asked.turn} of {asked.prompt}."
     calls = [("look", {"where": f"turn {asked.turn}"})] if asked.turn < TURNS else []
-    return Reply(text, calls, seconds=random.uniform(0.05, 1))
+    return Reply(text, calls, seconds=random.uniform(0.05, LONGEST_SECONDS))
 
 
+@sized
 @pytest.mark.timeout(240)
 def test_a_stored_answer_is_never_asked_for_again(tmp_path: Path, database_url: str) -> None:
     seed = random.randrange(1_000_000)

@@ -1,4 +1,4 @@
-"""A thousand random programs with misbehaving models, under SIGKILLs: each ends, or waits for what its status shows."""
+"""Random programs with misbehaving models, under SIGKILLs: each ends, or waits for what its status shows."""
 
 import asyncio
 import json
@@ -24,13 +24,18 @@ from tests.acceptance.improv import Program
 from tests.acceptance.person import Person
 from tests.acceptance.processes import Process, Server
 from tests.core import legal
+from tests.sizes import size, sized
 
 Json = dict[str, Any]
 
-PROGRAMS = int(os.environ.get("PROGRAMS", "500"))
+PROGRAMS = int(os.environ.get("PROGRAMS") or size(120, 500))
 """On each database."""
 STARTS_AT_ONCE = 20
-KILLS = ("server", "worker", "server", "server", "worker", "server", "server", "worker", "server", "server")
+KILLS = ("server", "worker", "server", "server", "worker", "server", "server", "worker", "server", "server")[
+    : size(3, 10)
+]
+PAUSE_SECONDS = size(10, 30) / 10
+"""At most so long between two of them."""
 END_SECONDS = 120.0
 LOOK_SECONDS = 1.0
 DEFECT = re.compile(
@@ -48,6 +53,7 @@ class Seen(NamedTuple):
     messages: list[Json]
 
 
+@sized
 @pytest.mark.timeout(600)
 def test_random_programs_end_or_wait_for_what_their_status_shows(tmp_path: Path, database_url: str) -> None:
     seed = int(os.environ.get("PROGRAM_SEED") or random.randrange(1_000_000))
@@ -115,7 +121,7 @@ async def perform(programs: list[Program], server: Server, worker: Process, chan
 def massacre(server: Server, worker: Process, started: list[str], chance: random.Random) -> None:
     """Kill again and again, and meddle with runs between the kills."""
     for victim in KILLS:
-        end = time.monotonic() + chance.uniform(0.5, 3)
+        end = time.monotonic() + chance.uniform(0.5, PAUSE_SECONDS)
         while time.monotonic() < end:
             if started:
                 meddle(server, chance.choice(started), chance)

@@ -16,11 +16,12 @@ from tests.acceptance import plays
 from tests.acceptance.person import Person
 from tests.acceptance.processes import Process, Server
 from tests.acceptance.test_kill import lines
+from tests.sizes import size, sized
 
 Json = dict[str, Any]
 
 PLAYS = plays.plays()
-KILLS = {"server": 4, "worker": 4, "client": 2}
+KILLS = {"server": size(2, 4), "worker": size(2, 4), "client": size(1, 2)}
 CLIENTS = 2
 END_SECONDS = 120.0
 
@@ -44,6 +45,7 @@ def answered(request: Json, before: int) -> Json:
     return dict(answers[request["kind"]])
 
 
+@sized
 @pytest.mark.timeout(300)
 def test_every_play_ends_as_if_nobody_had_been_killed(tmp_path: Path, database_url: str) -> None:
     seed = int(os.environ.get("KILL_SEED") or random.randrange(1_000_000))
@@ -53,7 +55,7 @@ def test_every_play_ends_as_if_nobody_had_been_killed(tmp_path: Path, database_u
     for name, answers in plays.SCRIPTS.items():
         server.script(name, answers)
     ledger = tmp_path / "ledger"
-    runs = [(name, number) for name, play in PLAYS.items() for number in range(1, play.runs + 1)]
+    runs = [(name, number) for name, play in PLAYS.items() for number in range(1, size(1, play.runs) + 1)]
     chance.shuffle(runs)
     numbered = [f"{name}:{number:03}" for name, number in runs]
     workers = [program("worker", server, ledger) for _ in range(2)]
