@@ -12,7 +12,7 @@ from agentspan.cli.session import ask, runtime
 from agentspan.errors import AgentspanError, BadInput
 
 if TYPE_CHECKING:
-    pass
+    from agentspan.client.client import Client
 
 Json = dict[str, Any]
 
@@ -66,10 +66,16 @@ def rollback(name: str = ids.AgentName, version: int = typer.Argument(help="The 
 
 @app.command("delete")
 def delete(name: str = ids.AgentName, version: int | None = Version, yes: bool = ids.Yes) -> None:
-    """Remove a deployed agent; its runs stay, and those that have begun go on."""
+    """Remove a deployed agent in all its versions, or in one; its runs stay, and those that have begun go on."""
     what = name if version is None else f"version {version} of {name}"
     given.sure(f"Remove {what}?", yes)
-    ask(lambda client: client.delete_agent(name, version))
+
+    async def removed(client: "Client") -> None:
+        found = await client.versions(name) if version is None else [{"version": version}]
+        for each in found:
+            await client.delete_agent(name, each["version"])
+
+    ask(removed)
     print(f"deleted {what}")
 
 

@@ -152,13 +152,11 @@ def as_yaml(found: Shown, style: Style) -> Iterator[str]:
 
 def as_csv(found: Shown, style: Style) -> Iterator[str]:
     """The table's columns by the names that they have in the JSON, with the values that they have there."""
-    columns, text = _columns(found, style), io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    columns = _columns(found, style)
     if not style.quiet:
-        writer.writerow([each.path for each in columns])
+        yield _csv_line([each.path for each in columns])
     for row in found.rows if isinstance(found, Listed) else [found.body]:
-        writer.writerow([_plain(value_at(row, each.path)) for each in columns])
-    yield from text.getvalue().removesuffix("\n").split("\n") if text.getvalue() else ()
+        yield _csv_line([_plain(value_at(row, each.path)) for each in columns])
 
 
 def as_ids(found: Shown, style: Style) -> Iterator[str]:
@@ -244,6 +242,12 @@ def _data(found: Shown, style: Style) -> Any:
     return rows if isinstance(found, Listed) else rows[0]
 
 
+def _csv_line(cells: list[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # so that either is quoted in a cell
+    return text.getvalue().removesuffix("\r\n")
+
+
 def _yaml(value: Any, indent: str) -> Iterator[str]:
     if isinstance(value, dict) and value:
         for key, each in value.items():
@@ -273,6 +277,8 @@ def _scalar(value: Any) -> str:
     if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in RESERVED:
         return value
     text = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float) and "." not in text:
+        text = text.replace("e", ".0e")
     return HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

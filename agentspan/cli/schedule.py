@@ -43,14 +43,14 @@ def create(
     paused: bool = typer.Option(False, "--paused", help="Let it rest until it is resumed."),
 ) -> None:
     """Keep a schedule, or replace the one of that name."""
-    from agentspan.agents.schedules import Schedule, request_of
+    from agentspan.agents.schedules import Schedule, ScheduleError, request_of
 
     asked = given.object_of(inputs, "--input") if inputs is not None else {}
     if prompt is not None:
         asked["prompt"] = given.text_of(prompt)
     try:
         schedule = Schedule(name, cron, timezone, asked, catchup, paused, overlap=overlap)
-    except ValueError as problem:
+    except ScheduleError as problem:
         raise BadInput(str(problem)) from problem
     kept = ask(lambda client: client.save_schedule(request_of(agent, schedule)))
     print(f"scheduled {kept['name']}, next {moment(kept.get('nextRunTime')) or 'never'}")
