@@ -10,8 +10,10 @@ from typing import Any
 
 import typer
 
+from agentspan.cli import profiles, session
 from agentspan.cli.extras import needs
 from agentspan.cli.output import Column, Listed, moment, reads
+from agentspan.client import launch
 from agentspan.config import Settings
 from agentspan.errors import BadInput
 
@@ -24,6 +26,7 @@ DataDir = typer.Option(None, "--data-dir", help="Folder of the database.")
 File = typer.Argument(help="The file to write; with --tenant all, a folder for a file of each.")
 Backup = typer.Argument(help="A file that `agentspan db backup` wrote.")
 Tenant = typer.Option("", "--tenant", help="The tenant whose database is meant; without it, the first one's.")
+Status = typer.Option([], "--status", help="Only runs that ended so: COMPLETED, FAILED, TERMINATED or TIMED_OUT.")
 Tenants = typer.Option("", "--tenant", help="The tenant whose database is meant, or all.")
 
 
@@ -145,6 +148,48 @@ def size(database: str | None = DatabaseOption, data_dir: str | None = DataDir, 
         from agentspan.server import upkeep
     found = upkeep.size(settings, tenant)
     return Listed(found, SIZES, "table", f"{sum(each['bytes'] for each in found):,} bytes")
+
+
+@app.command()
+def prune(
+    older_than: str | None = typer.Option(None, "--older-than", help="Runs that ended longer ago, such as 30d, 12h."),
+    keep: int | None = typer.Option(None, "--keep", help="Runs that are not among so many newest of their agent."),
+    status: list[str] = Status,
+    agent: str = typer.Option("", "--agent", help="Only runs of this agent."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Only say how many there are."),
+    database: str | None = DatabaseOption,
+    data_dir: str | None = DataDir,
+    tenant: str = Tenant,
+) -> None:
+    """Remove old runs for ever: through the server if there is one, else, or with --database, in the database."""
+    asked = {"olderThan": older_than, "keep": keep, "status": status, "agent": agent, "dryRun": dry_run}
+    request = {name: value for name, value in asked.items() if value is not None}
+    settings = _settings(database, data_dir)
+    runs = 0
+    with _told() as told:
+        while True:
+            done = _pruned(request, settings, tenant, beside=database is not None)
+            runs += done["runs"]
+            told("removing runs", runs, 0)
+            if not done["more"]:
+                break
+    print(f"{runs:,} runs {'would be ' if dry_run else ''}removed")
+
+
+def _pruned(request: dict[str, Any], settings: Settings, tenant: str, *, beside: bool) -> dict[str, Any]:
+    if not beside and not tenant and (server := _server(settings)):
+        return session.ask(lambda client: client.prune(request), session.client(server))
+    with needs("server"):
+        from agentspan.server import upkeep
+    return upkeep.prune(settings, request, tenant)
+
+
+def _server(settings: Settings) -> session.Place | None:
+    """The server that is named, or the one that runs on the data folder."""
+    if url := profiles.setting("server_url"):
+        return session.Place(url, profiles.credentials(), is_local=False)
+    local = launch.find(settings.data_dir)
+    return session.Place(local, profiles.credentials(), is_local=True) if local else None
 
 
 def _settings(database: str | None, data_dir: str | None) -> Settings:

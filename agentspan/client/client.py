@@ -441,6 +441,14 @@ class Client:
         path = path_of("agent", "executions", execution_id)
         await self.transport.send("DELETE", path, params={"reason": reason or None})
 
+    async def prune(self, request: Json) -> Json:
+        """Remove ended runs by {olderThan?, keep?, status?, agent?, dryRun?}, up to 1,000: {runs, rows, more, ...}."""
+        return await self._json("POST", "/admin/prune", json=request)
+
+    async def remove(self, execution_id: str) -> None:
+        """Remove a run that has ended, for ever."""
+        await self.transport.send("DELETE", path_of("workflow", execution_id, "remove"))
+
     async def bulk(self, action: str, execution_ids: Sequence[str], *, reason: str | None = None) -> Json:
         """`pause`, `resume`, `restart`, `retry` or `terminate` many runs; the answer says which failed and why."""
         method = "PUT" if action in ("pause", "resume") else "POST"

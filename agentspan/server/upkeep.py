@@ -3,15 +3,17 @@
 Each tenant has a database of its own; `tenant` is its name, "" for the first one, "all" for every one.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from msgspec import to_builtins
+from msgspec import convert, to_builtins
 
 from agentspan.config import HOME, Settings
 from agentspan.engine import upkeep
 from agentspan.server import maintenance
+from agentspan.server.removal import PruneRequest
 
 Json = dict[str, Any]
 Told = Callable[[str, int, int], None]
@@ -77,6 +79,14 @@ def size(settings: Settings, tenant: str = "") -> list[Json]:
     return [
         {"tenant": each.tenant, **to_builtins(found)} for each in named(settings, tenant) for found in upkeep.size(each)
     ]
+
+
+def prune(settings: Settings, request: Json, tenant: str = "") -> Json:
+    """Remove old runs of a tenant where no server runs: see PruneRequest."""
+    [one] = named(settings, tenant)
+    asked = convert(request, PruneRequest)
+    removed = asyncio.run(upkeep.prune(one, asked.rule(), dry_run=asked.dry_run))
+    return {**to_builtins(removed), "dryRun": asked.dry_run}
 
 
 def named(settings: Settings, tenant: str) -> list[Settings]:

@@ -45,7 +45,7 @@ ALL = tuple(t.metadata.sorted_tables)
 NAMES = frozenset(table.name for table in ALL)
 SQLITE = sa.text(
     "select coalesce(m.tbl_name, s.name) as name, sum(s.pgsize) as bytes"
-    " from dbstat s left join sqlite_master m on m.name = s.name where s.aggregate group by 1"
+    " from dbstat s left join sqlite_master m on m.name = s.name where s.aggregate = 1 group by 1"
 )
 POSTGRESQL = sa.text(
     "select c.relname as name, pg_total_relation_size(c.oid) as bytes from pg_class c"

@@ -1,5 +1,6 @@
 """`agentspan db` upgrades, checks, backs up, restores, copies and measures databases."""
 
+import asyncio
 import json
 import sqlite3
 from contextlib import closing
@@ -13,6 +14,7 @@ from agentspan.cli.db import app
 from agentspan.config import Settings
 from agentspan.engine.engine import Engine
 from tests.cli.running import agentspan
+from tests.engine import house
 
 
 def db(*words, code=0, **environ):
@@ -78,6 +80,27 @@ def test_a_backup_is_restored_and_copied_and_each_is_sound(made, folder, postgre
         sizes = json.loads(db("size", "--database", url, "-o", "json").stdout)
         assert {each["table"] for each in sizes} >= {"trees", "events"}
         assert all(each["bytes"] >= 4096 for each in sizes)
+
+
+def test_old_runs_are_removed_by_the_server_or_beside_it(folder):
+    settings = Settings.load(options={"--data-dir": str(folder)})
+
+    async def runs():
+        async with house.opened(settings.database_url, folder) as engine:
+            for _ in range(3):
+                await house.ended(engine, await house.start(engine, house.agent(house.script("Yes."))))
+
+    asyncio.run(runs())
+    given = ("--keep", "2", "--status", "completed", "--data-dir", folder)
+    assert db("prune", *given, "--dry-run").output == "1 runs would be removed\n"
+    assert db("prune", *given).output == "1 runs removed\n"
+    agentspan("server", "start", folder=folder)
+    given = {"AGENTSPAN_DATA_DIR": str(folder)}
+    assert db("prune", "--keep", "1", **given).output == "1 runs removed\n"
+    done = CliRunner().invoke(app, ["prune", "--keep", "0", "--database", settings.database_url])
+    assert "in use" in str(done.exception)
+    done = CliRunner().invoke(app, ["prune", "--agent", "x"], env=given)
+    assert "say which runs" in str(done.exception)
 
 
 def test_what_is_wrong_is_said_with_exit_code_1(made, folder):
