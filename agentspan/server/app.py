@@ -28,6 +28,7 @@ from agentspan.server.auth import Door
 from agentspan.server.dashboard import Dashboard
 from agentspan.server.handler import Context, Unknown
 from agentspan.server.intake import BoundedApplication, intake
+from agentspan.server.limits import Rates
 from agentspan.server.maintenance import enabled_providers
 from agentspan.server.oidc import Provider
 from agentspan.server.origin import is_loopback
@@ -43,8 +44,8 @@ def make_app(
 ) -> Application:
     """The whole API over all tenants, and the way to the dashboard; or of the API those `paths` alone."""
     door = Door(settings, tenants.access)
-    shown = dashboard or Dashboard(is_on=settings.ui)
-    context = Context(tenants, settings, door, Timings(), shown, Throttle(time.monotonic), Provider(settings))
+    shown, rates = dashboard or Dashboard(is_on=settings.ui), Rates(settings.rates, time.monotonic)
+    context = Context(tenants, settings, door, Timings(), shown, Throttle(time.monotonic), Provider(settings), rates)
     specs = [
         URLSpec(routes.pattern(route.path), route.handler, {"route": route.path, "context": context})
         for route in routes.collect(routes.ROUTES, openapi.ROUTES)

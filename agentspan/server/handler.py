@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import socket
 from collections.abc import Awaitable, Coroutine
 from functools import cached_property
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from agentspan.engine.tenants import Tenants
     from agentspan.server.auth import Door
     from agentspan.server.dashboard import Dashboard
+    from agentspan.server.limits import Rates
     from agentspan.server.oidc import Provider
     from agentspan.server.throttle import Throttle
     from agentspan.server.timings import Timings
@@ -44,6 +46,7 @@ USER_COOKIE = "agentspan-user"
 MAX_WAIT_MS = 60_000
 """A long poll is answered after this time at the latest, so that proxies do not cut it."""
 
+UNCOUNTED = frozenset({"/health", "/livez", "/readyz", "/actuator/health"})
 _HOSTNAME = socket.gethostname()
 encode = msgspec.json.Encoder().encode
 
@@ -65,6 +68,7 @@ class Context(NamedTuple):
     dashboard: "Dashboard"
     throttle: "Throttle"
     provider: "Provider"
+    rates: "Rates"
 
 
 class BodyProblem(BadInput):
@@ -157,6 +161,7 @@ class Handler(RequestHandler):
         """Check the rest, and go to the tenant's house; what is to be audited is written down before it is done."""
         self.principal = who
         self.told["tenant"] = who.tenant
+        self._check_rates()
         self._check_verb()
         right = self._right()
         if who is not NOBODY:
@@ -167,6 +172,13 @@ class Handler(RequestHandler):
             return self._enter(right)
         self.house = house
         return None
+
+    def _check_rates(self) -> None:
+        """Health checks apart, so that nobody can make them fail."""
+        who, rates = self.principal, self.context.rates
+        if rates and self.route not in UNCOUNTED:
+            known = {} if who is NOBODY else {"key": who.id or who.name, "tenant": who.tenant}
+            rates.check({"address": self.request.remote_ip or "", **known})
 
     async def _enter(self, right: Right) -> None:
         self.house = await self.context.tenants.house(self.principal.tenant)
@@ -328,7 +340,7 @@ class Handler(RequestHandler):
     def say_when(self, error: BaseException | None) -> None:
         """When it makes sense to ask again, in a header."""
         if isinstance(error, TooMany) and error.after_seconds:
-            self.set_header("Retry-After", str(int(error.after_seconds) + 1))
+            self.set_header("Retry-After", str(math.ceil(error.after_seconds)))
         elif getattr(error, "status", 0) == HTTPStatus.SERVICE_UNAVAILABLE:
             self.set_header("Retry-After", "1")
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import agentspan
+from agentspan.config import HOME
 from agentspan.engine import limiter, vitals
 from agentspan.engine.engine import Engine
 from agentspan.engine.figures import Figures, Histogram
@@ -26,11 +27,12 @@ LAG_PROBE_SECONDS = 0.01
 
 class Metrics(Handler):
     async def get(self) -> None:
-        """The numbers of this server, in Prometheus' text format."""
+        """The numbers of this server, in Prometheus' text format; for another tenant than the first, its own."""
         from prometheus_client import ProcessCollector
         from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-        engines = {house.name: house.engine for house in self.context.tenants}
+        houses = self.context.tenants if self.principal.tenant == HOME else [self.house]
+        engines = {house.name: house.engine for house in houses}
         sheets = [await sheet(engine, name if len(engines) > 1 else "") for name, engine in engines.items()]
         server = Sheet()
         await process(server, self.context.timings, engines)
