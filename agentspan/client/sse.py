@@ -129,11 +129,11 @@ async def frames(lines: AsyncIterator[str]) -> AsyncGenerator[Json]:
 def _event(number: str | None, kind: str, text: str) -> Json:
     try:
         body = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         body = text
     event = dict(body) if isinstance(body, dict) else {"content": body}
     event["type"] = kind or event.get("type") or "message"
-    if number is not None and number.isdigit():
+    if number is not None and number.isascii() and number.isdecimal() and len(number) < 19:
         event["id"] = int(number)
     else:
         event.pop("id", None)

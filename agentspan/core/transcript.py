@@ -369,7 +369,7 @@ def as_object(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {"value": value}
     return dict(value) if isinstance(value, dict) else {"value": value}
 

@@ -21,6 +21,7 @@ from agentspan.engine.desk import Desk
 from agentspan.errors import BadInput
 from agentspan.spec import mask, wire
 from agentspan.spec.agent import AgentSpec
+from agentspan.spec.nesting import NESTING, is_deep
 from agentspan.store import definitions
 from agentspan.store.ledger import Meta, Transaction
 
@@ -34,6 +35,9 @@ HISTORY = "_history"
 AFTER = "_session_after"
 ORIGIN = "_imported_from"
 """Where the input of an imported execution holds the id that it had."""
+
+DEEPEST = NESTING + 10
+"""A line holds what came in, in a fact in an event."""
 
 
 class Head(Struct, frozen=True, rename="camel", tag="run", tag_field="line", kw_only=True):
@@ -159,6 +163,8 @@ def read(data: bytes) -> Bundle:
 
 def _lines(data: bytes) -> Iterator[Any]:
     for number, line in enumerate(data.splitlines(), 1):
+        if is_deep(line, DEEPEST):
+            raise BadInput(f"line {number} of the file is nested deeper than an exported run is")
         try:
             yield _decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as problem:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from agentspan.errors import BadInput, Unauthorized
+from agentspan.spec.nesting import is_deep
 from agentspan.store.views import Hook
 
 SHORTEST_SECRET = 16
@@ -65,7 +66,8 @@ def payload_of(body: bytes) -> Any:
     text = body.decode(errors="replace").replace("\x00", "")
     form = parse_qs(text).get("payload") if text.startswith("payload=") else None
     try:
-        return msgspec.json.decode(form[0] if form else text or "null")
+        said = form[0] if form else text or "null"
+        return text if is_deep(said.encode()) else msgspec.json.decode(said)
     except msgspec.DecodeError:
         return text
 

@@ -1,14 +1,14 @@
 """How much a request may bring, and how many of them somebody may make. Pure: numbers and what is checked against them.
 
-`Rates.admit` is asked before a request is worked on; everything else before it is even read.
+`Rates.check` is asked before a request is worked on; everything else before it is even read.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from itertools import accumulate
 
 from agentspan.config import Rate
-from agentspan.errors import AgentspanError, BadInput
+from agentspan.errors import AgentspanError, BadInput, TooMany
+from agentspan.spec.nesting import NESTING, is_deep
 
 TARGET_CHARS = 16 * 1024
 """The path and the query of a request."""
@@ -16,8 +16,6 @@ HEADERS = 200
 HEAD_BYTES = 64 * 1024
 PARAMETERS = 1_000
 """In a query, or fields in a form."""
-NESTING = 100
-"""How deep values may be nested in JSON: less than what anything here can walk through."""
 ITEMS = 1_000
 """In one request about many things."""
 IDLE_SECONDS = 120.0
@@ -51,6 +49,11 @@ class Rates:
     def __bool__(self) -> bool:
         return bool(self._rates)
 
+    def check(self, who: Mapping[str, str]) -> None:
+        """TooMany unless they may go on."""
+        if self._rates and (wait := self.admit(who)):
+            raise TooMany(f"this server takes no more requests of yours for {math.ceil(wait)} s", after_seconds=wait)
+
     def admit(self, who: Mapping[str, str]) -> float:
         """For how many seconds they must wait; 0.0 if they may go on, which counts. `who`: {key, address, tenant}."""
         now = self._now()
@@ -77,11 +80,6 @@ class Rates:
         return min(float(rate.count), level + (now - at) * rate.count / rate.seconds)
 
 
-def whole_seconds(wait: float) -> str:
-    """What `Retry-After` says."""
-    return str(max(1, math.ceil(wait)))
-
-
 def head_problem(target: str, headers: Iterable[tuple[str, str]]) -> HeadProblem | None:
     """Why a request is not read any further; None if it is."""
     if len(target) > TARGET_CHARS:
@@ -100,12 +98,7 @@ def head_problem(target: str, headers: Iterable[tuple[str, str]]) -> HeadProblem
 
 def check_nesting(text: bytes) -> None:
     """BadInput for JSON that is nested deeper than anything here would bear."""
-    if text.count(b"[") + text.count(b"{") <= NESTING:
-        return
-    # What stands in strings counts for nothing: first what is escaped in them goes, then the rest of them.
-    bare = text.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')
-    marks = b"".join(bare[::2]).translate(None, _NO_MARKS)
-    if any(depth > NESTING for depth in accumulate(map(_STEP.__getitem__, marks))):
+    if is_deep(text):
         raise BadInput(f"the body is nested deeper than {NESTING} levels")
 
 
@@ -113,7 +106,3 @@ def check_items(number: int, what: str) -> None:
     """BadInput for a request about more things than one may be about."""
     if number > ITEMS:
         raise BadInput(f"{number} {what} are more than the {ITEMS} of one request; send several")
-
-
-_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
-_NO_MARKS = bytes(set(range(256)) - _STEP.keys())

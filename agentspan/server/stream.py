@@ -32,7 +32,7 @@ class Stream(Handler):
     def _after(self) -> int:
         text = self.request.headers.get("Last-Event-ID") or self.param("lastEventId") or "0"
         # isdecimal alone accepts digits that int does not mean here.
-        if not (text.isascii() and text.isdecimal()):
+        if not (text.isascii() and text.isdecimal() and len(text) < 19):
             raise BadInput(f"Last-Event-ID must be the number of an event, not {text!r}")
         return int(text)
 

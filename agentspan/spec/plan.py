@@ -100,7 +100,7 @@ def _at(value: Any, path: str) -> Any:
         if isinstance(value, str):
             try:
                 value = json.loads(value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return None
         if isinstance(value, list) and step.isdigit():
             value = value[int(step)] if int(step) < len(value) else None

@@ -287,13 +287,18 @@ def _cursor(order: Order, at: int, tree: str) -> str:
     return f"{order.by[0]}{int(order.newest_first)}:{at}:{tree}"
 
 
+def is_number(text: str) -> bool:
+    """Whether a part of a cursor is a number that the database can hold."""
+    return text.isascii() and text.isdecimal() and len(text) < 19
+
+
 def _place(cursor: str, order: Order) -> tuple[int, str] | None:
     """The place that a cursor of this order names."""
     if not cursor:
         return None
     kind, _, rest = cursor.partition(":")
     at, _, tree = rest.partition(":")
-    if kind != _cursor(order, 0, "").partition(":")[0] or not at.isdecimal() or not tree or "\x00" in tree:
+    if kind != _cursor(order, 0, "").partition(":")[0] or not is_number(at) or not tree or "\x00" in tree:
         raise BadInput("cursor must be the nextCursor of the page before, with the same sort")
     return int(at), tree
 

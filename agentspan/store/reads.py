@@ -658,7 +658,7 @@ def _after(cursor: str) -> dict[str, Any]:
     """The place in the list of requests that a cursor names."""
     at, _, rest = cursor.partition(":")
     tree, _, number = rest.partition(":")
-    if cursor and not (at.isdecimal() and number.isdecimal()):
+    if cursor and not (listing.is_number(at) and listing.is_number(number) and "\x00" not in tree):
         raise BadInput("cursor must be the nextCursor of the page before")
     return {"at": int(at or 0), "tree": tree, "number": int(number or 0)}
 

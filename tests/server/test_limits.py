@@ -5,8 +5,9 @@ import json
 import pytest
 
 from agentspan.config import Rate
-from agentspan.errors import BadInput
-from agentspan.server.limits import NESTING, Rates, check_items, check_nesting, head_problem, whole_seconds
+from agentspan.errors import BadInput, TooMany
+from agentspan.server.limits import Rates, check_items, check_nesting, head_problem
+from agentspan.spec.nesting import NESTING
 
 
 class Clock:
@@ -55,9 +56,13 @@ def test_who_has_not_asked_for_long_is_forgotten_first(monkeypatch: pytest.Monke
     assert [rates.admit({"key": each}) for each in ("a", "b", "b", "c", "b", "a")] == [0, 0, 60, 0, 60, 0]
 
 
-@pytest.mark.parametrize(("wait", "said"), [(0.2, "1"), (1.0, "1"), (1.5, "2"), (60, "60")])
-def test_the_time_to_wait_is_whole_seconds(wait: float, said: str) -> None:
-    assert whole_seconds(wait) == said
+def test_who_asks_too_often_is_told_when_to_come_back() -> None:
+    rates = Rates([Rate(2, 3, "address")], Clock())
+    rates.check({"address": "1.2.3.4"})
+    rates.check({"address": "1.2.3.4"})
+    with pytest.raises(TooMany, match="for 2 s") as told:
+        rates.check({"address": "1.2.3.4"})
+    assert told.value.after_seconds == pytest.approx(1.5)
 
 
 @pytest.mark.parametrize(

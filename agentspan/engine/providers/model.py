@@ -8,6 +8,7 @@ import msgspec
 
 from agentspan.config import Limit
 from agentspan.spec.chat import text_of as text_of
+from agentspan.spec.nesting import is_deep
 from agentspan.spec.script import Usage as Usage
 
 FinishReason = Literal["stop", "tool_calls", "length", "content_filter"]
@@ -85,7 +86,7 @@ class CallSettings(Protocol):
 def tool_call(call_id: str, name: str, text: str) -> ToolCall:
     """A call from the text of its arguments, which must be one JSON object; strings inside it stay strings."""
     try:
-        arguments = msgspec.json.decode(text or "{}")
+        arguments = None if is_deep(text.encode()) else msgspec.json.decode(text or "{}")
     except (msgspec.DecodeError, UnicodeError):
         arguments = None
     if isinstance(arguments, dict):
