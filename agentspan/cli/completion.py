@@ -2,12 +2,10 @@
 somebody is typing is no place for an error. No server is started for it."""
 
 import json
-import urllib.request
 from urllib.parse import quote
 
 from agentspan.cli import profiles
 from agentspan.client import launch
-from agentspan.client.transport import auth_headers, host_of
 from agentspan.config import Settings
 from agentspan.errors import AgentspanError
 
@@ -77,6 +75,10 @@ def _names(path: str, key: str, incomplete: str) -> list[str]:
 
 def _asked(path: str) -> dict[str, list[dict[str, object]]]:
     """What the server answers, a list as `results`; nothing if it does not answer at once."""
+    import urllib.request
+
+    from agentspan.client.transport import auth_headers, host_of
+
     try:
         found = {key: value.text for key, value in profiles.values().items()}
         url = found.get("server_url") or launch.find(Settings.load().data_dir)

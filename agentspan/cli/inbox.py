@@ -1,6 +1,5 @@
 """`agentspan inbox`, `approve`, `reject`, `answer`, `edit`: what runs ask people, and what they are told."""
 
-import asyncio
 import json
 import os
 import subprocess
@@ -176,6 +175,8 @@ def _listed(agent: str | None, to: str | None, run: str | None, every: bool) -> 
 
 async def _watched(client: "Client", filters: Json, notify: str | None, once: bool, style: output.Style) -> None:
     """Print each request once, from now on and those that are open."""
+    import asyncio
+
     told: set[str] = set()
     changes = client.changes()
     news = asyncio.ensure_future(anext(changes))

@@ -1,6 +1,5 @@
 """`agentspan ps`, `status`, `wait`, `why`, `steps`: runs in a list, and how one of them stands."""
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +42,10 @@ def status(
 ) -> Told:
     """Say how a run stands, what it waits for, and why."""
 
+    from asyncio import gather
+
     async def asked(client: "Client") -> Json:
-        result, standing, why = await asyncio.gather(
+        result, standing, why = await gather(
             client.result(execution_id), client.status(execution_id), client.why(execution_id)
         )
         known = {key: value for key, value in result.items() if key not in LONG}

@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -163,6 +162,8 @@ def last_words(log: Path, start: int = 0) -> str:
 
 def _told(url: str) -> dict[str, Any]:
     """The JSON object that is at this address; nothing if there is none."""
+    import urllib.request
+
     # A proxy of the environment must not stand between this machine and itself.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

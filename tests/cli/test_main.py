@@ -3,12 +3,37 @@
 import subprocess
 import sys
 
+from typer.main import get_command
+
 import agentspan as package
+from agentspan.cli.main import app
 from tests.cli.running import agentspan, environment
 
 
 def test_the_version_is_told(folder):
     assert agentspan("--version", folder=folder).stdout == f"{package.__version__}\n"
+
+
+def test_it_is_also_run_as_a_module(folder):
+    for module in ("agentspan", "agentspan.cli"):
+        done = subprocess.run(
+            [sys.executable, "-m", module, "--version"], env=environment(folder), capture_output=True, text=True
+        )
+        assert done.stdout == f"{package.__version__}\n"
+
+
+def test_every_command_says_what_it_does():
+    commands = list(walked(get_command(app)))
+    assert len(commands) > 80
+    assert [path for path, command in commands if not command.help or not command.help.rstrip().endswith(".")] == []
+    assert [path for path, command in commands for each in command.params if not getattr(each, "help", "")] == []
+
+
+def walked(command, path="agentspan"):
+    """Every command with its path."""
+    yield path, command
+    for name, each in getattr(command, "commands", {}).items():
+        yield from walked(each, f"{path} {name}")
 
 
 def test_help_needs_no_server_database_or_model(folder):
@@ -19,8 +44,11 @@ try:
     app(["--help"])
 except SystemExit:
     pass
-heavy = {"tornado", "sqlalchemy", "litellm", "panel", "httpx"} & sys.modules.keys()
+heavy = {"tornado", "sqlalchemy", "litellm", "panel", "httpx", "pydantic", "asyncio"} & sys.modules.keys()
 assert not heavy, heavy
+ours = [name for name in sys.modules if name.startswith("agentspan.") and not name.startswith("agentspan.cli")]
+assert len(ours) < 8, ours
+assert len(sys.modules) < 600, len(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], env=environment(folder), check=True, capture_output=True, timeout=60)
 
