@@ -300,11 +300,14 @@ def piece(value: str) -> str:
 
 def master_key(settings: Settings) -> bytes:
     """The key that everything is derived from."""
-    if settings.master_key:
-        return settings.master_key
-    if not _is_file(settings) or not _is_loopback(settings.host):
+    check_key(settings)
+    return settings.master_key or key_file(settings.data_dir / KEY_FILE)
+
+
+def check_key(settings: Settings) -> None:
+    """ConfigurationProblem where a key must be set, because one that is made here would be known here alone."""
+    if not settings.master_key and not (_is_file(settings) and _is_loopback(settings.host)):
         raise ConfigurationProblem(NEEDS_KEY.format(what="credentials and webhooks need"))
-    return key_file(settings.data_dir / KEY_FILE)
 
 
 def key_file(path: Path) -> bytes:

@@ -10,10 +10,12 @@ from pathlib import Path
 from msgspec import Struct
 
 from agentspan.clock import now_ms
+from agentspan.config import Settings
 from agentspan.engine.engine import Engine
 from agentspan.engine.roster import QueueState
 from agentspan.errors import Unavailable
 from agentspan.store import vitals as stored
+from agentspan.store.database import Database, unavailable
 from agentspan.store.migrations import HEAD
 from agentspan.store.presence import living
 
@@ -45,6 +47,17 @@ async def health(engine: Engine) -> Health | None:
 
 def pool(engine: Engine) -> stored.Pool:
     return stored.pool(engine.database)
+
+
+def clock_ahead_ms(settings: Settings) -> int | None:
+    """How far the database's clock is ahead of this machine's; None for a file, which has none. Unavailable."""
+    if settings.database_url.startswith("sqlite"):
+        return None
+    database = Database(settings.database_url, pool_size=1)
+    try:
+        return unavailable(lambda: stored.clock_ahead_ms(database))
+    finally:
+        database.close()
 
 
 def free_bytes(folder: Path) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agentspan.config import Settings
-from agentspan.engine import providers
+from agentspan.engine import providers, secrets, vitals
 from agentspan.engine.engine import Engine
 from agentspan.engine.providers.names import PROVIDERS, Provider
 
@@ -21,6 +21,16 @@ def pull(model: str, settings: Settings) -> Path:
 
 def has_weights(model: str, settings: Settings) -> bool:
     return providers.weights_path(model, models_folder(settings)).exists()
+
+
+def clock_ahead_ms(settings: Settings) -> int | None:
+    """How far the database's clock is ahead of this machine's; None for a file. Unavailable."""
+    return vitals.clock_ahead_ms(settings)
+
+
+def check_key(settings: Settings) -> None:
+    """ConfigurationProblem where credentials could not be kept: nothing is made by asking."""
+    secrets.check_key(settings)
 
 
 def models_folder(settings: Settings) -> Path:

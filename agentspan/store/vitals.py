@@ -1,5 +1,7 @@
 """How the database is, in numbers that cost the same however many runs it keeps."""
 
+import time
+
 import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.engine import Connection
@@ -44,6 +46,15 @@ def pool(database: Database) -> Pool:
     return Pool(found.checkedout(), found.size())
 
 
+def clock_ahead_ms(database: Database) -> int:
+    """How far PostgreSQL's clock is ahead of this machine's, in the middle of asking."""
+    with database.reading.connect() as connection:
+        connection.execute(CLOCK)
+        before = time.time()
+        theirs = float(connection.execute(CLOCK).scalar_one())
+        return round((theirs - (before + time.time()) / 2) * 1000)
+
+
 def _open(connection: Connection) -> dict[str, int]:
     return {status: connection.execute(OPEN, {"status": status}).scalar_one() for status in OPEN_STATUSES}
 
@@ -59,4 +70,5 @@ OPEN_STATUSES = ("RUNNING", "PAUSED")
 _some = sa.select(sa.literal(1)).where(t.executions.c.status == sa.bindparam("status")).limit(MOST_COUNTED)
 OPEN = sa.select(sa.func.count()).select_from(_some.subquery())
 REQUESTS = sa.select(sa.func.count(), sa.func.min(t.tasks.c.scheduled_at)).where(HUMAN)
+CLOCK = sa.text("select extract(epoch from clock_timestamp())")
 SIZE = sa.text("select pg_database_size(current_database())")
