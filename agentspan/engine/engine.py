@@ -19,6 +19,7 @@ from agentspan.core.run import Run
 from agentspan.core.turn import fallbacks
 from agentspan.engine import commands, deltas, providers
 from agentspan.engine.deltas import Deltas
+from agentspan.engine.described import Descriptions
 from agentspan.engine.desk import Desk
 from agentspan.engine.figures import Figures
 from agentspan.engine.history import History
@@ -70,6 +71,7 @@ CHANGES_SECONDS = 0.1
 """What moves within this time is told at once to those who watch everything."""
 LOOK_SECONDS = 5.0
 """How long a waiter trusts that it will be woken before it looks for itself."""
+AGAIN_SECONDS = 0.25
 OWNER = "server:"
 SPARE_READERS = 4
 POLLS_MS = 5_000
@@ -101,9 +103,11 @@ class Engine:
         self.writer = Writer(
             Ledger(database, settings.blob_bytes), self.desk, asyncio.get_running_loop(), self._committed, self.figures
         )
+        self.writer.doubted = lambda leases: self._spawn(self._doubt(leases))
         self.scheduler = Scheduler(self.reads, self.writer, self._deployed)
         self.sweeper = Sweeper(self.reads, self.writer, self.pollers, self._match, self.scheduler.run)
         self.outgoing = Outgoing.of(settings)
+        self.descriptions = Descriptions(self.outgoing)
         self.secrets = Secrets(self.reads, self.writer, settings)
         self.quotas = Quotas(self.reads)
         self.life = Life(self.reads, self.writer, self.sweeper.due, self.start, self._deployed, self.secrets)
@@ -527,6 +531,7 @@ class Engine:
                 return resolve(spec, agent, text)
 
             spec = await self.reads.query(work)
+        spec = await self.descriptions.expanded(spec)
         self._check(spec)
         return spec
 
@@ -632,7 +637,23 @@ class Engine:
         """The waiter is gone: what it was given goes back."""
         await self._owed(poller)
         if got:
-            await self.writer.do(commands.Release(tasks=[split_task(view.task_id) for view in got]))
+            await self._surely(commands.Release(tasks=[split_task(view.task_id) for view in got]))
+
+    async def _doubt(self, leases: list[TaskView]) -> None:
+        """Nobody works on these, and yet they may be leased."""
+        doubtful = {split_task(view.task_id): (view.worker, view.started_at) for view in leases}
+        await self._surely(commands.Doubt(leases=doubtful))
+
+    async def _surely(self, command: commands.Release | commands.Doubt) -> None:
+        """Write it as soon as the database answers."""
+        while True:
+            try:
+                await self.writer.do(command)
+                return
+            except Unavailable:
+                if self.draining:
+                    return
+                await asyncio.sleep(AGAIN_SECONDS)
 
     def _committed(self, news: Committed) -> None:
         """After a commit, on the loop's thread."""
@@ -669,7 +690,7 @@ class Engine:
     def _token(self, tree: str, number: int, piece: str) -> None:
         if self.hub.watched(tree):
             self.hub.publish(tree, {"execution": number, "content": piece})
-        if self.deltas.add(tree, number, piece, now_ms()):
+        if self.deltas.watched and self.deltas.add(tree, number, piece, now_ms()):
             self._spawn(self._tell_pieces())
 
     async def _tell_pieces(self) -> None:
@@ -810,7 +831,11 @@ class Engine:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._background.remove(task)
-        if not task.cancelled() and (problem := task.exception()):
+        if task.cancelled() or not (problem := task.exception()):
+            return
+        if isinstance(problem, Unavailable):
+            log.warning("background work is left for later: %s", problem.message)
+        else:
             log.error("background work failed", exc_info=problem)
 
 

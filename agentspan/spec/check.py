@@ -14,11 +14,11 @@ from agentspan.spec import http
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.credentials import names_problem
 from agentspan.spec.rules import TERMINATIONS, patterns_problem
-from agentspan.spec.tool import BACK_OFFS
+from agentspan.spec.tool import BACK_OFFS, ToolSpec
 
 STRATEGIES = ("handoff", "sequential", "parallel", "router", "round_robin", "random", "swarm", "manual", "plan_execute")
 CALLBACKS = ("before_agent", "after_agent", "before_model", "after_model", "before_tool", "after_tool")
-BUILT_TOOL_TYPES = ("worker", "http", "human", "agent_tool", "pull_workflow_messages")
+BUILT_TOOL_TYPES = ("worker", "http", "api", "human", "agent_tool", "pull_workflow_messages")
 
 
 def check(spec: AgentSpec, where: str = "") -> None:
@@ -99,12 +99,15 @@ def problems(spec: AgentSpec) -> Iterator[str]:
             yield f"tool {tool.name!r} is an agent and has no agentConfig"
         if tool.tool_type == "http":
             yield from (f"tool {tool.name!r}: {problem}" for problem in http.problems(tool))
+        if tool.tool_type == "api":
+            yield from (f"tool {tool.name!r}: {problem}" for problem in _api_problems(tool))
     yield from _team_problems(spec)
     for rail in (*spec.guardrails, *(rail for tool in spec.tools for rail in tool.guardrails)):
         yield from _guardrail_problems(rail)
     if spec.include_contents not in (None, "none", "default"):
         yield f"includeContents must be 'none' or 'default', got {spec.include_contents!r}"
-    if missing := set(spec.required_tools) - {tool.name for tool in spec.tools}:
+    missing = set(spec.required_tools) - {tool.name for tool in spec.tools}
+    if missing and not any(tool.tool_type == "api" for tool in spec.tools):
         yield f"requiredTools names no tool of its own: {', '.join(sorted(missing))}"
     if spec.termination and (odd := next(_odd_rules(spec.termination), None)):
         yield f"unknown termination {odd!r}"
@@ -118,6 +121,13 @@ def problems(spec: AgentSpec) -> Iterator[str]:
         yield f"width must be 1 or more, got {spec.width}"
     if spec.budget and min(each or 0 for each in msgspec.structs.astuple(spec.budget)) < 0:
         yield "a budget must not be negative"
+
+
+def _api_problems(tool: ToolSpec) -> Iterator[str]:
+    """Why a tool that stands for the operations of an API can never be replaced by them."""
+    url = tool.config.get("url")
+    if not isinstance(url, str) or not url.lower().startswith(("http://", "https://")):
+        yield f"its url must begin with http:// or https://, got {url!r}"
 
 
 def _team_problems(spec: AgentSpec) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """A tool that is an HTTP request: its placeholders, where its arguments go, and what makes it impossible to perform."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agentspan.spec.tool import ToolSpec
@@ -43,8 +43,31 @@ def problems(tool: ToolSpec) -> Iterator[str]:
             yield f"its header {name!r} is no header: a name of letters, digits and '-', a value of one ASCII line"
         elif name.lower() in OWN:
             yield f"its header {name!r} belongs to the connection: leave it out"
+    places = tool.config.get("places") or {}
+    if not isinstance(places, dict):
+        yield f"its places must be an object of texts, got {type(places).__name__}"
+        return
+    for argument, where in places.items():
+        word, name = place({argument: str(where)}, argument, "")
+        yield from filter(None, [place_problem(f"{word}:{name}")])
     if "multipart" in str(tool.config.get("contentType") or ""):
         yield "its contentType must be JSON, a form or text; multipart is not sent"
+
+
+def place(places: Mapping[str, str], argument: str, usual: str) -> tuple[str, str]:
+    """Where an argument goes (query, header, body, or whole: it is the body) and what it is called there."""
+    where, _, name = places.get(argument, usual).partition(":")
+    return where, name or argument
+
+
+def place_problem(text: Any) -> str | None:
+    """Why this is no place of an argument; None if it is one."""
+    where, _, name = str(text).partition(":")
+    if where not in ("query", "header", "body", "whole"):
+        return "a place is query, header, body or whole, perhaps with a colon and another name"
+    if where == "header" and name and (not _TOKEN.fullmatch(name) or name.lower() in OWN):
+        return f"{name!r} is no header that an argument may fill"
+    return None
 
 
 def named(tool: ToolSpec) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from agentspan.engine.engine import Engine
 from agentspan.engine.outgoing import Answer
 from agentspan.engine.workers.http import MOST_BYTES, output_of, request_of
 from agentspan.errors import BadInput, InvalidSpec
+from agentspan.spec import wire
 from agentspan.spec.check import check
 from agentspan.spec.tool import ToolSpec
 from tests.engine.house import agent, calls, ended, facts, log, opened, requests, result, script, start, until
@@ -424,3 +425,61 @@ async def test_a_key_of_the_operator_goes_only_where_the_operator_says(
         engine._check(theirs)
     async with opened(sqlite_url, tmp_path) as engine:
         engine._check(theirs)
+
+
+# Tools that stand for the operations of an API
+
+
+def pets(**more: Any) -> dict[str, Any]:
+    operation = {"operationId": "addPet", "requestBody": {"content": {"application/json": {"schema": {}}}}}
+    return {"openapi": "3.1.0", "paths": {"/pets": {"post": operation, "get": {"operationId": "listPets"}}}, **more}
+
+
+def api_tool(url: str, **config: Any) -> ToolSpec:
+    return ToolSpec(name="pets", tool_type="api", config={"url": url, **config})
+
+
+async def test_an_api_is_a_tool_for_each_of_its_operations(database_url: str, tmp_path: Path, site: Site) -> None:
+    site.answers["/openapi.json"] = says(pets())
+    given_ = api_tool(site.url("/openapi.json"), headers={"X-Key": "${KEY}"}, credentials=["KEY"])
+    async with opened(database_url, tmp_path, master_key=b"k" * 32) as engine:
+        await engine.secrets.save("KEY", CANARY)
+        below = agent(script(calls("addPet", body={"name": "Rex"}), "{result}"), given_, name="below")
+        asks = ToolSpec(name="ask", tool_type="agent_tool", config={"agentConfig": wire.encode(below)})
+        spec = agent(script(calls("ask", request="add Rex"), calls("listPets"), "{result}"), asks, given_)
+        execution = await start(engine, spec)
+        assert await result(engine, execution) == '{"path": "/pets"}'
+        kept = await engine.reads.execution(execution)
+    assert [tool["name"] for tool in kept.spec["tools"]] == ["ask", "listPets", "addPet"]
+    described, added, listed = site.asked
+    assert "X-Key" not in described.headers
+    assert (added.method, json.loads(added.body), added.headers["X-Key"]) == ("POST", {"name": "Rex"}, CANARY)
+    assert (listed.method, listed.path) == ("GET", "/pets")
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (says("no", 500), "500 Internal Server Error"),
+        (says("openapi: 3.0.0"), "is no JSON"),
+        (says({"hello": 1}), "no OpenAPI description"),
+        (lambda handler: handler.redirect("http://169.254.169.254/"), "gives out credentials"),
+        (says(pets(servers=[{"url": "ftp://a.example"}])), "must begin with http"),
+    ],
+)
+async def test_an_api_that_cannot_be_read_is_refused_at_the_start(
+    engine: Engine, site: Site, answer: Any, why: str
+) -> None:
+    site.answers["/"] = answer
+    with pytest.raises(BadInput, match=why):
+        await start(engine, agent(script("done"), api_tool(site.url())))
+
+
+async def test_a_deployed_agent_reads_its_api_anew_in_each_run(engine: Engine, site: Site) -> None:
+    site.answers["/openapi.json"] = says(pets())
+    await engine.deploy(agent(script("done"), api_tool(site.url("/openapi.json"))))
+    assert site.asked == []
+    spec, _ = await engine._deployed("helper", None)
+    assert [tool.name for tool in spec.tools] == ["listPets", "addPet"]
+    stored, *_ = await engine.definition("helper")
+    assert [tool.tool_type for tool in stored.tools] == ["api"]

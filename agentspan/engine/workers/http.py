@@ -21,7 +21,7 @@ from agentspan.engine.outgoing import Answer, Broken, Outgoing
 from agentspan.engine.pollers import Pollers
 from agentspan.engine.workers.builtin import Calls
 from agentspan.errors import AgentspanError, BadInput
-from agentspan.spec.http import ARGUMENT, CREDENTIAL, SAFE, WITHOUT_BODY, is_header, named
+from agentspan.spec.http import ARGUMENT, CREDENTIAL, SAFE, WITHOUT_BODY, is_header, named, place
 from agentspan.spec.redact import redacted
 from agentspan.spec.tool import ToolSpec
 from agentspan.store.views import Receipt, Report, TaskView, Want
@@ -130,7 +130,7 @@ def request_of(tool: ToolSpec, arguments: Json, values: Values, key: str) -> htt
     if method not in SAFE:
         headers.setdefault("Idempotency-Key", key)
     usual = "query" if method in WITHOUT_BODY else "body"
-    query = {name: left.pop(name) for name in list(left) if places.get(name, usual) == "query"}
+    query = _taken("query", places, left, usual)
     content = _body(config, places, left) if method not in SAFE and (left or usual == "body") else None
     if content is not None:
         headers.setdefault("Content-Type", str(config.get("contentType") or "application/json"))
@@ -155,12 +155,19 @@ def _headers(config: Json, places: Mapping[str, str], left: Json, values: Values
     headers = httpx.Headers({"User-Agent": f"agentspan/{agentspan.__version__}"})
     if accept := config.get("accept"):
         headers["Accept"] = ", ".join(map(str, accept)) if isinstance(accept, list | tuple) else str(accept)
-    for name in [name for name, place in places.items() if place == "header" and name in left]:
-        headers[name] = _line(name, _plain(left.pop(name)))
+    for name, value in _taken("header", places, left, "").items():
+        if value is not None:
+            headers[name] = _line(name, _plain(value))
     for name, value in (config.get("headers") or {}).items():
         headers[name] = _line(name, CREDENTIAL.sub(lambda found: _value(found[1], values), value))
     headers["Accept-Encoding"] = "gzip, deflate"
     return headers
+
+
+def _taken(where: str, places: Mapping[str, str], left: Json, usual: str) -> Json:
+    """The arguments that go there, under the names that they have there."""
+    found = {name: place(places, name, usual) for name in left}
+    return {called: left.pop(name) for name, (at, called) in found.items() if at == where}
 
 
 def _value(name: str, values: Values) -> str:
@@ -178,8 +185,8 @@ def _line(name: str, text: str) -> str:
 
 def _body(config: Json, places: Mapping[str, str], left: Json) -> bytes:
     kind = str(config.get("contentType") or "application/json").lower()
-    whole = next((name for name, place in places.items() if place == "whole"), "")
-    value = left.get(whole) if whole else left
+    whole = _taken("whole", places, left, "body")
+    value = next(iter(whole.values())) if whole else {place(places, name, "body")[1]: left[name] for name in left}
     if "json" in kind:
         return msgspec.json.encode(value)
     if "x-www-form-urlencoded" in kind:
