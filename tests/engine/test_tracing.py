@@ -3,6 +3,7 @@
 import gzip
 import http.server
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from agentspan.core.ids import split_task
+from agentspan.engine import commands
 from agentspan.engine.engine import Engine
 from agentspan.engine.spans import caller, span_of
 from agentspan.engine.tracing import CONTENT, Tracing
@@ -20,6 +23,7 @@ from tests.engine.house import (
     Hands,
     agent,
     calls,
+    complete,
     ended,
     fail,
     log,
@@ -251,6 +255,36 @@ async def test_a_run_that_outlives_its_server_is_told_whole_under_the_same_ids(s
     again = after[before.context.span_id]
     same = ("name", "attributes", "start_time", "end_time", "parent")
     assert [getattr(again, each) for each in same] == [getattr(before, each) for each in same]
+
+
+async def test_several_servers_tell_one_trace_and_no_span_twice(postgres_url: str, tmp_path: Path) -> None:
+    spec = agent(script(calls("look"), calls("look"), "Fine."), "look")
+    async with opened(postgres_url, tmp_path) as first, opened(postgres_url, tmp_path) as second:
+        exporters = [follow(engine) for engine in (first, second)]
+        execution = await start(first, spec)
+        for engine in (second, first):
+            await complete(engine, await take(engine, "look"))
+        await ended(second, execution)
+        told = [await all_told(engine, exporter) for engine, exporter in zip((first, second), exporters, strict=True)]
+    assert all(told)
+    ids = [span.context.span_id for spans in told for span in spans if span.context]
+    names = Counter(span.name.partition(" ")[0] for spans in told for span in spans)
+    assert len(ids) == len(set(ids))
+    assert names == {"chat": 3, "execute_tool": 2, "invoke_agent": 1}
+
+
+async def test_a_run_in_which_a_server_died_is_told_again_from_its_beginning(engine: Engine) -> None:
+    exporter = follow(engine)
+    execution = await start(engine, agent(script(calls("look"), {"content": "Late.", "delay_ms": 60_000}), "look"))
+    await complete(engine, await take(engine, "look"))
+    assert len(await all_told(engine, exporter)) == 2
+    [call] = await until(lambda: engine._busy)
+    exporter.clear()
+    lost = commands.TakeOver(trees=(execution,), owner=engine.replica, tasks=[split_task(call)])
+    await engine.writer.do(lost)
+    spans = await all_told(engine, exporter)
+    assert [span.name.partition(" ")[0] for span in spans].count("execute_tool") == 1
+    assert sorted(str(span.status.status_code.name) for span in spans) == ["ERROR", "UNSET", "UNSET"]
 
 
 # The way out
