@@ -5,8 +5,15 @@ answer 501.
 """
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from typer.main import get_command
+
+from agentspan.cli import profiles
+from agentspan.cli.codes import MEANINGS
+from agentspan.cli.main import app
 from agentspan.config import SETTINGS, Settings
 from agentspan.core.states import ENDED, STEPS
 from agentspan.server import metrics
@@ -40,6 +47,42 @@ def worker() -> str:
     return f"```python\n{source.read_text(encoding='utf-8').strip()}\n```"
 
 
+def commands() -> str:
+    """Every command of the command line, with what it does."""
+    rows = ["| command | what it does |", "|---|---|"]
+    for path, command in _walked(get_command(app), "agentspan"):
+        if not hasattr(command, "commands") and not command.hidden:
+            given = [_argument(each) for each in command.params if each.param_type_name == "argument"]
+            about = command.help.partition("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+            rows.append(f"| `{' '.join([path, *given])}` | {about} |")
+    return "\n".join(rows)
+
+
+def _argument(argument: Any) -> str:
+    """An argument as a usage line shows it."""
+    name = (argument.metavar or argument.name.upper()).strip("[].") + ("..." if argument.nargs == -1 else "")
+    return name if argument.required else f"[{name}]"
+
+
+def _walked(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """A command and all below it."""
+    yield path, command
+    for name, each in getattr(command, "commands", {}).items():
+        yield from _walked(each, f"{path} {name}")
+
+
+def exit_codes() -> str:
+    """What a command's end says."""
+    rows = (f"| {code} | {what} |" for code, what in MEANINGS.items())
+    return "\n".join(["| code | what it says |", "|---|---|", *rows])
+
+
+def profile_settings() -> str:
+    """What a profile may hold."""
+    rows = (f"| {name} | `{key.variable}` | {key.about} |" for name, key in profiles.KEYS.items())
+    return "\n".join(["| setting | variable | what it is |", "|---|---|---|", *rows])
+
+
 DERIVED = {
     "data_dir": "the user's data folder",
     "database_url": "`agentspan.db` in the data folder",
@@ -47,6 +90,9 @@ DERIVED = {
 }
 
 BLOCKS = {
+    ("cli.md", "commands"): commands,
+    ("cli.md", "exits"): exit_codes,
+    ("cli.md", "profiles"): profile_settings,
     ("architecture.md", "states"): states,
     ("configuration.md", "settings"): settings,
     ("operations.md", "metrics"): metrics.table,

@@ -22,7 +22,9 @@ Files = typer.Argument(help="Files of exported runs.")
 
 
 def export(
-    execution_id: str | None = typer.Argument(None, help="The run.", autocompletion=completion.run_ids),
+    execution_id: str | None = typer.Argument(
+        None, metavar="[RUN]", help="The run.", autocompletion=completion.run_ids
+    ),
     path: str | None = typer.Argument(None, help="The file to write, or a folder for it."),
     target: str | None = typer.Option(None, "--output", "-o", help="The same, as an option."),
     form: str | None = typer.Option(

@@ -4,10 +4,12 @@ import typer
 
 from agentspan.cli import completion
 
-RunId = typer.Argument(help="The run.", autocompletion=completion.run_ids)
-RunIds = typer.Argument(help="The runs.", autocompletion=completion.run_ids)
+RunId = typer.Argument(metavar="RUN", help="The run.", autocompletion=completion.run_ids)
+RunIds = typer.Argument(metavar="RUN...", help="The runs.", autocompletion=completion.run_ids)
 AgentName = typer.Argument(help="Name of a deployed agent.", autocompletion=completion.agent_names)
-RequestId = typer.Argument(help="The request, as `agentspan inbox` shows it.", autocompletion=completion.request_ids)
+RequestId = typer.Argument(
+    metavar="REQUEST", help="The request, as `agentspan inbox` shows it.", autocompletion=completion.request_ids
+)
 By = typer.Option(None, "--by", help="Who answers; it is kept with the answer. Else AGENTSPAN_USER.")
 OfAgent = typer.Option(None, "--agent", help="Only those of this agent.", autocompletion=completion.agent_names)
 OfStatus = typer.Option(None, "--status", help="Only in this status; several are given by commas.",
