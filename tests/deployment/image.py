@@ -11,16 +11,19 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+HEALTHY_SECONDS = 60
 SETUP = """
 set -eu
 mount -t tmpfs tmpfs "$1"
@@ -79,12 +82,18 @@ class Image:
         return ["env", "--ignore-environment", f"--chdir={self.workdir}", *pairs]
 
 
-def stop(container: subprocess.Popen[str], signal: int) -> tuple[int, str]:
-    """Send the first process of a container a signal, as `docker stop` does; exit code and output."""
-    (first,) = psutil.Process(container.pid).children()
-    first.send_signal(signal)
-    output, _ = container.communicate(timeout=30)
-    return container.returncode, output
+@contextlib.contextmanager
+def stopped(container: subprocess.Popen[str], image: Image) -> Iterator[list[Any]]:
+    """A container that is stopped at the end, as `docker stop` does it; then the list holds exit code and output."""
+    ended: list[Any] = []
+    try:
+        yield ended
+    finally:
+        if container.poll() is None:
+            (first,) = psutil.Process(container.pid).children()
+            first.send_signal(getattr(signal, image.stop_signal))
+        output, _ = container.communicate(timeout=HEALTHY_SECONDS)
+        ended += [container.returncode, output]
 
 
 def is_possible() -> bool:
@@ -163,12 +172,24 @@ def _stage(holder: int, folder: Path, name: str, context: Path) -> Image:
 
 def _run(image: Image, argv: list[str], uv: Path) -> None:
     if argv[0].endswith("/bin/pip"):
-        # uv does the same with the packages that this machine has at hand, in a tenth of the time.
-        uv_inside = _seen(image) / "usr/local/bin/uv"
-        if not uv_inside.exists():
-            shutil.copy(uv, uv_inside)
-        python = argv[0].removesuffix("pip") + "python"
-        argv = ["uv", "pip", argv[1], "--quiet", "--python", python, "--link-mode", "copy", *argv[2:]]
+        _install(image, argv, uv)
+    else:
+        _do(image, argv)
+
+
+def _install(image: Image, argv: list[str], uv: Path) -> None:
+    """uv does the same as pip with the packages that this machine has at hand, in a tenth of the time."""
+    uv_inside = _seen(image) / "usr/local/bin/uv"
+    if not uv_inside.exists():
+        shutil.copy(uv, uv_inside)
+    python = argv[0].removesuffix("pip") + "python"
+    _do(image, ["uv", "pip", argv[1], "--quiet", "--python", python, "--link-mode", "copy", *argv[2:]])
+    if argv[-1] == ".":
+        # pip compiles what it installs, and uv nothing. This compiles what is needed to start.
+        _do(image, [python, "-c", "import agentspan.cli.main, agentspan.server.app, agentspan.agents"])
+
+
+def _do(image: Image, argv: list[str]) -> None:
     own = [f"{name}={value}" for name, value in image.env.items()]
     command = ["chroot", str(image.root), "env", f"--chdir={image.workdir}", *own, *argv]
     done = subprocess.run(_inside(image.holder, *command), capture_output=True, text=True)
@@ -271,7 +292,7 @@ GLOBS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 def wait_until_healthy(image: Image, container: subprocess.Popen[str], **environ: str) -> str:
     """Ask as the engine asks, until the container says that it is well; what it said."""
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + HEALTHY_SECONDS
     while (asked := image.ask_health(**environ)).returncode:
         assert container.poll() is None, container.communicate()
         assert time.monotonic() < give_up, asked.stdout

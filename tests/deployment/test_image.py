@@ -1,10 +1,11 @@
 """The image: its Dockerfile is linted, its steps are made, and what comes out is run as Docker would run it."""
 
 import base64
+import contextlib
 import json
 import os
 import re
-import signal
+import shutil
 import socket
 import subprocess
 import tomllib
@@ -29,7 +30,23 @@ KEY, SECRET = "root", "s" * 24
 MASTER_KEY = base64.b64encode(bytes(32)).decode()
 CREDENTIALS = {"AGENTSPAN_AUTH_KEY": KEY, "AGENTSPAN_AUTH_SECRET": SECRET, "AGENTSPAN_MASTER_KEY": MASTER_KEY}
 HEADERS = {"X-Auth-Key": KEY, "X-Auth-Secret": SECRET}
-HELLO = {"name": "greeter", "model": "scripted/hello"}
+COUNTER = {
+    "name": "counter",
+    "model": "scripted/counter",
+    "tools": [
+        {
+            "name": "word_count",
+            "description": "Count words.",
+            "toolType": "worker",
+            "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
+        }
+    ],
+}
+SCRIPT = [
+    {"tool_calls": [{"name": "word_count", "arguments": {"text": "one two three"}}]},
+    {"content": "There are {result} words."},
+]
+TOOLS = ROOT / "deployment" / "docker-compose" / "worker" / "tools.py"
 
 
 @pytest.fixture(scope="module")
@@ -138,12 +155,24 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[images.Image]:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """An empty volume, which is the image's user's."""
-    volume = tmp_path / "volume"
-    (volume / "scripts").mkdir(parents=True)
-    (volume / "scripts" / "hello.json").write_text(json.dumps({"hello": [{"content": "Hello."}]}))
+    volume = owned(tmp_path / "volume")
+    (volume / "scripts").mkdir()
+    (volume / "scripts" / "counter.json").write_text(json.dumps({"counter": SCRIPT}))
+    return volume
+
+
+@pytest.fixture
+def tool_data(tmp_path: Path) -> Path:
+    """A volume with the tools of the example."""
+    volume = owned(tmp_path / "tools")
+    shutil.copy(TOOLS, volume)
+    return volume
+
+
+def owned(volume: Path) -> Path:
+    volume.mkdir()
     os.chown(volume, 10001, 10001)
     volume.chmod(0o700)
-    (volume / "scripts").chmod(0o755)
     return volume
 
 
@@ -153,23 +182,44 @@ def port() -> str:
         return str(taken.getsockname()[1])
 
 
-def test_the_server_is_healthy_runs_an_agent_and_drains_on_sigterm(image: images.Image, data: Path, port: str) -> None:
+def test_server_and_worker_run_an_agent_with_a_tool_and_drain_on_sigterm(
+    image: images.Image, data: Path, tool_data: Path, port: str
+) -> None:
+    url = f"http://127.0.0.1:{port}"
     environ = {**CREDENTIALS, "AGENTSPAN_PORT": port}
-    server = image.container(data, **environ)
-    try:
+    with contextlib.ExitStack() as running:
+        server = image.container(data, **environ)
+        ended = running.enter_context(images.stopped(server, image))
         assert json.loads(images.wait_until_healthy(image, server, **environ))["status"] == "UP"
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=HEADERS, trust_env=False, timeout=20) as http:
-            started = http.post("/api/agent/start", json={"agentConfig": HELLO, "prompt": "Hi"})
+        worker = image.container(
+            tool_data, "worker", "tools", AGENTSPAN_SERVER_URL=url, AGENTSPAN_API_KEY=f"{KEY}:{SECRET}"
+        )
+        worker_ended = running.enter_context(images.stopped(worker, image))
+        with httpx.Client(base_url=url, headers=HEADERS, trust_env=False, timeout=70) as http:
+            started = http.post("/api/agent/start", json={"agentConfig": COUNTER, "prompt": "Count."})
             assert started.status_code == 200, started.text
             path = f"/api/agent/{started.json()['executionId']}/status"
-            assert http.get(path, params={"waitMs": 10_000}).json()["status"] == "COMPLETED"
-            assert httpx.get(f"http://127.0.0.1:{port}/api/agent/executions", trust_env=False).status_code == 401
-    finally:
-        exit_code, output = images.stop(server, getattr(signal, image.stop_signal))
-    assert exit_code == 0, output
-    assert "draining" in output
-    assert SECRET not in output
+            status = http.get(path, params={"waitMs": 60_000}).json()
+            assert (status["status"], status["output"]["result"]) == ("COMPLETED", "There are 3 words."), status
+            assert httpx.get(f"{url}/api/agent/executions", trust_env=False).status_code == 401
+    for exit_code, output in (ended, worker_ended):
+        assert exit_code == 0, output
+        assert SECRET not in output
+    assert "draining" in ended[1]
     assert image.ask_health(**environ).returncode == 1
+
+
+def test_the_role_dashboard_shows_pages_and_leaves_the_work_to_others(
+    image: images.Image, data: Path, port: str
+) -> None:
+    # Pages are not built here: that takes long, and is shown elsewhere.
+    environ = {**CREDENTIALS, "AGENTSPAN_PORT": port, "AGENTSPAN_UI_WARM": "false"}
+    dashboard = image.container(data, "dashboard", **environ)
+    with images.stopped(dashboard, image):
+        images.wait_until_healthy(image, dashboard, **environ)
+        page = httpx.get(f"http://127.0.0.1:{port}/ui/", trust_env=False, headers={"Accept": "text/html"})
+        assert page.is_redirect
+        assert "/login?" in page.headers["Location"]
 
 
 def test_the_file_system_is_read_only_and_nobody_in_it_is_root(image: images.Image, data: Path) -> None:
@@ -177,13 +227,13 @@ def test_the_file_system_is_read_only_and_nobody_in_it_is_root(image: images.Ima
         "id -u; for place in / /opt/agentspan /usr/local/bin /etc /data /tmp; do touch $place/x && echo $place; done"
     )
     look = image.container(data, "sh", "-c", script)
-    output, _ = look.communicate(timeout=30)
+    output, _ = look.communicate(timeout=60)
     assert [line for line in output.splitlines() if not line.startswith("touch")] == ["10001", "/data", "/tmp"]
 
 
 def test_without_a_secret_the_server_does_not_start_and_says_what_to_set(image: images.Image, data: Path) -> None:
     server = image.container(data)
-    output, _ = server.communicate(timeout=30)
+    output, _ = server.communicate(timeout=60)
     assert server.returncode == 1
     assert "AGENTSPAN_AUTH_SECRET" in output
     assert "Traceback" not in output
@@ -191,16 +241,16 @@ def test_without_a_secret_the_server_does_not_start_and_says_what_to_set(image: 
 
 def test_the_role_migrate_brings_the_schema_and_ends(image: images.Image, data: Path) -> None:
     migrate = image.container(data, "migrate")
-    output, _ = migrate.communicate(timeout=30)
+    output, _ = migrate.communicate(timeout=60)
     assert migrate.returncode == 0, output
     assert (data / "agentspan.db").exists()
 
 
 def test_any_other_word_is_a_command(image: images.Image, data: Path) -> None:
     version = image.container(data, "agentspan", "--version")
-    assert version.communicate(timeout=30)[0].strip() == agentspan.__version__
+    assert version.communicate(timeout=60)[0].strip() == agentspan.__version__
     unknown = image.container(data, "sever")
-    output, _ = unknown.communicate(timeout=30)
+    output, _ = unknown.communicate(timeout=60)
     assert unknown.returncode == 127
     assert "'sever'" in output
     assert "server, worker, dashboard, migrate" in output

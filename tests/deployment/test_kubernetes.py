@@ -51,7 +51,7 @@ EVERYTHING = [
     "config.AGENTSPAN_LOG_FORMAT=json",
 ]
 LISTS = {
-    "providerSecrets": ["openai"],
+    "envFromSecrets": ["openai"],
     "ingress.hosts": ["agents.example.org"],
     "ingress.tls": [{"secretName": "tls", "hosts": ["agents.example.org"]}],
     "workers": [
@@ -132,7 +132,7 @@ def test_the_chart_has_the_version_of_the_package() -> None:
         (["server.replicas=many"], "server/replicas"),
         (["masterKey.value=short"], "masterKey/value"),
         (["database.url=sqlite:////data/x.db"], "database/url"),
-        (["config.AGENTSPAN_AUTH_SECRET=x"], "config"),
+        *[([f"config.{setting.names[0]}=x"], "config") for setting in SETTINGS if setting.secret],
         (["builtinWorkers.kinds={llm,magic}"], "kinds"),
         (["ingress.enabled=true"], "hosts"),
         (["workers[0].name=Tools"], "workers/0"),

@@ -89,7 +89,7 @@ postgresql://agentspan:{{ required "postgresql.password: the trial's PostgreSQL 
 
 {{- define "agentspan.serverEnvFrom" -}}
 - configMapRef: {name: {{ include "agentspan.fullname" . }}}
-{{- range .Values.providerSecrets }}
+{{- range .Values.envFromSecrets }}
 - secretRef: {name: {{ . }}}
 {{- end }}
 {{- end }}
@@ -105,7 +105,7 @@ postgresql://agentspan:{{ required "postgresql.password: the trial's PostgreSQL 
 checksum/config: {{ include (print .Template.BasePath "/config.yaml") . | sha256sum }}
 checksum/secrets: {{ include (print .Template.BasePath "/secrets.yaml") . | sha256sum }}
 {{- $versions := list }}
-{{- range concat (list .Values.auth.existingSecret .Values.masterKey.existingSecret .Values.database.existingSecret) .Values.providerSecrets | compact }}
+{{- range concat (list .Values.auth.existingSecret .Values.masterKey.existingSecret .Values.database.existingSecret) .Values.envFromSecrets | compact }}
 {{- with lookup "v1" "Secret" $.Release.Namespace . }}
 {{- $versions = append $versions .metadata.resourceVersion }}
 {{- end }}
