@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from pydantic import BaseModel
@@ -23,6 +24,8 @@ from agentspan.agents.pool import Pool
 from agentspan.agents.registry import Lane, Registry
 from agentspan.agents.worker import Call
 from tests.agents.apart import CALLS, of_a_module
+from tests.agents.serving import ServerProcess, tool_call
+from tests.notebook.kernel import kernel
 
 Json = dict[str, Any]
 
@@ -365,6 +368,61 @@ def sleeps():  # of a script that has no guard around what it does
 
 SubprocessIsolator().run(sleeps)
 """
+
+
+# Where functions are written
+
+PROGRAM = """
+import os
+from pydantic import BaseModel
+from agentspan.agents import Agent, AgentConfig, AgentRuntime, get_secret, tool
+
+class City(BaseModel):
+    name: str
+
+def helped(city):
+    return f"{city.name} %s {len(os.environ['KEY'])}"
+
+@tool(credentials=["KEY"])
+def looks(city: City) -> list:
+    return [helped(city), os.getpid()]
+
+@tool(credentials=["KEY"])
+async def waits(city: City) -> list:
+    return [helped(city), os.getpid()]
+
+runtime = AgentRuntime(config=AgentConfig(server_url=%r))
+result = runtime.run(Agent("helper", %r, tools=[looks, waits]), "go", timeout=30)
+said = [call["result"] for call in result.tool_calls]
+print([text for text, process in said if process != os.getpid()], "KEY" in os.environ)
+"""
+
+
+@pytest.fixture
+def program(server: ServerProcess) -> str:
+    """A program for a script or a cell, that runs two tools with a credential of the server."""
+    assert httpx.put(f"{server.url}/api/credentials/KEY", json={"value": KEY}, trust_env=False).is_success
+    calls = [tool_call(name, city={"name": "Ulm"}) for name in ("looks", "waits")]
+    return PROGRAM % ("has", server.url, server.script("apart", *calls, "done"))
+
+
+SAID = f"['Ulm has {len(KEY)}', 'Ulm has {len(KEY)}'] False"
+
+
+def test_functions_of_a_script_without_a_guard_cross(program: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(f"{program}\nruntime.shutdown()")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    assert (done.stdout.splitlines(), done.returncode) == ([SAID], 0), done.stderr
+    assert "runs in this process" not in done.stderr
+
+
+def test_functions_of_cells_cross_also_when_they_are_written_anew(program: str) -> None:
+    with kernel() as started:
+        for verb in ("has", "had"):
+            cell = started.run(program.replace("has", verb))
+            assert SAID.replace("has", verb) in cell.text, cell.text + cell.error
+        started.run("runtime.shutdown()")
 
 
 # The rest
