@@ -125,9 +125,15 @@ async def _awaited(value: Any) -> Any:
 
 
 def _settle_in(environ: dict[str, str], folder: str) -> None:
-    """Be where the ordering process is."""
-    for name in set(os.environ) - set(environ):
-        del os.environ[name]
-    os.environ.update(environ)
-    if os.getcwd() != folder:
+    """Be where the ordering process is. What modules have set here since the last order stays."""
+    global _environ, _folder
+    for name in set(_environ) - set(environ):
+        os.environ.pop(name, None)
+    os.environ.update({name: value for name, value in environ.items() if _environ.get(name) != value})
+    if folder != _folder:
         os.chdir(folder)
+    _environ, _folder = environ, folder
+
+
+_environ = dict(os.environ)
+_folder = os.getcwd()

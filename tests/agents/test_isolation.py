@@ -161,6 +161,23 @@ async def test_a_child_has_this_environment_and_not_what_is_lent_or_the_server_s
         del os.environ["PLAIN_TOO"]
 
 
+async def test_what_changes_here_between_calls_is_changed_there_and_nothing_else(
+    isolator: Isolator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    @tool(credentials=["KEY"])
+    def looks() -> list[Any]:
+        found = [os.environ.get("GOES"), os.environ.get("COMES"), os.environ.get("OWN"), os.getcwd()]
+        os.environ["OWN"] = "set there"
+        return found
+
+    monkeypatch.setenv("GOES", "1")
+    assert await said(isolator, looks) == ["1", None, None, os.getcwd()]
+    monkeypatch.delenv("GOES")
+    monkeypatch.setenv("COMES", "2")
+    monkeypatch.chdir(tmp_path)
+    assert await said(isolator, looks) == [None, "2", "set there", str(tmp_path)]
+
+
 async def test_a_file_is_there_for_the_call_alone(isolator: Isolator) -> None:
     @tool(credentials=[CredentialFile("KEY", ".kube/config")])
     def reads() -> list[Any]:
