@@ -290,6 +290,20 @@ class Release(Ask, kw_only=True):
         return len(queues)
 
 
+class Doubt(Ask, kw_only=True):
+    """Leases, each with its owner and its beginning, of a commit that may not have been made: they are given back if
+    it was."""
+
+    leases: dict[tuple[str, int], tuple[str, int]]
+    late: bool = True
+
+    def apply(self, transaction: Transaction, desk: Desk) -> int:
+        rows = queue.find(transaction.connection, self.leases)
+        leased = {key: (row.owner, row.leased_at) for key, row in rows.items() if row.status == "IN_PROGRESS"}
+        made = [key for key, lease in leased.items() if lease == self.leases[key]]
+        return Release(tasks=made).apply(transaction, desk) if made else 0
+
+
 class Fork(Ask, kw_only=True):
     """A new tree of the id `name` that shares the first `at` events of another. It is no part of a session."""
 

@@ -23,21 +23,22 @@ class Deltas:
     """Used on the loop's thread alone."""
 
     def __init__(self) -> None:
-        self._watched: dict[str, int] = {}
+        self.watched: dict[str, int] = {}
+        """Until when the trees are believed to be read at another server."""
         self._pieces: dict[tuple[str, int], str] = {}
 
     def watch(self, trees: Iterable[str], now: int) -> None:
         """Somebody reads these trees at another server."""
         for tree in trees:
-            self._watched.pop(tree, None)
-            self._watched[tree] = now + WATCHED_MS
-        while len(self._watched) > TREES_KEPT:
-            del self._watched[next(iter(self._watched))]
+            self.watched.pop(tree, None)
+            self.watched[tree] = now + WATCHED_MS
+        while len(self.watched) > TREES_KEPT:
+            del self.watched[next(iter(self.watched))]
 
     def add(self, tree: str, execution: int, piece: str, now: int) -> bool:
         """Keep a piece if another server wants it. Whether it is the first to be told."""
-        if self._watched.get(tree, 0) <= now:
-            self._watched.pop(tree, None)
+        if self.watched.get(tree, 0) <= now:
+            self.watched.pop(tree, None)
             return False
         is_first = not self._pieces
         self._pieces[tree, execution] = self._pieces.get((tree, execution), "") + piece

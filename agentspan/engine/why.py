@@ -256,7 +256,7 @@ async def asked(engine: "Engine", execution: str) -> Why:
 
 def _seen(engine: "Engine", roster: Roster, each: Open) -> Seen:
     of_model = each.kind == Kind.LLM
-    place = (QUEUES[each.kind], "") if each.kind in QUEUES else (each.name, each.domain)
+    place = (QUEUES[Kind(each.kind)], "") if each.kind in QUEUES else (each.name, each.domain)
     queue = next((queue for queue in roster.queues if (queue.name, queue.domain) == place), None)
     if of_model:
         mine = each.is_leased and each.worker == engine.replica

@@ -20,7 +20,7 @@ from agentspan.engine.matching import match
 from agentspan.errors import AgentspanError, Unavailable
 from agentspan.store import showing
 from agentspan.store.ledger import QUEUES, Held, Lease, Ledger, Transaction, domain_of
-from agentspan.store.views import Want
+from agentspan.store.views import TaskView, Want
 
 MOST_PER_COMMIT = 512
 NOTICE_CHARS = 7_500
@@ -76,6 +76,9 @@ class Writer:
         self.ledger, self.desk, self.loop, self.committed = ledger, desk, loop, committed
         self.figures = figures
         self.commits = 0
+        self.doubted: Callable[[list[TaskView]], None] = lambda leases: None
+        """Called on the loop's thread with leases that nobody was told of, and that may be in the database all the
+        same: its connection was lost, so that nobody knows whether the commit was made."""
         self.alone = True
         self._asked: list[_Asked[Any]] = []
         self._wake = threading.Condition()
@@ -129,6 +132,8 @@ class Writer:
             news = Committed(transaction, desk)
         except Exception as problem:  # the edge of the thread: each asker hears of it
             self.figures.failed_commits += 1
+            if isinstance(problem, Unavailable) and (leases := [view for _, view in desk.deliveries]):
+                self.loop.call_soon_threadsafe(self.doubted, leases)
             desk.give_up()
             if len(batch) > 1 and not isinstance(problem, Unavailable):
                 for asked in batch:

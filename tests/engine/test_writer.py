@@ -167,6 +167,33 @@ async def test_a_result_that_cannot_be_folded_is_told_to_the_model(engine: Engin
     assert (await result(engine, execution)).startswith("Error: the output's _state_")
 
 
+async def test_a_lease_of_which_nobody_was_told_is_given_back(database_url: str, tmp_path: Path) -> None:
+    """The connection is lost after a commit was made, and before that is known."""
+    async with opened(database_url, tmp_path) as engine:
+        ledger, leased = engine.writer.ledger, list[str]()
+        commit = ledger.commit
+
+        def cut_off(*given: Any) -> Any:
+            made = commit(*given)
+            if engine.desk.deliveries and len(leased) < 2:
+                leased.append(engine.desk.deliveries[0][1].name)
+                raise Unavailable("the connection is lost")
+            return made
+
+        ledger.commit = cut_off  # type: ignore[method-assign]
+        with pytest.raises(Unavailable):
+            await start(engine, agent(script(calls("a"), "done"), "a"), idempotency_key="k")
+        execution = await start(engine, agent(script(calls("a"), "done"), "a"), idempotency_key="k")
+        polls = [asyncio.create_task(engine.poll([Want("a")], "w", wait_ms=20_000))]
+        await asyncio.wait(polls)
+        if polls[0].exception():
+            polls[0] = asyncio.create_task(engine.poll([Want("a")], "w", wait_ms=20_000))
+        [task] = await polls[0]
+        assert (await complete(engine, task)).landed
+        assert await result(engine, execution) == "done"
+        assert len(leased) == 2
+
+
 async def test_model_calls_that_found_no_room_are_made_when_there_is_some(engine: Engine) -> None:
     llm = engine.builtin["llm"]
     assert isinstance(llm, LlmWorker)
