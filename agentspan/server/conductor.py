@@ -21,6 +21,7 @@ FAILED_TASK = frozenset({"FAILED", "FAILED_WITH_TERMINAL_ERROR", "TIMED_OUT"})
 
 
 MOST_DIGESTS = 2
+MOST_SECONDS = 365 * 86_400
 
 
 # What clients send
@@ -73,7 +74,7 @@ def report(result: TaskResult) -> Report:
         output=result.output_data or {},
         error=result.reason_for_incompletion or "",
         worker=result.worker_id or "",
-        retry_after_ms=int((result.callback_after_seconds or 0) * 1000),
+        retry_after_ms=round(min(max(result.callback_after_seconds or 0, 0), MOST_SECONDS) * 1000),
         logs=tuple(each.log for each in result.logs or ()),
         code=tuple(result.source_digests or ())[:MOST_DIGESTS],
         outdated=bool(result.outdated),

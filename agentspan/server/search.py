@@ -42,10 +42,9 @@ def _take(found: Json, field: str, operator: str, values: list[str]) -> None:
 
 
 def _milliseconds(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise BadInput(f"startTime must be milliseconds since the epoch, not {text!r}") from None
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise BadInput(f"startTime must be milliseconds since the epoch, not {text[:40]!r}")
+    return int(text)
 
 
 def order(sort: str) -> str:

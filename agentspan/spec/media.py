@@ -4,7 +4,6 @@ Nothing is fetched: an address is passed on as an address, and its type follows 
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -78,7 +77,7 @@ def _sniff(text: str) -> str | None:
     """The type of base64 without a name, by how it begins."""
     try:
         start = base64.b64decode("".join(text[:64].split())[:32], validate=True)
-    except binascii.Error:
+    except ValueError:
         return None
     return next((mime for pattern, mime in BEGINNINGS if pattern.match(start)), None)
 
@@ -100,7 +99,7 @@ def _part(found: _Medium, number: int) -> Json:
 def _decoded(text: str, data: str) -> bytes:
     try:
         return base64.b64decode(data + "=" * (-len(data) % 4), validate=True)
-    except binascii.Error:
+    except ValueError:
         raise BadInput(f"media {_short(text)} has content that is not base64") from None
 
 

@@ -38,7 +38,7 @@ def misfit(schema: Json, value: Any) -> str | None:
         return str(problem)
     except RecursionError:
         return "the schema or the value is nested too deeply to be checked, or the schema refers to itself"
-    except (jsonschema.exceptions.UnknownType, Unresolvable) as problem:
+    except (jsonschema.exceptions.UnknownType, Unresolvable, *ODD) as problem:
         return f"the schema cannot be used: {_first_line(problem)}"
     finally:
         _STEPS.reset(steps)
@@ -142,5 +142,8 @@ KEYWORDS: dict[str, Keyword] = {
     "additionalProperties": _additional_properties,
     "uniqueItems": _unique_items,
 }
+
+ODD = (AttributeError, KeyError, TypeError, ValueError)
+"""What the library raises of a schema that is none."""
 
 _STEPS: ContextVar[list[int]] = ContextVar("steps left of the check that is being made")
