@@ -152,6 +152,7 @@ class Outgoing:
         async with asyncio.timeout(seconds), self.transport() as transport:
             for _ in range(MOST_REDIRECTS + 1):
                 _parsed(str(request.url))
+                request.headers["Accept-Encoding"] = "gzip"
                 request.extensions["timeout"] = {"connect": min(CONNECT_SECONDS, seconds)}
                 response = await transport.handle_async_request(request)
                 try:

@@ -15,6 +15,7 @@ from tornado.web import RequestHandler
 from agentspan.core import events as e
 from agentspan.engine.engine import Engine
 from agentspan.engine.outgoing import Answer
+from agentspan.engine.why import asked
 from agentspan.engine.workers.http import MOST_BYTES, output_of, request_of
 from agentspan.errors import BadInput, InvalidSpec
 from agentspan.spec import wire
@@ -122,10 +123,10 @@ def test_an_argument_goes_where_its_place_is() -> None:
 def test_a_header_holds_the_values_of_credentials_under_either_sign() -> None:
     headers = {"Authorization": "Bearer ${KEY}", "X-Other": "#{OTHER}-${KEY}"}
     tool = http_tool("https://a.example/", headers=headers, accept=["text/csv", "text/plain"])
-    asked = sent(tool, {}, KEY="one\n", OTHER="two")
-    assert asked.headers["Authorization"] == "Bearer one"
-    assert asked.headers["X-Other"] == "two-one"
-    assert asked.headers["Accept"] == "text/csv, text/plain"
+    found = sent(tool, {}, KEY="one", OTHER="two")
+    assert found.headers["Authorization"] == "Bearer one"
+    assert found.headers["X-Other"] == "two-one"
+    assert found.headers["Accept"] == "text/csv, text/plain"
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "ä", "\x00"])
@@ -212,7 +213,7 @@ async def test_a_refusal_is_an_error_that_the_model_reads(engine: Engine, site: 
     site.answers["/"] = says({"detail": "x" * 5_000}, 404)
     said = await read(engine, http_tool(site.url()))
     assert said.startswith('Error: 127.0.0.1 answered 404 Not Found: {"detail": "xxx')
-    assert len(said) < 2_200
+    assert len(said) < 2_100
     assert len(site.asked) == 1
 
 
@@ -307,6 +308,14 @@ async def test_a_guardrail_keeps_a_call_from_going_out(engine: Engine, site: Sit
     assert site.asked == []
 
 
+async def test_a_run_says_what_it_waits_for(engine: Engine, site: Site) -> None:
+    site.answers["/"] = lambda handler: asyncio.sleep(30)
+    execution = await start(engine, agent(script(calls("fetch")), http_tool(site.url())))
+    await until(lambda: site.asked)
+    assert "helper waits for the answer of fetch" in (await asked(engine, execution)).sentence
+    await engine.cancel(execution)
+
+
 async def test_a_canceled_run_hangs_up(engine: Engine, site: Site) -> None:
     hung_up = asyncio.Event()
 
@@ -379,6 +388,16 @@ async def test_a_credential_is_sent_and_nobody_sees_it(sqlite_url: str, tmp_path
 def everything(folder: Path) -> bytes:
     """What all files of a folder hold."""
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+async def test_an_error_is_cut_where_no_part_of_a_secret_is_left(sqlite_url: str, tmp_path: Path, site: Site) -> None:
+    site.answers["/"] = lambda handler: says("x" * 1_950 + CANARY, 400)(handler)
+    tool = http_tool(site.url(), headers={"Authorization": "${KEY}"}, credentials=["KEY"])
+    async with opened(sqlite_url, tmp_path) as engine:
+        await engine.secrets.save("KEY", f"{CANARY}\r\n")
+        said = await read(engine, tool)
+    assert site.asked[0].headers["Authorization"] == CANARY
+    assert CANARY[:5] not in said
 
 
 @pytest.mark.parametrize(

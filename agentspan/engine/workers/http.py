@@ -66,7 +66,9 @@ class HttpWorker(Calls):
             tool = await self.patiently(lambda: self.tool_of(view))
             names = _given(tool, view)
             if names:
-                values.update(await self.patiently(lambda: self.values(view.task_id, names)))
+                found = await self.patiently(lambda: self.values(view.task_id, names))
+                # Many a value was stored with the end of its line.
+                values.update({name: value.strip("\r\n") for name, value in found.items()})
             done = await self._ask(tool, view, values)
         except AgentspanError as problem:
             done = _Failure(problem.message)
@@ -94,8 +96,10 @@ class HttpWorker(Calls):
             return _Failure(f"{host} cannot be reached: {problem or type(problem).__name__}", again=True)
         if 200 <= answer.status < 300:
             return output_of(answer)
+        # Cut last: half a secret is not known for one.
+        said = redacted(f"{host} answered {answer.status} {answer.reason}: {_text(answer)}", values)
         return _Failure(
-            f"{host} answered {answer.status} {answer.reason}: {_text(answer)[:SHOWN_CHARS]}".rstrip(": "),
+            said[:SHOWN_CHARS].rstrip(": "),
             again=answer.status in PASSING or answer.status >= 500,
             after_ms=_retry_after_ms(answer.headers.get("Retry-After", "")),
         )
@@ -160,7 +164,6 @@ def _headers(config: Json, places: Mapping[str, str], left: Json, values: Values
             headers[name] = _line(name, _plain(value))
     for name, value in (config.get("headers") or {}).items():
         headers[name] = _line(name, CREDENTIAL.sub(lambda found: _value(found[1], values), value))
-    headers["Accept-Encoding"] = "gzip, deflate"
     return headers
 
 
@@ -173,8 +176,7 @@ def _taken(where: str, places: Mapping[str, str], left: Json, usual: str) -> Jso
 def _value(name: str, values: Values) -> str:
     if name not in values:
         raise BadInput(f"there is no credential {name}: store it with `agentspan credentials set {name}`")
-    # Many a value was stored with the end of its line.
-    return values[name].strip("\r\n")
+    return values[name]
 
 
 def _line(name: str, text: str) -> str:
