@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.engine.house import agent, calls, opened, script, settings, take, too
 
 OLD, NEW, OTHER = (bytes([letter]) * 32 for letter in b"onx")
 VALUE = "sk-canary-0123456789"
+ROOT = Path(__file__).parents[2]
 HOOK_SECRET = "whsec-canary-0123456789"
 
 
@@ -70,6 +72,40 @@ async def test_all_is_sealed_anew_under_the_present_key_and_the_former_is_needed
         assert (await engine.life.call_hook("push", signed(b"{}"))).execution_id
 
 
+ROTATES = """
+import asyncio, pathlib, sys
+from agentspan.engine import secrets
+from tests.engine.house import opened
+
+async def main():
+    keys = {"master_key": b"n" * 32, "old_master_keys": (b"o" * 32,)}
+    async with opened(sys.argv[1], pathlib.Path(sys.argv[2]), **keys) as engine:
+        await engine.secrets.rotate()
+
+secrets.BATCH = 1  # so that it is never done before it is killed
+asyncio.run(main())
+"""
+
+
+async def test_a_rotation_that_is_killed_half_way_is_completed_by_the_next(postgres_url: str, tmp_path: Path) -> None:
+    async with opened(postgres_url, tmp_path, master_key=OLD) as engine:
+        await filled(engine, 60)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", ROTATES, postgres_url, str(tmp_path), cwd=ROOT
+        )
+        try:
+            while len(found := await key_ids(engine)) < 2:
+                assert process.returncode is None
+        finally:
+            process.kill()
+            await process.wait()
+    assert found[Keys(OLD).id] > 0
+    async with opened(postgres_url, tmp_path, master_key=NEW, old_master_keys=(OLD,)) as engine:
+        assert 0 < (await engine.secrets.rotate()).resealed <= found[Keys(OLD).id]
+        assert await key_ids(engine) == {Keys(NEW).id: 61}
+        assert await values(engine, 60) == [f"{VALUE}{number}" for number in range(60)]
+
+
 async def test_replicas_that_rotate_at_once_while_values_change_lose_none(postgres_url: str, tmp_path: Path) -> None:
     async with opened(postgres_url, tmp_path, master_key=OLD) as engine:
         await filled(engine, 30)
@@ -107,9 +143,7 @@ async def test_what_no_key_opens_is_left_and_named(
     async with opened(sqlite_url, tmp_path, master_key=NEW, old_master_keys=(OLD,)) as engine:
         done = await engine.secrets.rotate()
         assert (done.resealed, done.left, done.names) == (2, 1, ["credential STRANGE"])
-        with pytest.raises(
-            ConfigurationProblem, match=r"another master key: .*or AGENTSPAN_OLD_MASTER_KEYS"
-        ):
+        with pytest.raises(ConfigurationProblem, match=r"another master key: .*or AGENTSPAN_OLD_MASTER_KEYS"):
             await engine.secrets.values("01234567-89ab-cdef-0123-456789abcdef.t1", ["STRANGE"])
 
 
