@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("agentspan.tracing")
 
-TELL_SECONDS = 0.5
+TELL_SECONDS = 2.0
 """What ends within this time is read at once."""
 RUNS_KEPT = 20_000
 """So many runs may wait to be told of; those that have waited longest are left out."""
@@ -58,15 +58,8 @@ class Tracing:
     def follow(self, held: Held, events: Iterable[e.Event]) -> None:
         """A commit of this server to one tree."""
         ends = {event.seq for event in events if isinstance(event.fact, ENDS)}
-        if not ends:
-            return
-        tree = held.meta.tree
-        known = self._due.pop(tree, set[int]())
-        self._due[tree] = None if known is None or self._is_doubtful(held, events) else known | ends
-        if len(self._due) > RUNS_KEPT:
-            self._due.pop(next(iter(self._due)))
-            self.left_out += 1
-        self._woken.set()
+        if ends:
+            self._note(held.meta.tree, None if self._is_doubtful(held, events) else ends)
 
     def _is_doubtful(self, held: Held, events: Iterable[e.Event]) -> bool:
         """May a server that is no more have ended something here without telling of it?"""
@@ -89,19 +82,31 @@ class Tracing:
         self._woken.clear()
         while self._due:
             tree, ends = next(iter(self._due.items()))
-            try:
-                found = await self.reads.query(partial(spans, self.reads, tree=tree, ends=ends, content=self._content))
-            except Unavailable:
-                self._woken.set()
-                raise
-            except Exception:  # the edge: a run that cannot be told of must not silence the others
-                log.exception("run %s cannot be traced", tree)
-                self.left_out += 1
-                found = []
-            if self._due.get(tree) == ends:
-                del self._due[tree]
+            del self._due[tree]
+            found = await self._spans(tree, ends)
             self._send.all(found)
             self.told += len(found)
+
+    async def _spans(self, tree: str, ends: Ends) -> list[Traced]:
+        work = partial(spans, self.reads, tree=tree, ends=ends, content=self._content)
+        try:
+            return await self.reads.query(work)
+        except Unavailable:
+            self._note(tree, ends)
+            raise
+        except Exception:  # the edge: a run that cannot be told of must not silence the others
+            log.exception("run %s cannot be traced", tree)
+            self.left_out += 1
+            return []
+
+    def _note(self, tree: str, ends: Ends) -> None:
+        """These are due; what was due already stays so."""
+        known = self._due.pop(tree, set[int]())
+        self._due[tree] = None if known is None or ends is None else known | ends
+        if len(self._due) > RUNS_KEPT:
+            self._due.pop(next(iter(self._due)))
+            self.left_out += 1
+        self._woken.set()
 
     async def close(self) -> None:
         """Send what is left."""

@@ -1,5 +1,6 @@
 """A run is one trace, made of its log: whole, in the words of the conventions, and the same whoever tells it."""
 
+import asyncio
 import gzip
 import http.server
 import threading
@@ -255,6 +256,25 @@ async def test_a_run_that_outlives_its_server_is_told_whole_under_the_same_ids(s
     again = after[before.context.span_id]
     same = ("name", "attributes", "start_time", "end_time", "parent")
     assert [getattr(again, each) for each in same] == [getattr(before, each) for each in same]
+
+
+async def test_what_ends_while_a_run_is_told_of_is_told_once(engine: Engine) -> None:
+    exporter = follow(engine)
+    assert engine.tracing
+    telling = asyncio.create_task(engine.tracing.run())
+    spec = agent(script(calls("look"), calls("look"), calls("look"), "Fine."), "look")
+    async with working(engine, look="light"):
+        runs = await asyncio.gather(*(start(engine, spec) for _ in range(10)))
+        while not all([(await engine.reads.row(run)).ended_at for run in runs]):
+            await engine.tracing.tell()
+    await cancelled(telling)
+    spans = await all_told(engine, exporter)
+    assert len(spans) == len({span.context.span_id for span in spans if span.context}) == 10 * (4 + 3 + 1)
+
+
+async def cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_several_servers_tell_one_trace_and_no_span_twice(postgres_url: str, tmp_path: Path) -> None:
