@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 FORMATS = ("json", "jsonl", "html", "ipynb")
 """Of a run as a file. The first two are the same: JSON Lines, which a server can take in."""
 
+MaybeRun = typer.Argument(None, metavar="[RUN]", help="The run.", autocompletion=completion.run_ids)
 Files = typer.Argument(help="Files of exported runs.")
 
 

@@ -5,7 +5,7 @@ import typer
 from agentspan.cli import completion
 
 RunId = typer.Argument(metavar="RUN", help="The run.", autocompletion=completion.run_ids)
-RunIds = typer.Argument(metavar="RUN...", help="The runs.", autocompletion=completion.run_ids)
+RunIds = typer.Argument(metavar="RUN", help="The runs.", autocompletion=completion.run_ids)
 AgentName = typer.Argument(help="Name of a deployed agent.", autocompletion=completion.agent_names)
 RequestId = typer.Argument(
     metavar="REQUEST", help="The request, as `agentspan inbox` shows it.", autocompletion=completion.request_ids

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import typer
 
+from agentspan.cli import codes, output
 from agentspan.cli.extras import needs
 from agentspan.config import Settings
 from agentspan.errors import AgentspanError
 
 app = typer.Typer(help="The server of this machine: start, stop, status, logs.", no_args_is_help=True)
 
-UNREACHABLE = 9
 STOP_SLACK_SECONDS = 10.0
 LOOK_SECONDS = 0.05
 FOLLOW_SECONDS = 0.25
@@ -78,23 +78,33 @@ def stop(data_dir: str | None = DataDir) -> None:
 
 
 @app.command()
-def status(data_dir: str | None = DataDir) -> None:
+def status(
+    data_dir: str | None = DataDir,
+    form: str | None = typer.Option(None, "--output", "-o", help="table (sentences), json, jsonl, yaml, csv or id."),
+    as_json: bool = typer.Option(False, "--json", help="As --output json."),
+) -> None:
     """Say whether a server runs, and where; exit code 9 if none does."""
     with needs("server"):
         from agentspan.server import record
     from agentspan.client import launch
 
+    style = output.style_of("json" if as_json else form)
     settings = _settings(data_dir)
     running = record.find(settings.data_dir)
-    if running is None:
-        print(f"no server runs on {settings.data_dir}")
-        raise typer.Exit(UNREACHABLE)
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(running.started_at))
-    print(f"agentspan {running.version} serves {running.url}")
-    print(f"process {running.pid} since {since}, database {running.database}")
-    if not launch.is_healthy(running.url):
-        print(f"but it does not answer; its log is {launch.log_path(settings.data_dir)}")
-        raise typer.Exit(UNREACHABLE)
+    body: dict[str, object] = {"dataDir": str(settings.data_dir), "running": running is not None, "answers": False}
+    told = [f"no server runs on {settings.data_dir}"]
+    if running is not None:
+        body |= {"url": running.url, "version": running.version, "pid": running.pid, "database": running.database}
+        body |= {"startedAt": int(running.started_at * 1000), "answers": launch.is_healthy(running.url)}
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(running.started_at))
+        told = [f"agentspan {running.version} serves {running.url}"]
+        told += [f"process {running.pid} since {since}, database {running.database}"]
+        told += [] if body["answers"] else [f"but it does not answer; its log is {launch.log_path(settings.data_dir)}"]
+    if style.output == "table":
+        print("\n".join(told))
+    else:
+        output.show(output.Told(body, STATUS_COLUMNS, "url"), style)
+    raise typer.Exit(codes.DONE if body["answers"] else codes.UNREACHABLE)
 
 
 @app.command()
@@ -124,3 +134,9 @@ def _settings(data_dir: str | None) -> Settings:
 
 def _option(data_dir: str | None) -> str:
     return f" --data-dir {Path(data_dir)}" if data_dir else ""
+
+
+STATUS_COLUMNS = tuple(
+    output.Column(name.upper(), name)
+    for name in ("running", "answers", "url", "version", "pid", "startedAt", "database", "dataDir")
+)

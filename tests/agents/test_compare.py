@@ -220,5 +220,5 @@ def test_runs_are_exported_imported_and_compared_from_the_command_line(
     fork.join(10)
     assert command("compare", first.execution_id, fork.execution_id).returncode == 1
     missing = command("export", "01890000-0000-7000-8000-000000000000", str(tmp_path))
-    assert missing.returncode == 1
+    assert missing.returncode == 8
     assert missing.stderr.startswith("agentspan: ")

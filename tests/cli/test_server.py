@@ -36,6 +36,8 @@ def test_a_server_starts_in_the_background_and_stops(folder):
     assert status.returncode == 0
     assert found.url in status.stdout
     assert str(found.pid) in status.stdout
+    body = json.loads(agentspan("server", "status", "--json", folder=folder).stdout)
+    assert (body["url"], body["pid"], body["answers"]) == (found.url, found.pid, True)
 
     logs = agentspan("server", "logs", "-n", "1", folder=folder)
     assert f"serves {found.url}" in logs.stdout
