@@ -1,5 +1,6 @@
 """Several servers behind a balancer that knows nothing of sessions, below a path: one login, and each page works."""
 
+import base64
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,12 @@ from tests.dashboard.balancer import Balancer
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(180)]
 
 PREFIX = "/user/kim/proxy/6767"
-KEY = {"AGENTSPAN_AUTH_KEY": "kim", "AGENTSPAN_AUTH_SECRET": "s3cret", "AGENTSPAN_UI_WARM": "true"}
+KEY = {
+    "AGENTSPAN_AUTH_KEY": "kim",
+    "AGENTSPAN_AUTH_SECRET": "s3cret",
+    "AGENTSPAN_MASTER_KEY": base64.b64encode(b"k" * 32).decode(),
+    "AGENTSPAN_UI_WARM": "true",
+}
 
 
 @pytest.fixture
