@@ -91,8 +91,8 @@ class Outgoing:
     @classmethod
     def of(cls, settings: Settings) -> "Outgoing":
         """As the operator says; else public addresses, and this machine's own if nobody but it reaches the server."""
-        alone = settings.is_local and settings.tenant == HOME
-        made = cls(settings.outgoing_allow or (("loopback",) if alone else ()))
+        alone = settings.is_local and settings.tenant == HOME and not settings.outgoing_allow
+        made = cls(("loopback",) if alone else settings.outgoing_allow)
         made._alone = alone
         return made
 

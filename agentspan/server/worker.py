@@ -1,5 +1,7 @@
 """Built-in workers in a process of their own: one more replica of the engines, without the API."""
 
+from msgspec.structs import replace
+
 import agentspan
 from agentspan.config import Settings, mask_url
 from agentspan.engine.secrets import check_start
@@ -13,7 +15,13 @@ PATHS = frozenset({"/livez", "/readyz", "/metrics", "/actuator/prometheus"})
 
 def work(settings: Settings, *, listens: bool) -> int:
     """Perform the tasks of `settings.workers` until SIGTERM or SIGINT; the exit code."""
-    return run(_work(settings, listens), settings)
+    return run(_work(bounded(settings), listens), settings)
+
+
+def bounded(settings: Settings) -> Settings:
+    """The settings without what a server may do by default that only its own machine reaches: this process makes the
+    calls of servers that others may reach."""
+    return replace(settings, outgoing_allow=settings.outgoing_allow or ("none",))
 
 
 async def _work(settings: Settings, listens: bool) -> None:

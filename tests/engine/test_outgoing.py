@@ -22,6 +22,7 @@ from tornado.web import RequestHandler
 
 from agentspan.engine.outgoing import Answer, Broken, Outgoing, Refused, kind_of
 from agentspan.errors import ConfigurationProblem
+from agentspan.server.worker import bounded
 from tests.engine.house import settings
 from tests.engine.site import Site, serve
 
@@ -275,6 +276,17 @@ async def test_a_server_that_only_its_machine_reaches_may_go_to_that_machine(
     else:
         with pytest.raises(Refused):
             await outgoing.check("http://127.0.0.1:11434/")
+
+
+def test_a_process_that_makes_the_calls_of_servers_goes_where_these_do(sqlite_url: str, tmp_path: Path) -> None:
+    given_ = settings(sqlite_url, tmp_path)
+    url = httpx.URL("https://models.example/")
+    assert Outgoing.of(given_).trusts(url)
+    assert not Outgoing.of(bounded(given_)).trusts(url)
+    with pytest.raises(Refused):
+        Outgoing.of(bounded(given_)).url("http://127.0.0.1/")
+    named = bounded(settings(sqlite_url, tmp_path, outgoing_allow=("models.example",)))
+    assert Outgoing.of(named).trusts(url)
 
 
 # Connections
