@@ -132,8 +132,8 @@ def tool(
     (position "input") or the result ("output"); a Guardrail, or a function of their text. `timeout_seconds`: of one
     attempt. `retry_count` (2), `retry_delay_seconds` (2), `retry_policy` ("linear_backoff"): what happens when it
     raises. `credentials`: names of secrets that a call may read by `get_secret(name)` and in its environment; a
-    CredentialFile is one that it reads as a file. Such a tool runs in a process of its own, which has copies of what the
-    function uses; with `isolated=False` it runs in this one. The result still can be called directly.
+    CredentialFile is one that it reads as a file. Such a tool runs in a process of its own, which has copies of what
+    the function uses; with `isolated=False` it runs in this one. The result still can be called directly.
     """
     if retry_policy is not None and retry_policy not in VALID_RETRY_POLICIES:
         raise ValueError(f"retry_policy must be one of {', '.join(VALID_RETRY_POLICIES)}, got {retry_policy!r}")
