@@ -171,7 +171,7 @@ def _stage(holder: int, folder: Path, name: str, context: Path) -> Image:
 
 
 def _run(image: Image, argv: list[str], uv: Path) -> None:
-    if argv[0].endswith("/bin/pip"):
+    if argv[:2] == ["pip", "--python"]:
         _install(image, argv, uv)
     else:
         _do(image, argv)
@@ -182,11 +182,11 @@ def _install(image: Image, argv: list[str], uv: Path) -> None:
     uv_inside = _seen(image) / "usr/local/bin/uv"
     if not uv_inside.exists():
         shutil.copy(uv, uv_inside)
-    python = argv[0].removesuffix("pip") + "python"
-    _do(image, ["uv", "pip", argv[1], "--quiet", "--python", python, "--link-mode", "copy", *argv[2:]])
+    _, _, python, verb, *what = argv
+    _do(image, ["uv", "pip", verb, "--quiet", "--python", python, "--link-mode", "copy", *what])
     if argv[-1] == ".":
         # pip compiles what it installs, and uv nothing. This compiles what is needed to start.
-        _do(image, [python, "-c", "import agentspan.cli.main, agentspan.server.app, agentspan.agents"])
+        _do(image, [python, "-P", "-c", "import agentspan.cli.main, agentspan.server.app, agentspan.agents"])
 
 
 def _do(image: Image, argv: list[str]) -> None:
