@@ -28,17 +28,21 @@ LAG_PROBE_SECONDS = 0.01
 class Metrics(Handler):
     async def get(self) -> None:
         """The numbers of this server, in Prometheus' text format; for another tenant than the first, its own."""
-        from prometheus_client import ProcessCollector
         from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-        houses = self.context.tenants if self.principal.tenant == HOME else [self.house]
-        engines = {house.name: house.engine for house in houses}
-        sheets = [await sheet(engine, name if len(engines) > 1 else "") for name, engine in engines.items()]
-        server = Sheet()
-        await process(server, self.context.timings, engines)
-        collected = [*merged([server, *sheets]), *ProcessCollector(registry=None).collect()]
+        is_at_home = self.principal.tenant == HOME
+        collected = await self._all() if is_at_home else list(merged([await sheet(self.engine)]))
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(generate_latest(Families(collected)))
+
+    async def _all(self) -> list["Metric"]:
+        from prometheus_client import ProcessCollector
+
+        engines = {house.name: house.engine for house in self.context.tenants}
+        found = [sheet(engine, name if len(engines) > 1 else "") for name, engine in engines.items()]
+        server = Sheet()
+        await process(server, self.context.timings, engines)
+        return [*merged([server, *await asyncio.gather(*found)]), *ProcessCollector(registry=None).collect()]
 
 
 class Families:

@@ -12,7 +12,9 @@ from agentspan.engine.figures import MODELS_KEPT, OTHERS, Figures
 from agentspan.errors import Unavailable
 from agentspan.server.metrics import FAMILIES, Sheet, merged
 from agentspan.store import vitals
+from tests.server.conftest import KEY
 from tests.server.running import ADD, Running, agent, running
+from tests.server.test_access import key, made, root, started
 
 Samples = dict[tuple[str, ...], float]
 
@@ -129,6 +131,20 @@ async def test_credentials_of_a_lost_key_are_counted(tmp_path: Path) -> None:
         assert (await samples(server))["agentspan_credentials_unreadable",] == 0
     async with running(tmp_path, AGENTSPAN_MASTER_KEY=keys[1]) as server:
         assert (await samples(server))["agentspan_credentials_unreadable",] == 1
+
+
+async def test_a_tenant_is_told_its_own_numbers_and_the_operator_all(tmp_path: Path) -> None:
+    async with running(tmp_path, **KEY) as server:
+        await made(root(server), "/api/tenants", {"name": "acme"})
+        acme = await key(server, tenant="acme", role="admin")
+        await started(acme, agent(name="theirs"))
+        own = (await acme.ask("GET", "/metrics")).text
+        every = (await root(server).ask("GET", "/metrics")).text
+    assert "agentspan_executions_started_total 1.0" in own
+    assert "tenant=" not in own
+    assert not [name for name in ("process_", "agentspan_http_request_seconds_count") if f"\n{name}" in own]
+    assert 'agentspan_executions_started_total{tenant="acme"} 1.0' in every
+    assert 'agentspan_executions_started_total{tenant="default"} 0.0' in every
 
 
 def test_tenants_are_told_apart_only_where_there_are_several() -> None:
