@@ -6,6 +6,7 @@ Waiting can be left at any time: the run goes on, and `agentspan tail` or `wait`
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from agentspan.cli.session import note, runtime
 from agentspan.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
-    from agentspan.agents import AgentHandle, AgentResult, AgentRuntime
+    from agentspan.agents import AgentHandle, AgentResult, AgentRuntime, Request
 
 Json = dict[str, Any]
 
@@ -76,7 +77,7 @@ def run(
             session_id=session or asked.pop("session_id", None),
             idempotency_key=idempotency_key,
             budget=given.limits_of(budget) if budget else None,
-            on_human=human,
+            on_human=_deputy(human),
             on_interrupt="detach",
         )
         if not wait:
@@ -235,7 +236,7 @@ def _ended(
 
     def wait() -> "AgentResult":
         if lines is None:
-            return handle.join(seconds, on_human=human, on_interrupt="detach")
+            return handle.join(seconds, on_human=_deputy(human), on_interrupt="detach")
         return on.portal.call(handle._tell(lambda event: lines.print(event.data), seconds))
 
     while True:
@@ -255,6 +256,24 @@ def _ended(
             note(f"agentspan: the run has not ended after {seconds:g} s")
             note(_again(handle, code))
             raise typer.Exit(codes.TIMEOUT) from None
+
+
+def _deputy(human: str) -> "str | Callable[[Request], Json]":
+    """Who answers what the run asks: whoever sits at the terminal, without a word among the data."""
+    return _typed if human == "prompt" else human
+
+
+def _typed(request: "Request") -> Json:
+    """The answer of whoever sits at the terminal."""
+    from agentspan.agents.deputy import needed, question, read
+
+    while True:
+        try:
+            line = input_from_terminal(question(request))
+        except EOFError:
+            raise needed(request, request.root_id, "nobody can type here") from None
+        if (said := read(request, line.strip())) is not None:
+            return said
 
 
 def _choice() -> str:

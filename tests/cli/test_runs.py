@@ -183,6 +183,20 @@ def test_ctrl_c_asks_whether_to_leave_the_run_or_to_cancel_it(server, tmp_path, 
     inside("cancel", run)
 
 
+def test_at_a_terminal_the_run_asks_there_and_the_answer_alone_is_data(server, payment, tmp_path):
+    keyboard, terminal = pty.openpty()
+    command = [sys.executable, "-m", "agentspan", "wait", payment.execution_id]
+    with subprocess.Popen(
+        command, env=environment(tmp_path), stdin=terminal, stdout=subprocess.PIPE, stderr=terminal, cwd=tmp_path
+    ) as running:
+        os.close(terminal)
+        assert "pay(amount=5)" in read_until(keyboard, "as JSON? ")
+        os.write(keyboard, b"yes\n")
+        assert running.stdout.read() == b"paid 5\n"
+        assert running.wait(20) == 0
+    os.close(keyboard)
+
+
 def read_until(keyboard, text):
     """What comes at the terminal, up to a text."""
     found = ""
