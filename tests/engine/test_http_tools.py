@@ -350,6 +350,19 @@ async def test_a_draining_server_hands_its_calls_to_the_next(database_url: str, 
     assert len({each.headers["Idempotency-Key"] for each in site.asked}) == 1
 
 
+async def test_a_draining_server_does_not_have_a_call_made_twice_that_may_not_be(
+    sqlite_url: str, tmp_path: Path, site: Site
+) -> None:
+    site.answers["/"] = lambda handler: asyncio.sleep(30)
+    async with opened(sqlite_url, tmp_path) as engine:
+        execution = await start(engine, agent(script(calls("fetch"), "{result}"), http_tool(site.url(), retry_count=0)))
+        await until(lambda: site.asked)
+        await engine.drain(0)
+    async with opened(sqlite_url, tmp_path) as engine:
+        assert await result(engine, execution) == "Error: the server that ran it died"
+    assert len(site.asked) == 1
+
+
 async def test_who_makes_no_calls_leaves_them_to_others(sqlite_url: str, tmp_path: Path, site: Site) -> None:
     async with opened(sqlite_url, tmp_path, workers="llm") as engine:
         execution = await start(engine, agent(script(calls("fetch"), "done"), http_tool(site.url())))

@@ -59,6 +59,11 @@ class HttpWorker(Calls):
     ) -> None:
         super().__init__(QUEUE, owner, MOST_AT_ONCE, pollers, report, look)
         self.outgoing, self.tool_of, self.values = outgoing, tool_of, values
+        self._once: set[str] = set()
+
+    async def drain(self, seconds: float) -> list[str]:
+        """A call that may not be made twice stays with this server: its end tells others that the call is lost."""
+        return [name for name in await super().drain(seconds) if name not in self._once]
 
     async def outcome(self, view: TaskView) -> Report:
         values: dict[str, str] = {}
@@ -69,12 +74,16 @@ class HttpWorker(Calls):
                 found = await self.patiently(lambda: self.values(view.task_id, names))
                 # Many a value was stored with the end of its line.
                 values.update({name: value.strip("\r\n") for name, value in found.items()})
+            if not tool.retry.limit:
+                self._once.add(view.task_id)
             done = await self._ask(tool, view, values)
         except AgentspanError as problem:
             done = _Failure(problem.message)
         except Exception as problem:  # the edge of the worker: a defect of ours must not lose the task
             log.error("http call %s failed: %s", view.task_id, redacted(traceback.format_exc(), values))
             done = _Failure(f"{type(problem).__name__}: {problem}", again=True)
+        finally:
+            self._once.discard(view.task_id)
         if isinstance(done, _Failure):
             status = "FAILED" if done.again else "FAILED_WITH_TERMINAL_ERROR"
             return Report(
