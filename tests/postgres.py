@@ -38,7 +38,7 @@ class Postgres:
     def __init__(self, *, durable: bool) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         (self.folder / OWNER_FILE).write_text(json.dumps([os.getpid(), psutil.Process().create_time()]))
-        self._server = _server(self.folder / "data")
+        self.server = self._server = _server(self.folder / "data")
         self._server.ensure_pgdata_inited()
         with (self.folder / "data" / "postgresql.conf").open("a") as settings:
             settings.write(ALWAYS if durable else ALWAYS + FAST)

@@ -57,7 +57,10 @@ def _serve(modules: list[str], concurrency: int, grace: float, log_level: str | 
     settings = {"worker_thread_count": concurrency, "auto_start_workers": True, "auto_start_server": False}
     runtime = session.runtime(**settings, **level)
     logging.basicConfig(level=runtime.config.log_level.upper(), stream=sys.stderr, format=LINE)
-    agents = discover_served([_imported(name) for name in modules])
+    try:
+        agents = discover_served([_imported(name) for name in modules])
+    except ValueError as problem:
+        raise BadInput(str(problem)) from problem
     stop = threading.Event()
 
     def told(number: int, _: object) -> None:

@@ -50,6 +50,8 @@ class Database:
         if self.path:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         self.writing = self._engine(1, "BEGIN IMMEDIATE", synchronous)
+        if not self.is_sqlite:
+            sa.event.listen(self.writing, "connect", self._bound)
         self.reading = self._engine(pool_size, "BEGIN", synchronous)
 
     def open(self) -> None:
@@ -89,12 +91,10 @@ class Database:
     def _engine(self, size: int, begin: str, synchronous: str) -> sa.Engine:
         if not self.is_sqlite:
             connect = {"application_name": "agentspan", **PATIENCE}
-            found = sa.create_engine(
+            return sa.create_engine(
                 self.url, pool_size=size, max_overflow=0, pool_pre_ping=False, pool_reset_on_return="rollback",
                 pool_timeout=CONNECT_SECONDS, connect_args=connect,
             )  # fmt: skip
-            sa.event.listen(found, "connect", self._bound)
-            return found
         engine = sa.create_engine(
             self.url, poolclass=sa.pool.QueuePool, pool_size=size, max_overflow=0, pool_timeout=CONNECT_SECONDS,
             connect_args={"check_same_thread": False, "timeout": BUSY_MS / 1000},
@@ -111,7 +111,7 @@ class Database:
 
     def _bound(self, raw: Any, _: object) -> None:
         """Let PostgreSQL end what this server began and does not go on with: others may wait for its locks."""
-        raw.execute("select set_config('idle_in_transaction_session_timeout', %s, false)", (f"{self.silence}s",))
+        raw.execute("select set_config('idle_in_transaction_session_timeout', %s, false)", (f"{2 * self.silence}s",))
         raw.commit()
 
 

@@ -17,7 +17,7 @@ from agentspan.agents.runtime import AgentConfig
 
 LEDGER = Path(os.environ.get("LEDGER", "ledger"))
 AT_ONCE = 16
-TOOL_SECONDS = 0.1
+TOOL_SECONDS = float(os.environ.get("CREW_TOOL_SECONDS", "0.1"))
 
 
 @tool
