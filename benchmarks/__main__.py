@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
-from benchmarks import footprint, growth, limits, loop, pages, recovery, tasks, timeline, versus
+from benchmarks import footprint, growth, limits, loop, pages, recovery, replicas, tasks, timeline, versus
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.report import Report
 from benchmarks.server import Machine, machine
@@ -19,6 +19,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "growth": growth.measure,
     "footprint": footprint.measure,
     "recovery": recovery.measure,
+    "replicas": replicas.measure,
     "pages": pages.measure,
     "timeline": timeline.measure,
 }

@@ -126,7 +126,7 @@ def copy(database: Database, count: int) -> None:
             assert row is not None
             found = session.execute(
                 "select table_name, array_agg(column_name::text) from information_schema.columns"
-                " where table_name in ('trees', 'executions', 'events') group by 1"
+                " where table_name in ('trees', 'executions', 'events', 'spending') group by 1"
             ).fetchall()
             for table, columns in found:
                 ids = "'00000000-0000-7000-8000-' || lpad(n.i::text, 12, '0')"
@@ -145,7 +145,7 @@ def _insert(table: str, columns: list[str], ids: str) -> str:
 def _columns(connection: sqlite3.Connection) -> dict[str, list[str]]:
     return {
         table: [row[1] for row in connection.execute(f"pragma table_info({table})")]
-        for table in ("trees", "executions", "events")
+        for table in ("trees", "executions", "events", "spending")
     }
 
 

@@ -76,8 +76,8 @@ class Postgresql(Database):
 class Server:
     """One server on one database, until `stop` or `kill`; `start` begins it again at the same address."""
 
-    def __init__(self, database: Database, folder: Path) -> None:
-        self.database, self.folder = database, folder
+    def __init__(self, database: Database, folder: Path, **settings: str) -> None:
+        self.database, self.folder, self.settings = database, folder, settings
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
@@ -132,6 +132,7 @@ class Server:
             "AGENTSPAN_DATA_DIR": str(self.folder),
             "AGENTSPAN_SCRIPTS": str(self.folder / "scripts.json"),
             "AGENTSPAN_LOG_LEVEL": "warning",
+            **self.settings,
         }
 
 
@@ -160,8 +161,8 @@ class Machine:
         return Postgresql(urlsplit(self._postgres.url)._replace(path=f"/{name}").geturl())
 
     @contextlib.contextmanager
-    def server(self, database: Database) -> Iterator[Server]:
-        server = Server(database, self.folder())
+    def server(self, database: Database, **settings: str) -> Iterator[Server]:
+        server = Server(database, self.folder(), **settings)
         server.start()
         try:
             yield server
