@@ -291,7 +291,7 @@ class Engine:
 
     async def report(self, reports: Sequence[Report]) -> list[Receipt]:
         """State outcomes. A late or double report changes nothing, and its receipt says so."""
-        return await asyncio.gather(*(self._report_one(report) for report in reports))
+        return await asyncio.gather(*(self._report_one(report) for report in await self.secrets.cleaned(reports)))
 
     async def extend(
         self, task_ids: Sequence[str], worker: str, lease_ms: int | None = None
@@ -320,9 +320,8 @@ class Engine:
         return Receipt(task_id=task_id, landed=bool(done), reason="" if done else "the task is not leased")
 
     async def log(self, task_id: str, lines: Sequence[str]) -> None:
-        tree, number = split_task(task_id)
         if lines:
-            await self._write(lambda txn: definitions.write_log(txn.connection, tree, number, txn.at, lines))
+            await self._log(task_id, await self.secrets.cleaned_lines(task_id, lines))
 
     async def respond(self, execution: str, answer: dict[str, Any], *, request_id: str = "", by: str = "") -> Receipt:
         """A person's answer. The same answer again changes nothing, and its receipt says what was decided; another
@@ -556,8 +555,12 @@ class Engine:
         self.signs.note(report.worker or taken[0], "reported", now_ms())
         receipt = await self.writer.do(commands.Land(trees=(tree,), report=report))
         if report.logs:
-            await self.log(report.task_id, report.logs)
+            await self._log(report.task_id, report.logs)
         return receipt
+
+    async def _log(self, task_id: str, lines: Sequence[str]) -> None:
+        tree, number = split_task(task_id)
+        await self._write(lambda txn: definitions.write_log(txn.connection, tree, number, txn.at, lines))
 
     async def _control(
         self, execution: str, facts: Callable[[Held, Run], commands.Facts], *, whole: bool = False

@@ -36,11 +36,12 @@ from agentspan.errors import (
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.check import below
 from agentspan.spec.credentials import name_problem, names_problem, of_tool
+from agentspan.spec.redact import redacted, redactor
 from agentspan.store import hooks, secrets
 from agentspan.store.ledger import Transaction
 from agentspan.store.reads import Reads
 from agentspan.store.secrets import CREDENTIAL, WEBHOOK, Keys, Ring, Sealed, What
-from agentspan.store.views import Delivery, Hook, Rotation, SecretUse, SecretView, TaskView
+from agentspan.store.views import Delivery, Hook, Report, Rotation, SecretUse, SecretView, TaskView
 
 T = TypeVar("T")
 
@@ -59,6 +60,8 @@ PER_MINUTE = 120
 """How often one token may ask."""
 TOKENS_KEPT = 10_000
 MINUTE_MS = 60_000
+LOOK_MS = 10_000
+FOR_EVER = 1 << 62
 _ISSUER = "agentspan execution"
 
 
@@ -69,6 +72,8 @@ class Secrets:
         self.reads, self.writer, self.settings, self.per_minute = reads, writer, settings, per_minute
         self._ring: Ring | None = None
         self._asked: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._given: OrderedDict[str, frozenset[str]] = OrderedDict()
+        self._kept_until = 0
 
     @property
     def ring(self) -> Ring:
@@ -102,7 +107,7 @@ class Secrets:
         """Keep a value under a name, or replace the one that is there. BadInput, ConfigurationProblem."""
         if problem := name_problem(name) or _value_problem(value):
             raise BadInput(problem)
-        kept = self.sealed(name, value)
+        kept, self._kept_until = self.sealed(name, value), FOR_EVER
         await self._write(lambda txn: secrets.save(txn.connection, replace(kept, created_at=txn.at, updated_at=txn.at)))
 
     def sealed(self, name: str, value: str, what: What = CREDENTIAL) -> Sealed:
@@ -179,6 +184,8 @@ class Secrets:
     async def deliver(self, views: Sequence[TaskView]) -> dict[str, Delivery]:
         """What goes with tasks to the workers that have just taken them, by task id; most tasks declare nothing."""
         wanted = [view for view in views if view.credentials]
+        for view in views:
+            self._remember(view.task_id, ())
         given = await asyncio.gather(*(self._delivery(view) for view in wanted))
         return {view.task_id: each for view, each in zip(wanted, given, strict=True)}
 
@@ -202,6 +209,7 @@ class Secrets:
         if given:
             tree, number = split_task(task)
             uses = [(tree, number, name) for name in given]
+            self._remember(task, given)
             await self._write(lambda txn: secrets.note(txn.connection, uses, txn.at))
         return given
 
@@ -214,6 +222,52 @@ class Secrets:
         self._count(task)
         allowed = await self._allowed(task)
         return await self.values(task, [name for name in names if name in allowed])
+
+    async def cleaned(self, reports: Sequence[Report]) -> Sequence[Report]:
+        """Reports without the values that their tasks were given, which workers of one's own may not have taken out."""
+        names = await self._names_given([each.task_id for each in reports])
+        return [await self._cleaned(each, names[each.task_id]) if names.get(each.task_id) else each for each in reports]
+
+    async def cleaned_lines(self, task: str, lines: Sequence[str]) -> Sequence[str]:
+        """`cleaned` for lines of the log of a task."""
+        names = (await self._names_given([task])).get(task)
+        told: Sequence[str] = redacted(list(lines), await self._open(names)) if names else lines
+        return told
+
+    async def _cleaned(self, report: Report, names: frozenset[str]) -> Report:
+        without = redactor(await self._open(names))
+        told = without({"output": report.output, "error": report.error, "logs": list(report.logs)})
+        return replace(report, output=told["output"], error=told["error"], logs=tuple(told["logs"]))
+
+    async def _names_given(self, tasks: Sequence[str]) -> dict[str, frozenset[str]]:
+        """Which names these tasks were given, here or by another replica; nothing is asked where nothing is stored."""
+        known = {task: self._given[task] for task in tasks if task in self._given}
+        if (unknown := [task for task in tasks if task not in known]) and await self._are_kept():
+            keys = {split_task(task): task for task in unknown}
+            found = await self.reads.query(partial(secrets.given_to, tasks=list(keys)))
+            known |= {keys[key]: frozenset(names) for key, names in found.items()}
+        return known
+
+    async def _are_kept(self) -> bool:
+        """Are there any secrets? What is not there is looked for now and then: others may store the first."""
+        now = now_ms()
+        if self._kept_until < now:
+            are_kept = bool(await self.reads.query(secrets.key_ids))
+            self._kept_until = FOR_EVER if are_kept else now + LOOK_MS
+        return self._kept_until == FOR_EVER
+
+    async def _open(self, names: Iterable[str]) -> dict[str, str]:
+        found = await self.reads.query(partial(secrets.find, names=names))
+        values = {}
+        for name, kept in found.items():
+            with suppress(ConfigurationProblem):  # what cannot be opened was given to nobody
+                values[name] = self.ring.open(kept)
+        return values
+
+    def _remember(self, task: str, names: Iterable[str]) -> None:
+        self._given[task] = self._given.pop(task, frozenset()).union(names)
+        if len(self._given) > TOKENS_KEPT:
+            self._given.popitem(last=False)
 
     async def uses(self, execution: str) -> list[SecretUse]:
         """Which secrets a run was given, its sub-agents' too. NotFound."""

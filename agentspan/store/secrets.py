@@ -155,6 +155,14 @@ def note(connection: Connection, uses: Iterable[tuple[str, int, str]], at: int) 
     bulk.insert(connection, t.secret_uses, rows, ignore=True)
 
 
+def given_to(connection: Connection, tasks: Sequence[tuple[str, int]]) -> dict[tuple[str, int], set[str]]:
+    """The names of the secrets that these tasks, by tree and number, were given."""
+    found: dict[tuple[str, int], set[str]] = {}
+    for row in connection.execute(USES_OF, {"tasks": list(tasks)}):
+        found.setdefault((row.tree, row.task), set()).add(row.name)
+    return found
+
+
 def uses(connection: Connection, tree: str) -> list[tuple[int, str, int]]:
     """Task, name and time of every secret that a tree was given, in that order."""
     statement = sa.select(t.secret_uses).where(t.secret_uses.c.tree == tree)
@@ -199,5 +207,8 @@ WEBHOOK = What("secret of the webhook", "webhook secret", t.hooks, "sealed")
 KINDS = (CREDENTIAL, WEBHOOK)
 
 _names: Any = sa.bindparam("names", expanding=True)
+USES_OF = sa.select(t.secret_uses).where(
+    sa.tuple_(t.secret_uses.c.tree, t.secret_uses.c.task).in_(sa.bindparam("tasks", expanding=True))
+)
 SECRETS_OF = sa.select(t.secrets).where(t.secrets.c.name.in_(_names))
 BINDINGS_OF = sa.select(t.secret_bindings).where(t.secret_bindings.c.logical_key.in_(_names))

@@ -10,12 +10,28 @@ import jwt
 import msgspec
 import pytest
 
+from agentspan.core import events as e
 from agentspan.engine.engine import Engine
 from agentspan.engine.secrets import Secrets, declared, key_file, piece
 from agentspan.errors import BadInput, ConfigurationProblem, NotFound, TooMany, Unauthorized, Unavailable
 from agentspan.spec import wire
 from agentspan.spec.agent import AgentSpec
-from tests.engine.house import agent, calls, complete, opened, result, script, settings, take, team, tool, until
+from agentspan.store.views import Report
+from tests.engine.house import (
+    agent,
+    calls,
+    complete,
+    facts,
+    log,
+    opened,
+    result,
+    script,
+    settings,
+    take,
+    team,
+    tool,
+    until,
+)
 from tests.postgres import Postgres
 
 MASTER = b"k" * 32
@@ -143,6 +159,51 @@ async def test_the_run_tells_which_secrets_it_was_given(database_url: str, tmp_p
         ]
         with pytest.raises(NotFound):
             await engine.secrets.uses("01234567-89ab-cdef-0123-456789abcdef")
+
+
+async def test_what_a_worker_reports_is_kept_without_the_values_that_it_was_given(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with opened(database_url, tmp_path, master_key=MASTER) as engine:
+        await filled(engine)
+        spec = agent(script(calls("a"), calls("b"), "done"), tool("a", **using("KEY", "OTHER")), tool("b"))
+        execution = (await engine.start(spec, {"prompt": "go"})).execution_id
+        task = await take(engine, "a")
+        token = (await engine.secrets.deliver([task]))[task.task_id].token
+        await engine.secrets.resolve(token, ["OTHER"])
+        await engine.log(task.task_id, [f"early {VALUES['OTHER']}"])
+        said = {"result": [VALUES["KEY"], {VALUES["OTHER"].encode().hex(): VALUES["SHARED"]}]}
+        await engine.report(
+            [Report(task_id=task.task_id, status="COMPLETED", output=said, logs=(f"late {VALUES['KEY']}",))]
+        )
+        plain = await take(engine, "b")
+        assert await engine.secrets.deliver([plain]) == {}
+        await engine.report([Report(task_id=plain.task_id, status="COMPLETED", output={"result": VALUES["KEY"]})])
+        assert await result(engine, execution) == "done"
+        told = [fact.output for fact in facts(await log(engine, execution), e.TaskCompleted)]
+        assert {"result": ["${KEY}", {"${OTHER}": VALUES["SHARED"]}]} in told
+        assert {"result": VALUES["KEY"]} in told
+        assert [line for _, line in await engine.reads.logs(task.task_id)] == ["early ${OTHER}", "late ${KEY}"]
+
+
+async def test_the_replica_that_hears_a_report_need_not_be_the_one_that_gave_the_values(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    async with (
+        opened(postgres_url, tmp_path, master_key=MASTER) as one,
+        opened(postgres_url, tmp_path, master_key=MASTER) as two,
+    ):
+        await filled(one)
+        execution = (
+            await one.start(agent(script(calls("a"), "done"), tool("a", **using("KEY"))), {"prompt": "go"})
+        ).execution_id
+        task = await take(one, "a")
+        await one.secrets.deliver([task])
+        await two.report(
+            [Report(task_id=task.task_id, status="FAILED_WITH_TERMINAL_ERROR", error=f"no {VALUES['KEY']}")]
+        )
+        assert await result(one, execution) == "done"
+        assert [fact.error for fact in facts(await log(one, execution), e.TaskFailed)] == ["no ${KEY}"]
 
 
 async def test_a_fork_is_given_what_its_run_was_started_with(sqlite_url: str, tmp_path: Path) -> None:
