@@ -1,7 +1,6 @@
 """A backup taken while everything works restores to what the log said at that moment; the work goes on from there."""
 
 import contextlib
-import json
 import sqlite3
 import subprocess
 import sys
@@ -15,26 +14,32 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from agentspan.config import Settings
+from agentspan.engine.engine import Engine
+from agentspan.errors import StoreProblem
+from agentspan.server import upkeep
 from agentspan.store import tables as t
-from tests.acceptance.processes import Process, Server, eventually, free_port, serving, worker_tool
+from agentspan.store.database import Database
+from tests.acceptance.processes import Server, eventually, serving, worker_tool
 
 Json = dict[str, Any]
 
 SLOW_MS = 60_000
-RUNS_BEFORE, RUNS_AFTER = 12, 24
+RUNS_BEFORE, RUNS_AFTER = 6, 12
 ROWS = 1_000_000
 FLAT_MB = 45
+
+
+def settings(url: str) -> Settings:
+    return Settings.load(options={"--database": url})
 
 
 def command(*words: str | Path) -> list[str]:
     return [sys.executable, "-m", "agentspan.cli.main", "db", *map(str, words)]
 
 
-def done(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """`agentspan db` in a process of its own, to its end."""
-    found = subprocess.run(command(*words), capture_output=True, text=True, timeout=120)
-    assert found.returncode == 0, found.stderr
-    return found
+def sound(url: str) -> bool:
+    return all(each["ok"] for each in upkeep.check(settings(url), full=True))
 
 
 def logs(url: str) -> dict[str, list[tuple[Any, ...]]]:
@@ -70,6 +75,7 @@ def loaded(server: Server, config: Json) -> Iterator[list[str]]:
         while not stop.is_set():
             begun.append(server.run(config))
             look(server, "x" * 70_000)
+            time.sleep(0.02)
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -101,16 +107,16 @@ def test_a_backup_taken_under_load_is_the_log_and_its_runs_go_on(
         leased = server.lease("hold")
         with loaded(server, config) as begun:
             eventually(lambda: len(begun) > RUNS_BEFORE, "some runs", 60)
-            done("backup", file, "--database", database_url)
+            subprocess.run(command("backup", file, "--database", database_url), check=True, timeout=60)
             eventually(lambda: len(begun) > RUNS_AFTER, "more runs", 60)
         server.kill()
     then, now = logs(f"sqlite:///{file}"), logs(database_url)
     assert RUNS_BEFORE < len(then) < len(now)
     assert all(now[tree][: len(events)] == events for tree, events in then.items())
-    assert json.loads(done("check", "--database", f"sqlite:///{file}", "--full", "--json").stdout)
-    done("restore", file, "--database", other_url)
+    upkeep.restore(file, settings(other_url))
     assert logs(other_url) == then
-    done("check", "--database", other_url, "--full")
+    assert sound(f"sqlite:///{file}")
+    assert sound(other_url)
     go_on(tmp_path / "other", other_url, then.keys(), thinking, held, leased)
 
 
@@ -156,23 +162,18 @@ upkeep.restore(Path(sys.argv[1]), Settings.load(options={"--database": sys.argv[
 def test_a_restore_that_is_killed_leaves_a_database_that_no_server_takes(tmp_path: Path, database_url: str) -> None:
     made = fill(tmp_path / "made.db", 100)
     file = tmp_path / "backup.db"
-    done("backup", file, "--database", made)
+    upkeep.back_up(settings(made), file)
     with subprocess.Popen([sys.executable, "-c", HALF, file, database_url], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "half\n"
         child.kill()
-    server = Process(
-        [sys.executable, "-m", "agentspan.cli.main", "server", "start", "--foreground", "--port", str(free_port()),
-         "--data-dir", str(tmp_path / "data"), "--database", database_url],
-        tmp_path / "server.out",
-    )  # fmt: skip
-    server.start()
-    assert server.wait(30) == 1
-    assert "did not come to its end" in server.said()
-    again = subprocess.run(command("restore", file, "--database", database_url), capture_output=True, text=True)
-    assert (again.returncode, "did not come to its end" in again.stderr) == (1, True)
+    for refused in (Database(database_url).open, lambda: Engine.upgrade(settings(database_url))):
+        with pytest.raises(StoreProblem, match="did not come to its end"):
+            refused()
+    with pytest.raises(StoreProblem, match="did not come to its end"):
+        upkeep.restore(file, settings(database_url))
     emptied(database_url)
-    done("restore", file, "--database", database_url)
+    upkeep.restore(file, settings(database_url))
     assert logs(database_url) == logs(made)
 
 
@@ -190,7 +191,7 @@ def emptied(url: str) -> None:
 def fill(path: Path, rows: int) -> str:
     """The URL of a database with so many events, a blob for each hundred of them."""
     url = f"sqlite:///{path.as_posix()}"
-    done("upgrade", "--database", url)
+    assert list(upkeep.upgrade(settings(url)))
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("pragma synchronous = off")
         numbers = f"with recursive n(i) as (select 1 union all select i + 1 from n where i < {rows})"
