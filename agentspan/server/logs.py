@@ -28,6 +28,7 @@ def begin(settings: Settings, environ: Mapping[str, str] | None = None) -> None:
     form = Lines if settings.log_format == "JSON" else Text
     handler.setFormatter(form(secrets(settings, os.environ if environ is None else environ)))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    logging.captureWarnings(True)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
 

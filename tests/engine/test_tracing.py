@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import http.server
+import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -20,6 +21,7 @@ from agentspan.engine import commands
 from agentspan.engine.engine import Engine
 from agentspan.engine.spans import caller, span_of
 from agentspan.engine.tracing import CONTENT, Tracing
+from agentspan.errors import ConfigurationProblem
 from tests.engine.house import (
     Hands,
     agent,
@@ -365,6 +367,15 @@ async def test_spans_reach_a_collector_by_the_variables_of_opentelemetry(
     assert sorted(span.name.partition(" ")[0] for span in collector.spans) == ["chat", "invoke_agent"]
     assert {span.trace_id.hex() for span in collector.spans} == {execution.replace("-", "")}
     assert collector.services == {"agentspan"}
+
+
+async def test_tracing_without_its_package_stops_the_start_with_a_sentence(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.resources", None)
+    with pytest.raises(ConfigurationProblem, match=r"pip install .agentspan\[otel\]."):
+        async with opened(sqlite_url, tmp_path, tracing=True):
+            pass
 
 
 async def test_nothing_is_told_where_tracing_is_off(engine: Engine) -> None:

@@ -3,9 +3,12 @@
 import io
 import json
 import logging
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import httpx
@@ -29,6 +32,7 @@ def written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
         return out
 
     yield begin
+    logging.captureWarnings(False)
     root.handlers[:] = before
     root.setLevel(level)
 
@@ -85,6 +89,22 @@ def test_no_secret_is_written_whoever_says_it(written: Any, form: str) -> None:
     text = out.getvalue()
     assert not [each for each in ("sesame", "sk-12345678", "pass-word", "velace") if each in text]
     assert text.count(logs.HIDDEN) >= 3
+
+
+def test_every_line_of_a_server_is_json(tmp_path: Path) -> None:
+    environ = {**os.environ, "AGENTSPAN_DATA_DIR": str(tmp_path), "AGENTSPAN_PORT": "0", "AGENTSPAN_UI": "false"}
+    more = {"AGENTSPAN_LOG_FORMAT": "json", "AGENTSPAN_LOG_LEVEL": "debug", "PYTHONWARNINGS": "always"}
+    command = [sys.executable, "-m", "agentspan.server"]
+    with subprocess.Popen(command, env={**environ, **more}, stdout=PIPE, stderr=PIPE, text=True) as server:
+        assert server.stdout
+        url = server.stdout.readline().split()[-1]
+        assert httpx.get(f"{url}/health", headers={"X-Request-Id": "r9"}, trust_env=False).status_code == 200
+        server.terminate()
+        _, written = server.communicate(timeout=30)
+    found = [json.loads(line) for line in written.splitlines()]
+    assert {"ts", "level", "logger", "message"} <= set.intersection(*(set(line) for line in found))
+    assert [line["status"] for line in found if line.get("request_id") == "r9" and "status" in line] == [200]
+    assert any(line["message"].startswith("draining") for line in found)
 
 
 async def test_a_request_keeps_the_id_that_it_came_with(server: Running) -> None:
