@@ -3,6 +3,7 @@
 Passwords and keys are never arguments; a new key is printed once, alone, so that it can be piped into a vault.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import typer
 
 from agentspan.cli import given, ids, profiles
 from agentspan.cli.output import Column, Listed, Told, moment, reads
-from agentspan.cli.session import ask, client, place
+from agentspan.cli.session import ask, client, note, place
 from agentspan.errors import BadInput
 
 Json = dict[str, Any]
@@ -51,6 +52,8 @@ def login(
     profiles.keep(name, "token", answer["token"])
     user = answer.get("user") or {}
     print(f"logged in to {at.url} as {user.get('username') or username} ({user.get('role')})")
+    if first := [each for each in profiles.VARIABLES if each in os.environ and each != "AGENTSPAN_USER"]:
+        note(f"but {first[0]} is set, and the environment comes before the profile")
 
 
 def logout() -> None:

@@ -56,7 +56,10 @@ def values() -> dict[str, Value]:
     if elsewhere or any(key in given for key in CREDENTIALS):
         # Another server is not shown them, and half a pair of credentials is not completed from another place.
         found = {key: value for key, value in found.items() if key not in CREDENTIALS}
-    return {**found, **given}
+    merged = {**found, **given}
+    # Who has logged in is that person until they log out, whatever else the profile holds.
+    hidden = [key for key in CREDENTIALS if key != "token"] if "token" in merged else []
+    return {key: value for key, value in merged.items() if key not in hidden}
 
 
 def setting(key: str) -> str | None:

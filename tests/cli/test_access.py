@@ -65,6 +65,9 @@ def test_a_user_is_made_logs_in_and_may_do_what_the_role_says(server):
     assert inside("--profile", "kim", "users", "ls").code == codes.AUTH
     other = f"{PASSWORD}\n{PASSWORD} staple"
     assert inside("--profile", "kim", "password", "--password-stdin", stdin=other).code == 0
+    assert inside("login", "--user", "kim", "--password-stdin", stdin=f"{PASSWORD} staple").code == 0
+    assert read("whoami")["name"] == "kim"
+    assert inside("logout").code == 0
     assert inside("users", "update", "kim", "--role", "operator").code == 0
     assert inside("users", "update", "kim").code == codes.USAGE
     assert read("users", "show", "kim")["role"] == "operator"
