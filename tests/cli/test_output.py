@@ -8,7 +8,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agentspan.cli.output import Column, Listed, Style, Told, as_csv, as_yaml, span, table
+from agentspan.cli.output import Column, Listed, Style, Told, as_csv, as_yaml, span, style_of, table
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 JSON = st.recursive(
@@ -52,6 +52,16 @@ def test_colours_are_for_eyes_alone():
     found = Listed([{"status": "FAILED"}], (Column("STATUS", "status"),), "status")
     assert list(table(found, Style())) == ["STATUS", "FAILED"]
     assert list(table(found, Style(color=True)))[1] == "\x1b[31mFAILED\x1b[0m"
+
+
+def test_nobody_is_shown_colours_against_their_will(monkeypatch):
+    monkeypatch.setattr("sys.stdout", terminal := io.StringIO())
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert style_of("table").color
+    assert not style_of("table", no_color=True).color
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not style_of("table").color
 
 
 def test_a_length_of_time_is_one_number():

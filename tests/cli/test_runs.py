@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -253,6 +254,21 @@ def test_every_format_can_be_read_by_its_own_reader(server):
     assert titles.split() == ["RUN", "AGENT", "STATUS", "WAITING", "STARTED", "TOOK", "COST", "PROMPT"]
     assert [line.split()[:3] for line in lines] == [[run, "plain", "COMPLETED"] for run in runs[::-1]]
     assert [line.split() for line in inside(*ps, "-q").out.splitlines()] == [line.split() for line in lines]
+
+
+def test_the_keys_are_those_that_the_page_promises(server):
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+    promised = dict(re.findall(r"^\| `([a-z -]+)`(?:, `wait`)? \| ((?:\w+, )+(?:\w+|\.\.\.)) \|$", page, re.MULTILINE))
+    run = inside("run", "plain", "hi", "--no-wait").out.strip()
+    inside("wait", run)
+    for command, words in {
+        "run": ["run", "plain", "hi"],
+        "status": ["status", run],
+        "config explain": ["config", "explain"],
+    }.items():
+        found = json.loads(inside(*words, "--json").out)
+        keys = set(found if isinstance(found, dict) else found[0])
+        assert keys >= {key for key in promised[command].split(", ") if key != "..."}, command
 
 
 def test_fields_choose_what_is_told(server):
