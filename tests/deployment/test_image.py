@@ -191,9 +191,9 @@ def test_server_and_worker_run_an_agent_with_a_tool_and_drain_on_sigterm(
         server = image.container(data, **environ)
         ended = running.enter_context(images.stopped(server, image))
         assert json.loads(images.wait_until_healthy(image, server, **environ))["status"] == "UP"
-        worker = image.container(
-            tool_data, "worker", "tools", AGENTSPAN_SERVER_URL=url, AGENTSPAN_API_KEY=f"{KEY}:{SECRET}"
-        )
+        make = ("agentspan", "keys", "create", "tools", "--scopes", "work", "-o", "id")
+        key, _ = image.container(data, *make, **environ).communicate(timeout=60)
+        worker = image.container(tool_data, "worker", "tools", AGENTSPAN_SERVER_URL=url, AGENTSPAN_API_KEY=key.strip())
         worker_ended = running.enter_context(images.stopped(worker, image))
         with httpx.Client(base_url=url, headers=HEADERS, trust_env=False, timeout=70) as http:
             started = http.post("/api/agent/start", json={"agentConfig": COUNTER, "prompt": "Count."})
