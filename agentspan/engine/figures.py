@@ -64,17 +64,19 @@ class Figures:
         """Count what was committed to one tree, which stood as in `before`."""
         orders = dict[int, e.TaskScheduled]()
         for event in events:
-            match event.fact:
-                case e.ExecutionStarted():
-                    self.started += 1
-                case e.TaskScheduled() as new:
-                    orders[event.seq] = new
-                    self.retries[new.kind] += bool(new.attempt or new.lost)
-                case e.TaskCompleted() | e.TaskFailed() | e.TaskTimedOut() | e.TaskCanceled() as fact:
-                    if order := orders.get(fact.task) or _order(before, event.execution, fact.task):
-                        self._settled(event, order, fact)
-                case fact if type(fact) in ENDINGS:
-                    self.ended[ENDINGS[type(fact)]] += 1
+            # By type and not by `match`: this is done for every event that is ever committed.
+            fact = event.fact
+            if isinstance(fact, e.TaskScheduled):
+                orders[event.seq] = fact
+                if fact.attempt or fact.lost:
+                    self.retries[fact.kind] += 1
+            elif isinstance(fact, e.SETTLEMENTS):
+                if order := orders.get(fact.task) or _order(before, event.execution, fact.task):
+                    self._settled(event, order, fact)
+            elif (kind := type(fact)) in ENDINGS:
+                self.ended[ENDINGS[kind]] += 1
+            elif kind is e.ExecutionStarted:
+                self.started += 1
 
     def _settled(self, event: e.Event, order: e.TaskScheduled, fact: Settlement) -> None:
         self.tasks[order.kind, SETTLED[type(fact)]] += 1
