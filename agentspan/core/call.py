@@ -21,7 +21,7 @@ from agentspan.core.run import Call, Run
 from agentspan.core.stage import check, hook
 from agentspan.core.states import CallState, Kind, Purpose, Verdict
 from agentspan.spec.agent import AgentSpec
-from agentspan.spec.policy import LOST_LIMIT, Limits, RetryPolicy
+from agentspan.spec.policy import LOST_LIMIT, Limits, RetryPolicy, milliseconds
 from agentspan.spec.rules import asks
 from agentspan.spec.tool import ToolSpec
 
@@ -138,7 +138,7 @@ def _request(tool: ToolSpec, run: Run, index: int, each: Call, level: int = 0) -
     seconds = steps[level].get("afterSeconds") if level < len(steps) else policy.get("deadlineSeconds")
     return TaskScheduled(
         Kind.HUMAN, Purpose.APPROVE, each.name, f"approve.{index}", turn=run.turn, source=each.source, attempt=level,
-        limits=Limits(start_ms=int(float(seconds or 0) * 1000)), to=tuple(to or ()),
+        limits=Limits(start_ms=milliseconds(seconds)), to=tuple(to or ()),
     )  # fmt: skip
 
 
@@ -266,12 +266,12 @@ def _rails(spec: AgentSpec, tool: ToolSpec, own: str, general: tuple[str, ...]) 
 def _agent_policy(tool: ToolSpec) -> tuple[RetryPolicy, Limits]:
     """How often a sub-agent that was called as a tool is begun anew."""
     count, delay = tool.config.get("retryCount") or 0, tool.config.get("retryDelaySeconds") or 2
-    return RetryPolicy(limit=int(count), delay_ms=int(float(delay) * 1000), back_off="fixed"), Limits()
+    return RetryPolicy(limit=int(count), delay_ms=milliseconds(delay), back_off="fixed"), Limits()
 
 
 def _person_policy(tool: ToolSpec) -> tuple[RetryPolicy, Limits]:
     seconds = tool.config.get("deadlineSeconds") or 0
-    return RetryPolicy(limit=0, lost_limit=LOST_LIMIT), Limits(start_ms=int(float(seconds) * 1000))
+    return RetryPolicy(limit=0, lost_limit=LOST_LIMIT), Limits(start_ms=milliseconds(seconds))
 
 
 def _http_policy(tool: ToolSpec) -> tuple[RetryPolicy, Limits]:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from agentspan.core.events import TaskScheduled
 from agentspan.core.run import Fault
-from agentspan.spec.policy import RetryPolicy
+from agentspan.spec.policy import LONGEST_SECONDS, RetryPolicy
 
 
 def again(fault: Fault, seed: str) -> TaskScheduled | None:
@@ -28,7 +28,7 @@ def delay_ms(policy: RetryPolicy, attempt: int, seed: str) -> int:
     delay = policy.delay_ms * factors[policy.back_off]
     if policy.max_delay_ms:
         delay = min(delay, policy.max_delay_ms)
-    return delay + chance(seed, policy.jitter_ms + 1)
+    return min(delay, LONGEST_SECONDS * 1000) + chance(seed, policy.jitter_ms + 1)
 
 
 def chance(seed: str, below: int) -> int:

@@ -51,7 +51,7 @@ from agentspan.spec.check import below, check, check_schemas
 from agentspan.spec.credentials import names_problem
 from agentspan.spec.media import check as check_media
 from agentspan.spec.plan import problems as plan_problems
-from agentspan.spec.policy import Budget, budget
+from agentspan.spec.policy import Budget, budget, milliseconds
 from agentspan.spec.tool import ToolSpec
 from agentspan.store import definitions, queue, templates
 from agentspan.store.database import Database, upgrade
@@ -821,7 +821,9 @@ class Engine:
     async def _learn_leases(self) -> None:
         rows = await self.reads.task_definitions()
         self._leases = {
-            row["name"]: int(row["responseTimeoutSeconds"] * 1000) for row in rows if row.get("responseTimeoutSeconds")
+            row["name"]: milliseconds(row["responseTimeoutSeconds"])
+            for row in rows
+            if row.get("responseTimeoutSeconds")
         }
 
     def _lease_for(self, name: str) -> int:

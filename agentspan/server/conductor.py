@@ -74,11 +74,16 @@ def report(result: TaskResult) -> Report:
         output=result.output_data or {},
         error=result.reason_for_incompletion or "",
         worker=result.worker_id or "",
-        retry_after_ms=round(min(max(result.callback_after_seconds or 0, 0), MOST_SECONDS) * 1000),
+        retry_after_ms=after_ms(result),
         logs=tuple(each.log for each in result.logs or ()),
         code=tuple(result.source_digests or ())[:MOST_DIGESTS],
         outdated=bool(result.outdated),
     )
+
+
+def after_ms(result: TaskResult) -> int:
+    """When the task may be tried again, from now."""
+    return round(min(max(result.callback_after_seconds or 0, 0), MOST_SECONDS) * 1000)
 
 
 # Task

@@ -98,7 +98,7 @@ class TaskHandler(Handler):
     async def _postpone(self, result: TaskResult) -> Receipt:
         if result.logs:
             await self.engine.log(result.task_id, [each.log for each in result.logs])
-        after_ms = int((result.callback_after_seconds or 0) * 1000)
+        after_ms = conductor.after_ms(result)
         return await self.engine.postpone(result.task_id, result.worker_id or "", after_ms)
 
 
@@ -116,7 +116,11 @@ class ReportMany(TaskHandler):
         """Report outcomes, and poll in the same request."""
         request = self.body(ReportRequest)
         reporting = asyncio.ensure_future(self.report(request.results))
-        tasks = await self.poll(request.poll, first=asyncio.shield(reporting)) if request.poll else []
+        try:
+            tasks = await self.poll(request.poll, first=asyncio.shield(reporting)) if request.poll else []
+        finally:
+            # Who has gone away has still reported.
+            await asyncio.gather(reporting, return_exceptions=True)
         receipts = await reporting
         self.answer({"receipts": [receipt_json(each) for each in receipts], "tasks": tasks})
 

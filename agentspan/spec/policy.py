@@ -9,6 +9,9 @@ from msgspec import Struct
 
 from agentspan.errors import BadInput
 
+LONGEST_SECONDS = 10_000 * 86_400
+"""A longer time is as good as none."""
+
 BackOff = Literal["fixed", "linear", "exponential"]
 
 LOST_LIMIT = 20
@@ -50,6 +53,11 @@ class Budget(Struct, frozen=True, omit_defaults=True, rename="camel"):
     model_calls: int | None = None
     tool_calls: int | None = None
     seconds: float | None = None
+
+
+def milliseconds(seconds: float | None) -> int:
+    """A time in whole milliseconds, however long somebody has made it; 0 for none."""
+    return int(min(max(float(seconds or 0), 0), LONGEST_SECONDS) * 1000)
 
 
 def budget(given: Any, before: Budget | None = None) -> Budget:

@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from agentspan.spec.policy import TOOL_RETRY, BackOff, Limits, RetryPolicy
+from agentspan.spec.policy import TOOL_RETRY, BackOff, Limits, RetryPolicy, milliseconds
 
 BACK_OFFS: dict[str, BackOff] = {
     "fixed": "fixed",
@@ -44,9 +44,9 @@ class ToolSpec(Struct, frozen=True, rename="camel", omit_defaults=True):
         """The retry policy: what the tool says, else two more attempts after 2 s and 4 s."""
         return RetryPolicy(
             limit=TOOL_RETRY.limit if self.retry_count is None else self.retry_count,
-            delay_ms=TOOL_RETRY.delay_ms if self.retry_delay_seconds is None else int(self.retry_delay_seconds * 1000),
+            delay_ms=self._delay_ms,
             back_off=BACK_OFFS[self.retry_logic or "linear_backoff"],
-            max_delay_ms=int((self.retry_max_delay_seconds or 0) * 1000),
+            max_delay_ms=milliseconds(self.retry_max_delay_seconds),
             jitter_ms=self.retry_jitter_ms or 0,
         )
 
@@ -57,6 +57,9 @@ class ToolSpec(Struct, frozen=True, rename="camel", omit_defaults=True):
 
     @property
     def limits(self) -> Limits:
-        return Limits(
-            start_ms=int((self.start_timeout_seconds or 0) * 1000), attempt_ms=int((self.timeout_seconds or 0) * 1000)
-        )
+        return Limits(start_ms=milliseconds(self.start_timeout_seconds), attempt_ms=milliseconds(self.timeout_seconds))
+
+    @property
+    def _delay_ms(self) -> int:
+        given = self.retry_delay_seconds
+        return TOOL_RETRY.delay_ms if given is None else milliseconds(given)

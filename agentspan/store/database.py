@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, make_url
 
-from agentspan.errors import StoreProblem, Unavailable
+from agentspan.errors import BadInput, StoreProblem, Unavailable
 from agentspan.store.migrations import HEAD
 
 T = TypeVar("T")
@@ -284,8 +284,12 @@ ADVICE = {
 
 
 def unavailable(work: Callable[[], T]) -> T:
-    """Run `work`; a database that is away or full becomes Unavailable."""
+    """Run `work`; a database that is away or full becomes Unavailable, what it cannot hold BadInput."""
     try:
         return work()
     except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError, sa.exc.InternalError) as problem:
         raise Unavailable(f"the database does not answer: {str(problem).splitlines()[0]}") from problem
+    except OverflowError as problem:
+        raise BadInput("a number is too large to be kept") from problem
+    except sa.exc.DataError as problem:
+        raise BadInput(f"this cannot be kept: {str(problem.orig).splitlines()[0]}") from problem

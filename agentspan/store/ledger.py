@@ -26,6 +26,7 @@ from agentspan.core.turn import model_of
 from agentspan.errors import NotFound
 from agentspan.spec import mask, wire
 from agentspan.spec.agent import AgentSpec
+from agentspan.spec.policy import milliseconds
 from agentspan.store import bulk, codec, spending
 from agentspan.store import tables as t
 from agentspan.store.database import Database, unavailable
@@ -424,7 +425,7 @@ def execution_row(held: Held, run: Run) -> dict[str, Any]:
     """An execution as lists show it, with its snapshot."""
     spec = held.spec.at(run.path)
     budget = run.budget.seconds if run.budget else None
-    limit = int(min(filter(None, (spec.timeout_seconds, budget)), default=0) * 1000)
+    limit = milliseconds(min(filter(None, (spec.timeout_seconds, budget)), default=0))
     return {
         "tree": held.meta.tree, "number": run.id, "parent": run.parent, "agent": spec.name, "status": str(run.status),
         "started_at": run.since, "updated_at": run.at, "ended_at": run.at if run.ended else 0,
