@@ -15,5 +15,4 @@ OfAgent = typer.Option(None, "--agent", help="Only those of this agent.", autoco
 OfStatus = typer.Option(None, "--status", help="Only in this status; several are given by commas.",
                         autocompletion=completion.statuses)  # fmt: skip
 Since = typer.Option(None, "--since", help="Only since: 90s, 15min, 2h or 7d ago, or a moment: 2026-01-31T12:00.")
-Limit = typer.Option(50, "--limit", "-n", min=1, help="At most so many.")
 Yes = typer.Option(False, "--yes", "-y", help="Do not ask.")

@@ -128,8 +128,8 @@ def watch(
     notify_cmd: str | None = typer.Option(
         None,
         "--notify-cmd",
-        help="Run this for each request; it finds it in AGENTSPAN_REQUEST (JSON), AGENTSPAN_REQUEST_ID and "
-        "AGENTSPAN_RUN_ID.",
+        help="Run this for each request, with AGENTSPAN_REQUEST_ID and AGENTSPAN_RUN_ID set, and the request as JSON "
+        "on its standard input.",
     ),
     once: bool = typer.Option(False, "--once", help="End after the first."),
     output_format: str | None = typer.Option(None, "--output", "-o", help="table or jsonl."),
@@ -185,7 +185,7 @@ async def _watched(client: "Client", filters: Json, notify: str | None, once: bo
             told.add(each["requestId"])
             output.show(Listed([each], COLUMNS, "requestId"), style)
             if notify:
-                _notify(notify, each)
+                await asyncio.to_thread(_notify, notify, each)
             if once:
                 news.cancel()
                 return
@@ -196,10 +196,10 @@ async def _watched(client: "Client", filters: Json, notify: str | None, once: bo
 
 
 def _notify(command: str, request: Json) -> None:
-    """Run the user's command with a request in its environment; that it fails is said, and no more."""
-    known = {"AGENTSPAN_REQUEST": json.dumps(request), "AGENTSPAN_REQUEST_ID": request["requestId"]}
-    known["AGENTSPAN_RUN_ID"] = request.get("rootExecutionId") or request["executionId"]
-    done = subprocess.run(command, shell=True, env={**os.environ, **known}, check=False)
+    """Run the user's command for a request; that it fails is said, and no more."""
+    known = {"AGENTSPAN_REQUEST_ID": request["requestId"], "AGENTSPAN_RUN_ID": request["rootExecutionId"]}
+    told = json.dumps(request)
+    done = subprocess.run(command, shell=True, env={**os.environ, **known}, input=told, text=True, check=False)
     if done.returncode:
         note(f"agentspan: --notify-cmd ended with exit code {done.returncode} for {request['requestId']}")
 

@@ -391,10 +391,11 @@ def test_a_request_is_shown_and_answered_with_edited_arguments(server, payment, 
 
 
 def test_whoever_watches_the_inbox_is_notified(server, payment, tmp_path):
-    notify = "echo $AGENTSPAN_RUN_ID $AGENTSPAN_REQUEST_ID > notified"
+    notify = "echo $AGENTSPAN_RUN_ID $AGENTSPAN_REQUEST_ID > notified; cat > request.json"
     done = inside("inbox", "watch", "--once", "--agent", "payer", "--notify-cmd", notify, "-o", "jsonl")
     request = json.loads(done.out)
     assert (tmp_path / "notified").read_text().split() == [request["executionId"], request["requestId"]]
+    assert json.loads((tmp_path / "request.json").read_text())["arguments"] == {"amount": 5}
 
 
 # Agents and schedules
