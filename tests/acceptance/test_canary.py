@@ -364,6 +364,6 @@ def foreign(server: Server) -> tuple[str, str]:
     task = server.lease("fetch")
     token = task["inputData"]["__agentspan_ctx__"]["execution_token"]
     assert server.post("/api/credentials/resolve", {"token": token, "names": ["KEY"]}) == {"KEY": CANARY}
-    server.report(task, {"result": "ok"})
+    server.report(task, {"result": shouted(CANARY), "logs": CANARY})
     assert server.result(execution)["status"] == "COMPLETED"
     return execution, token
