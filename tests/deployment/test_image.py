@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import runpy
 import shutil
 import socket
 import subprocess
@@ -138,6 +139,14 @@ def test_what_is_private_or_of_no_use_is_not_sent_to_the_builder(path: str) -> N
 def test_what_the_image_is_made_of_is_sent_to_the_builder(path: str) -> None:
     assert (ROOT / path).is_file()
     assert not images.ignored(ROOT)(path)
+
+
+def test_the_page_describes_every_role() -> None:
+    roles = runpy.run_path(str(DOCKER / "entrypoint.py"))["ROLES"]
+    text = (DOCKER / "README.md").read_text()
+    assert set(roles) == {"server", "worker", "dashboard", "migrate"}
+    for role in (*roles, "health"):
+        assert f"| `{role}" in text
 
 
 # What it does

@@ -456,6 +456,27 @@ def test_alerts_and_the_dashboard_are_those_of_the_observability_folder() -> Non
     assert json.loads(shown["data"]["agentspan.json"]) == json.loads(board)
 
 
+def test_the_runbook_of_an_alert_is_where_the_operator_shows_it() -> None:
+    options = words([*SECRETS, "prometheusRule.enabled=true", "prometheusRule.runbookBase=https://wiki/agentspan/"], {})
+    (rule,) = of_kind(manifests.parsed(manifests.helm("template", *options, chart=CHART)), "PrometheusRule")
+    urls = [each["annotations"]["runbook_url"] for group in rule["spec"]["groups"] for each in group["rules"]]
+    assert {url.partition("#")[0] for url in urls} == {"https://wiki/agentspan/docs/operations.md"}
+
+
+def test_the_notes_say_where_to_look_and_warn_of_what_is_for_trials() -> None:
+    def notes(way: str) -> str:
+        options = words(*SETS[way])
+        text = manifests.helm("install", *options, "--dry-run=client", "--namespace", "ai", chart=CHART)
+        return text.partition("NOTES:")[2]
+
+    assert "helm --namespace ai test trial" in notes("values")
+    assert "port-forward service/trial-agentspan 6767:6767" in notes("values")
+    assert "https://agents.example.org/ui/" in notes("everything")
+    assert "single pod without a backup" in notes("trial")
+    assert "`helm get values` shows them" in notes("values")
+    assert "`helm get values` shows them" not in notes("existing secrets")
+
+
 def variables(deployment: Json) -> dict[str, str]:
     given = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
     return {each["name"]: each.get("value", "") for each in given}
