@@ -547,7 +547,7 @@ class Engine:
         for model, base in _models(spec):
             providers.check_model(model, os.environ, base)
             if base:
-                self._check_address(model, base)
+                self._check_address(base)
 
     async def _report_one(self, report: Report) -> Receipt:
         tree, number = split_task(report.task_id)
@@ -584,18 +584,19 @@ class Engine:
         worker.heard = self.figures.heard
         return worker
 
-    def _check_address(self, model: str, base: str) -> None:
-        """BadInput for an address of an agent's own at which this server asks no model."""
+    def _check_address(self, base: str) -> None:
+        """BadInput for an address of an agent's own at which this server asks no model: it would be sent the operator's
+        key, and could lead the model's library, which connects by itself, on to anywhere."""
         url = self.outgoing.url(base)
-        if not self.outgoing.trusts(url) and providers.holds_key(model, os.environ):
+        if not self.outgoing.trusts(url):
             raise BadInput(
-                f"the key that this server has for {model} is not sent to {url.host}, which the agent names: "
-                "leave out base_url, or have the operator name that host in AGENTSPAN_OUTGOING_ALLOW"
+                f"this server asks no model at {url.host}: leave out base_url, or have the operator name that host in "
+                "AGENTSPAN_OUTGOING_ALLOW"
             )
 
-    async def goes(self, model: str, base: str) -> None:
+    async def goes(self, base: str) -> None:
         """The same, as names resolve now."""
-        self._check_address(model, base)
+        self._check_address(base)
         await self.outgoing.check(base)
 
     def _http(self) -> Builtin:

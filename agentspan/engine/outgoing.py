@@ -105,8 +105,8 @@ class Outgoing:
         return url
 
     def trusts(self, url: httpx.URL) -> bool:
-        """Whether keys of the operator's may go there: on a machine of one's own anywhere, else where a rule leads by
-        the name or the address."""
+        """Whether the operator vouches for what is there: on a machine of one's own everything, else what a rule names
+        as the URL does."""
         return self._alone or "*" in self._words or any(rule.names(url.host, _port(url)) for rule in self._rules)
 
     async def check(self, text: str) -> None:
@@ -214,16 +214,14 @@ def _is_isatap(address: Address) -> bool:
 
 
 def _rule(text: str) -> Rule:
-    """One entry of AGENTSPAN_OUTGOING_ALLOW: a network, an address or a name, the last two perhaps with a port."""
-    try:
-        return Rule(ipaddress.ip_network(text.strip("[]")), "", None)
-    except ValueError:
-        host, _, port = text.rpartition(":") if text.rpartition(":")[2].isdecimal() else (text, "", "")
-    try:
-        return Rule(ipaddress.ip_network(host.strip("[]")), "", int(port) if port else None)
-    except ValueError:
-        if NAME.fullmatch(host) and int(port or 1) in range(1, 65_536) and _spelling(host.removeprefix("*.")) is None:
-            return Rule(None, host, int(port) if port else None)
+    """One entry of AGENTSPAN_OUTGOING_ALLOW: a network, an address or a name, each perhaps with a port."""
+    host, _, digits = text.rpartition(":") if PORTED.fullmatch(text) else (text, "", "")
+    port = int(digits) if digits else None
+    if port is None or 0 < port < 65_536:
+        with contextlib.suppress(ValueError):
+            return Rule(ipaddress.ip_network(host.strip("[]")), "", port)
+        if NAME.fullmatch(host) and _spelling(host.removeprefix("*.")) is None:
+            return Rule(None, host, port)
     raise ConfigurationProblem(
         f"AGENTSPAN_OUTGOING_ALLOW names {text!r}; it must be a name (agents.example, *.example), an address "
         "(10.0.0.7) or one of them with a port (10.0.0.7:8080), a range (10.0.0.0/8), or one of the words "
@@ -369,6 +367,7 @@ WORDS = frozenset({"*", "loopback", "none", "private"})
 NAMEABLE = ("loopback", "private")
 """The kinds of address to which a name that is allowed may lead."""
 NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+PORTED = re.compile(r"(\[.*\]|[^:]*):\d+")
 NUMBER = re.compile(r"\d+|0x[0-9a-f]*", re.IGNORECASE)
 REDIRECTS = (301, 302, 303, 307, 308)
 REMADE = ("host", "content-length", "transfer-encoding")

@@ -19,7 +19,7 @@ class Embeddings(Handler):
         """A vector for each text, in their order."""
         asked = self.body(EmbedRequest)
         if asked.base_url:
-            await self.engine.goes(asked.model, asked.base_url)
+            await self.engine.goes(asked.base_url)
         vectors = await self.while_open(
             providers.embed(asked.model, asked.input, self.context.settings, asked.base_url)
         )

@@ -246,7 +246,7 @@ async def test_the_operator_allows_words_names_addresses_and_ranges(
             await outgoing.addresses(host, 8080)
 
 
-@pytest.mark.parametrize("entry", ["10.0.0.1/8", "a..c", "host:99999", "host:0", "0x7f.1", "*.*.x", "x:"])
+@pytest.mark.parametrize("entry", ["10.0.0.1/8", "a..c", "host:99999", "host:0", "10.0.0.7:0", "0x7f.1", "*.*.x", "x:"])
 def test_an_entry_that_cannot_be_read_stops_the_start(entry: str) -> None:
     with pytest.raises(ConfigurationProblem, match="AGENTSPAN_OUTGOING_ALLOW"):
         Outgoing([entry])

@@ -54,16 +54,6 @@ def check_model(model: str, environ: Environ, base_url: str | None = None) -> No
             raise InvalidSpec(f"The model {model} needs {variable}: set it in the environment of the server.")
 
 
-def holds_key(model: str, environ: Environ) -> bool:
-    """Whether a call of this model bears what is the operator's own: a key, or what its library finds by itself."""
-    prefix, _ = _split(model)
-    if prefix in EMBEDDED:
-        return False
-    provider = _provider(prefix)
-    keys = (variable for argument, names in provider.variables.items() if argument in SECRET for variable in names)
-    return provider.prefix in FINDING or any(environ.get(each) for each in (*keys, *provider.ambient))
-
-
 def route(model: str, environ: Environ, base_url: str | None = None) -> Route:
     """Where and how to call the model. Raises InvalidSpec for a prefix that nobody has."""
     prefix, name = _split(model)
@@ -136,9 +126,6 @@ def _keyless(prefix: str, *bases: str, aliases: tuple[str, ...] = (), default: s
 
 
 SECRET = {"api_key", "aws_access_key_id", "aws_secret_access_key", "aws_session_token", "vertex_credentials"}
-
-FINDING = {"bedrock", "vertex_ai"}
-"""Their libraries find credentials of the machine that they run on."""
 
 # How the names of well-known models begin, to correct a model without its provider.
 FAMILIES = {

@@ -43,7 +43,7 @@ class LlmWorker(Calls):
         report: Callable[[Report], Awaitable[Receipt]],
         stream: Callable[[str, int, str], None],
         look: Callable[[], None],
-        check: Callable[[str, str], Awaitable[None]],
+        check: Callable[[str], Awaitable[None]],
     ) -> None:
         super().__init__(QUEUE, owner, MOST_AT_ONCE, pollers, report, look)
         self.settings, self.transcripts, self.stream, self.check = settings, transcripts, stream, check
@@ -55,7 +55,7 @@ class LlmWorker(Calls):
         try:
             spec, request, streams = await self.patiently(lambda: self._request(view, tree, number))
             if request.base_url:
-                await self.check(request.model, request.base_url)
+                await self.check(request.base_url)
             if view.purpose == "think" and (too_long := overflow(spec, request, self._compacted(view))):
                 return Report(task_id=view.task_id, status="COMPLETED", output=too_long, worker=view.worker)
             shown = partial(self.stream, tree, number) if streams else None
