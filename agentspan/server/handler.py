@@ -152,8 +152,14 @@ class Handler(RequestHandler):
         return found
 
     async def _admit_known(self, claim: Claim) -> None:
-        await self.context.tenants.access.fresh()
-        later = self._admit(self.context.door.known(claim))
+        access, door = self.context.tenants.access, self.context.door
+        await access.fresh()
+        try:
+            who = door.known(claim)
+        except WrongCredentials:
+            await access.look_again()
+            who = door.known(claim)
+        later = self._admit(who)
         if later is not None:
             await later
 
@@ -356,7 +362,8 @@ class Handler(RequestHandler):
         self.clear_header("Server")
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
-        self.set_header("X-Content-Type-Options", "nosniff")
+        for name, value in GUARDS.items():
+            self.set_header(name, value)
         self.set_header("X-Request-Id", self.told["request_id"])
 
     def compute_etag(self) -> None:
@@ -390,6 +397,15 @@ class Unknown(Handler):
         raise HTTPError(404, f"there is no {self.request.path} here; /openapi.json lists what there is")
 
     post = put = patch = delete = head = options = get
+
+
+GUARDS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+"""What browsers are told of every answer: it is data, it is for this server's own pages, and it is no page itself."""
 
 
 class Planned(Handler):

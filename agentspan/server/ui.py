@@ -34,11 +34,17 @@ PLAIN = " !#$&'()*+,/:;=?@[]"
 SOURCES = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline';"
     " img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' blob:; worker-src 'self' blob:;"
-    " object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
-    " http://localhost:* https://localhost:* http://127.0.0.1:* https://127.0.0.1:* vscode-webview:"
+    " object-src 'none'; base-uri 'self'; form-action 'self'"
 )
-"""A page takes everything from here (so an image in a model's answer tells nobody that it was read), and is shown in
-other pages of this machine alone: notebooks."""
+"""A page takes everything from here, so an image in a model's answer tells nobody that it was read."""
+FRAMES = (
+    "frame-ancestors 'self' http://localhost:* https://localhost:* http://127.0.0.1:* https://127.0.0.1:*"
+    " vscode-webview:"
+)
+"""A page is shown in other pages of this machine alone: notebooks."""
+PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+HTTPS_SECONDS = 365 * 86_400
+"""Who has come by https comes by nothing else for so long."""
 
 
 class Page(Handler):
@@ -48,7 +54,7 @@ class Page(Handler):
     accepts_text = True
 
     def is_opened(self, headers: HTTPHeaders) -> bool:
-        # A notebook shows pages in a frame; SOURCES says which pages may.
+        # A notebook shows pages in a frame; FRAMES says which pages may.
         return is_framed(headers)
 
     @property
@@ -69,11 +75,26 @@ class Page(Handler):
         told = self.request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
         return told if told in ("http", "https") else self.request.protocol
 
+    def set_default_headers(self) -> None:
+        super().set_default_headers()
+        # A notebook may show a page, so nobody is kept from it by this header.
+        self.clear_header("Cross-Origin-Resource-Policy")
+        self.set_header("Permissions-Policy", PERMISSIONS)
+        if self.scheme() == "https":
+            self.set_header("Strict-Transport-Security", f"max-age={HTTPS_SECONDS}")
+            self.set_header("Cross-Origin-Opener-Policy", "same-origin")
+
+    def _framed_by(self, policy: str) -> str:
+        """The policy with the pages that may show this one in a frame."""
+        hosts = [name for name in self.context.settings.allowed_hosts if name != "*"]
+        return " ".join(
+            [f"{policy};", FRAMES, *(f"{scheme}://{name}:*" for name in hosts for scheme in ("http", "https"))]
+        )
+
     def show(self, page: str, status: int = 200, policy: str = pages.POLICY) -> None:
         self.set_status(status)
         self.set_header("Content-Type", "text/html; charset=UTF-8")
-        self.set_header("Content-Security-Policy", policy)
-        self.set_header("Referrer-Policy", "same-origin")
+        self.set_header("Content-Security-Policy", self._framed_by(policy))
         self.finish(page)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -120,7 +141,7 @@ class Pages(Page):
         if proxy.is_websocket(self.request):
             await proxy.tunnel(self, port, self._told())
             return
-        self.set_header("Content-Security-Policy", self._policy())
+        self.set_header("Content-Security-Policy", self._framed_by(SOURCES))
         await proxy.forward(self, port, self._told())
 
     def _headers_of_person(self) -> dict[str, str]:
@@ -146,10 +167,6 @@ class Pages(Page):
         kept["X-Forwarded-Host"] = request.headers.get("X-Forwarded-Host") or request.headers.get("Host", "")
         kept.update(self._headers_of_person())
         return kept
-
-    def _policy(self) -> str:
-        hosts = [name for name in self.context.settings.allowed_hosts if name != "*"]
-        return " ".join([SOURCES, *(f"{scheme}://{name}:*" for name in hosts for scheme in ("http", "https"))])
 
     def own_address(self) -> str:
         """Where the dashboard's process reaches this server: where this request did."""
