@@ -275,7 +275,7 @@ def mask_url(url: str) -> str:
     """The URL of a database without its passwords. It hides too much rather than too little."""
     if "://" not in url and "@" in url:
         return f"{MASK}@{url.rpartition('@')[2]}"
-    url = re.sub(r"(://[^:@]*):.*@", rf"\1:{MASK}@", url, flags=re.DOTALL)
+    url = re.sub(r"(://[^:@]*)[:@].*@", rf"\1:{MASK}@", url, flags=re.DOTALL)
     return re.sub(r"((?:^|[?&;])(?:ssl)?password=)[^&;]*", rf"\1{MASK}", url, flags=re.IGNORECASE)
 
 

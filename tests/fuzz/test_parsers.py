@@ -147,6 +147,7 @@ URLS = st.builds(
 @many
 @given(URLS | texts)
 @example("postgresql://user:hunter2@[::1/db")
+@example("postgresql://@:hunter2@:/0")
 @example("postgresql://user:hunter2@host:99999999/db")
 @example("jdbc:postgresql://h/db?user=u&password=hunter2&%zz")
 def test_an_address_of_a_database_is_read_or_refused_without_its_password(url: str) -> None:
