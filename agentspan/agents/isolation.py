@@ -19,8 +19,8 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from types import FunctionType
@@ -399,12 +399,43 @@ def _packed(order: Order, function: Any) -> bytes:
         "folder": os.getcwd(),
     }
     try:
-        data: bytes = cloudpickle.dumps(told)
+        with nullcontext() if isinstance(function, dict) else _as_content(order.tool.func):
+            data: bytes = cloudpickle.dumps(told)
     except Exception as problem:  # what a function uses may raise anything when it is packed
         raise Unfit(
             f"it uses what cannot cross into another process ({type(problem).__name__}: {problem})"
         ) from problem
     return data
+
+
+@contextmanager
+def _as_content(function: Any) -> Iterator[None]:
+    """While this lasts, what is packed of the function's module is packed whole, if nobody else could import it: it
+    was loaded from a file outside of the path, or made here."""
+    import cloudpickle
+
+    name = getattr(function, "__module__", None) or ""
+    module = sys.modules.get(name)
+    if module is None or name in MAINS or _is_found(name, module):
+        yield
+        return
+    with _packing:
+        cloudpickle.register_pickle_by_value(module)
+        try:
+            yield
+        finally:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _is_found(name: str, module: Any) -> bool:
+    """Would another process find this very module under its name?"""
+    if "." in name:
+        return True
+    with suppress(ImportError, ValueError, AttributeError):
+        found = (finder.find_spec(name, None) for finder in sys.meta_path)
+        spec = next((each for each in found if each is not None), None)
+        return spec is not None and spec.origin == getattr(module, "__file__", spec.origin)
+    return False
 
 
 def _fields(context: ToolContext, *, all_of_it: bool) -> Json:
@@ -433,7 +464,7 @@ def _name(function: Any) -> str:
     module, path = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
     if not isinstance(function, FunctionType) or not module or not path or "<" in path:
         return ""
-    return "" if module in ("__main__", "__mp_main__") else f"{module}:{path}"
+    return "" if module in MAINS else f"{module}:{path}"
 
 
 def _given(given: Given) -> Any:
@@ -471,6 +502,8 @@ _BEGIN = (
     "import sys, json; sys.path[:] = json.loads(sys.stdin.buffer.raw.readline());"
     "from agentspan.agents.isolated import main; main()"
 )
+MAINS = ("__main__", "__mp_main__")
+_packing = threading.Lock()
 _ALIVE: weakref.WeakSet[Child] = weakref.WeakSet()
 atexit.register(_end_all)
 

@@ -1,6 +1,7 @@
 """Tools with credentials run in processes of their own, and are in all else as they are in this one."""
 
 import asyncio
+import importlib.util
 import logging
 import os
 import stat
@@ -221,6 +222,39 @@ async def test_arguments_that_do_not_fit_need_no_process() -> None:
     result = await perform(isolator, add, {"count": "many"})
     assert result["status"] == "FAILED_WITH_TERMINAL_ERROR"
     assert not isolator._idle
+
+
+async def test_a_module_that_nobody_else_can_import_crosses_with_what_it_has(
+    isolator: Isolator, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "loaded.py"
+    file.write_text(LOADED)
+    spec = importlib.util.spec_from_file_location("loaded_from_a_file", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    name, process = await said(isolator, module.looks)
+    assert (name, caplog.text) == ("Ulm 20", "")
+    assert process != os.getpid()
+
+
+LOADED = """
+import os
+from agentspan.agents import tool
+
+class City:
+    def __init__(self, name):
+        self.name = name
+
+def helped():
+    return f"{City('Ulm').name} {len(os.environ['KEY'])}"
+
+@tool(credentials=["KEY"])
+def looks() -> list:
+    return [helped(), os.getpid()]
+"""
 
 
 async def test_a_method_crosses_with_its_object(isolator: Isolator) -> None:
