@@ -262,6 +262,18 @@ async def test_a_user_decides_in_their_own_name_whatever_they_say(locked):
     assert entries[-1]["detail"]["approved"] is True
 
 
+async def test_who_asked_for_a_run_does_not_approve_its_calls_by_another_name(locked):
+    guarded = {**ADD, "approvalRequired": True, "approval": {"requesterMayNotApprove": True}}
+    dev, boss = await user(locked, "developer", "dev"), await user(locked, "operator", "boss")
+    run = await started(dev, agent("adder", guarded))
+    dev.headers["X-Agentspan-User"] = "boss"
+    async with asyncio.timeout(10):
+        while not (await dev.ask("GET", f"/api/agent/{run}/requests")).json()["requests"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert await dev.status("POST", f"/api/agent/{run}/respond?by=boss", {"approved": True}) == 403
+    assert await boss.status("POST", f"/api/agent/{run}/respond", {"approved": True}) == 200
+
+
 # The audit
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import hashlib
+import hmac
 import json
 import re
 
@@ -175,6 +177,46 @@ async def test_tenants_work_beside_each_other_and_after_a_restart(tmp_path, data
         assert await guests[0].status("POST", "/api/tasks", done) == 200
         status = (await guests[0].ask("GET", f"/api/agent/{runs[0]}/status?waitMs=10000")).json()
         assert status["status"] == "COMPLETED"
+
+
+async def test_who_is_new_on_one_server_is_known_to_the_others_at_once(tmp_path, postgres_url):
+    shared = {**KEY, "AGENTSPAN_DATABASE_URL": postgres_url, "AGENTSPAN_MASTER_KEY": MASTER_KEY}
+    async with running(tmp_path / "a", **shared) as one, running(tmp_path / "b", **shared) as other:
+        acme = await tenant(one, "acme")
+        run = await started(acme, agent("adder", ADD))
+        there = Guest(other, **acme.headers)
+        assert (await there.ask("GET", f"/api/agent/{run}/status")).json()["status"] == "RUNNING"
+        [task] = (await there.ask("GET", "/api/tasks/poll/batch/add?timeout=5000")).json()
+        assert task["workflowInstanceId"] == run
+        # What one learns of, the other does too, within seconds.
+        key_id = acme.headers["X-API-Key"].split("_")[1]
+        assert await there.status("GET", "/api/agent/list") == 200
+        assert await acme.status("DELETE", f"/api/keys/{key_id}") == 204
+        async with asyncio.timeout(10):
+            while await there.status("GET", "/api/agent/list") != 401:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+
+
+async def test_links_and_webhooks_lead_to_their_tenant(locked):
+    acme = await tenant(locked, "acme")
+    run = await started(acme, agent("adder", {**ADD, "approvalRequired": True}))
+    async with asyncio.timeout(10):
+        while not (asked := (await acme.ask("GET", f"/api/agent/{run}/requests")).json()["requests"]):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    link = (await acme.ask("POST", f"/api/inbox/{asked[0]['requestId']}/link", {"by": "lee"})).json()
+    answer = await locked.http.post(link["url"], json={"approved": False, "reason": "no"})
+    assert (answer.status_code, answer.json()["status"]) == (200, "answered")
+
+    assert await acme.status("POST", "/api/agent/deploy", {"agentConfig": agent(name="herald")}) == 200
+    hook = {"agent": "herald", "secret": "a secret between us", "prompt": "Hi"}
+    assert (await acme.ask("PUT", "/api/hooks/call", hook)).json()["agent"] == "herald"
+    body = b'{"news": 1}'
+    signed = hmac.new(hook["secret"].encode(), body, hashlib.sha256).hexdigest()
+    headers = {"X-Hub-Signature-256": f"sha256={signed}", "X-Delivery-Id": "1", "Content-Type": "application/json"}
+    assert (await locked.http.post("/api/hooks/call", content=body, headers=headers)).status_code == 404
+    called = await locked.http.post("/api/hooks/call?tenant=acme", content=body, headers=headers)
+    assert called.status_code == 200, called.text
+    assert await acme.status("GET", f"/api/agent/{called.json()['executionId']}/status") == 200
 
 
 async def test_only_the_home_tenants_admin_looks_after_tenants(locked):
