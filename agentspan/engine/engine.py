@@ -545,7 +545,7 @@ class Engine:
         for name in _names(spec):
             _clean(name)
         for model, base in _models(spec):
-            providers.check_model(model, os.environ, base)
+            providers.check_model(model, os.environ, base, here=self.settings.performs("llm"))
             if base:
                 self._check_address(base)
 

@@ -8,6 +8,7 @@ import pytest
 
 from agentspan.engine import why
 from agentspan.engine.deltas import MOST_NOTICES, NOTICE_BYTES, WATCHED_MS, Deltas
+from agentspan.errors import InvalidSpec
 from tests.engine.house import agent, calls, opened, result, script, start, take, until
 
 TREE = "00000000-0000-7000-8000-000000000001"
@@ -35,6 +36,17 @@ async def test_a_server_without_built_in_workers_leaves_model_calls_to_others(
                 return [(each.name, each.workers) for each in (await face.roster()).queues] == [("@llm", 1)]
 
             await until(told)
+
+
+async def test_only_who_makes_the_calls_needs_the_keys(postgres_url: str, tmp_path: Path) -> None:
+    spec = agent("openai/gpt-4o-mini")
+    async with opened(postgres_url, tmp_path, workers="none") as face:
+        assert await start(face, spec)
+        with pytest.raises(InvalidSpec, match="no_such"):
+            await start(face, agent("no_such/model"))
+    async with opened(postgres_url, tmp_path, workers="http,llm") as makes_calls:
+        with pytest.raises(InvalidSpec, match="OPENAI_API_KEY"):
+            await start(makes_calls, spec)
 
 
 async def test_a_worker_process_that_knows_no_kind_takes_nothing_of_it(postgres_url: str, tmp_path: Path) -> None:

@@ -37,15 +37,16 @@ class Route(NamedTuple):
     secrets: tuple[str, ...]
 
 
-def check_model(model: str, environ: Environ, base_url: str | None = None) -> None:
-    """Raise InvalidSpec if this model cannot be called: no such provider, or its key is not in the environment."""
+def check_model(model: str, environ: Environ, base_url: str | None = None, *, here: bool = True) -> None:
+    """Raise InvalidSpec if this model cannot be called: no such provider, or, where the calls are made `here`, its key
+    is not in the environment."""
     prefix, name = _split(model)
     if prefix == "local" and name not in LOCAL_MODELS:
         raise InvalidSpec(f'There is no local model "{name}"; write "local/{LOCAL_MODELS[0]}".')
     if prefix in EMBEDDED:
         return
     provider = _provider(prefix)
-    if any(environ.get(variable) for variable in provider.ambient):
+    if not here or any(environ.get(variable) for variable in provider.ambient):
         return
     found = _arguments(provider, environ, base_url)
     for argument in provider.needed:
