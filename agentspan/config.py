@@ -250,7 +250,9 @@ class _Given(dict[str, str]):
     """What was said, by option or by variable."""
 
     def __init__(self, environ: Mapping[str, str], options: Mapping[str, str | None]) -> None:
-        super().__init__({name: value.strip() for name, value in environ.items() if value.strip()})
+        said = {name: value.strip() for name, value in environ.items() if value.strip()}
+        # What Kubernetes says of a service called agentspan is no setting.
+        super().__init__({name: value for name, value in said.items() if not value.startswith("tcp://")})
         self.update({name: value for name, value in options.items() if value is not None})
 
     def first(self, names: tuple[str, ...]) -> str | None:
