@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL = $$(test -x $(BIN)/uv && echo $(BIN)/uv pip install --quiet --python $(BIN)/python \
 	|| echo $(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
-.PHONY: run test pytest soak lint types walls notebooks docs bench clean
+.PHONY: run test pytest soak audit lint types walls notebooks docs bench clean
 
 run: .venv/ready-to-run
 	@$(BIN)/python -m agentspan.cli.demo
@@ -28,6 +28,11 @@ pytest: .venv/ready-to-test
 soak: .venv/ready-to-test
 	@tests/chromium.sh
 	@AGENTSPAN_TEST_SIZE=full $(BIN)/python -m pytest --timeout 7200 -m "soak or sized" $(ARGS)
+
+# What is known against the packages that are installed; ARGS=--strict fails where the index knows nothing.
+audit: .venv/ready-to-test
+	@$(INSTALL) 'pip-audit>=2.10'
+	@$(BIN)/python .ci/audit.py $(ARGS)
 
 lint: .venv/ready-to-test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
