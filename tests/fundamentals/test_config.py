@@ -53,6 +53,10 @@ def test_an_option_wins_over_the_native_name_and_that_over_the_other_name():
     assert settings.sources["host"] == "default"
 
 
+def test_what_kubernetes_says_of_a_service_of_our_name_is_no_setting():
+    assert load(AGENTSPAN_PORT="tcp://10.0.0.1:6767").port == 6767
+
+
 def test_an_empty_variable_counts_as_not_set():
     assert load(AGENTSPAN_PORT=" ", SERVER_PORT="").sources["port"] == "default"
 
