@@ -290,7 +290,7 @@ async def asked(engine: Engine, token: str) -> dict[str, str]:
 
 async def test_what_cannot_be_kept_says_why(sqlite_url: str, tmp_path: Path) -> None:
     async with opened(sqlite_url, tmp_path) as engine:
-        for name in ("", "a b", "../x", "A=B", "bindings", "resolve", "n" * 129, "ä"):
+        for name in ("", "a b", "../x", "A=B", "bindings", "resolve", "rotate", "n" * 129, "ä"):
             with pytest.raises(BadInput, match="named"):
                 await engine.secrets.save(name, "value")
         for value in ("", "a\x00b", "v" * 65_537):
