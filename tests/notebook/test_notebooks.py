@@ -37,6 +37,8 @@ def test_the_tutorial_is_complete() -> None:
         "14_time_travel",
         "15_agent_map",
         "16_dashboard_in_the_cell",
+        "17_a_teams_server",
+        "18_backup_and_move",
     ]
 
 
