@@ -102,7 +102,7 @@ class Door:
         if shown := headers.get("X-Authorization") or headers.get("Authorization"):
             return self._check_bearer(shown)
         if SHARE in headers:
-            return Claim("share", str(self._claims(_SHARE_PURPOSE, headers[SHARE], "the link")["sub"]))
+            return self.opened(headers[SHARE])
         if cookie and not self.is_shown(headers):
             return self._claimed(self._claims(_SESSION_PURPOSE, cookie, "the session"))
         raise WrongCredentials("this server asks for credentials: a token of /api/token, or its key and secret")
@@ -179,6 +179,11 @@ class Door:
         far = int(time.time()) + 100 * 365 * 24 * 3600
         return self._encoded(_SHARE_PURPOSE, {"sub": share_id, "exp": expires_at // 1000 or far})
 
+    def opened(self, token: str) -> Claim:
+        """The share that a link is of; WrongCredentials for one that is expired or not ours."""
+        claims = self._claims(_SHARE_PURPOSE, token, "the link", "ask for a new one")
+        return Claim("share", str(claims["sub"]))
+
     def state(self, kept: Mapping[str, Any], seconds: int) -> str:
         """What a browser keeps for us while it is elsewhere, so that nobody but us can have written it."""
         return self._encoded(_STATE_PURPOSE, {"sub": "state", **kept, "exp": int(time.time()) + seconds})
@@ -191,6 +196,11 @@ class Door:
     def cookie(self) -> str:
         """The name of the cookie of a session: browsers keep cookies by host, where there can be several servers."""
         return f"agentspan-session-{self._derived(b'name of the cookie').hex()[:8]}"
+
+    @property
+    def share_cookie(self) -> str:
+        """The name of the cookie of who has opened the link of a shared run."""
+        return f"{self.cookie}-share"
 
     # Parts
 

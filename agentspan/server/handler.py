@@ -141,9 +141,9 @@ class Handler(RequestHandler):
         return is_navigation(headers)
 
     def _check_credentials(self) -> Principal | Claim:
-        """Those that the request shows, else the cookie of a person who has logged in."""
+        """Those that the request shows, else the cookie of a person who has logged in, or was shown a shared run."""
         door, headers = self.context.door, self.request.headers
-        cookie = self.get_cookie(door.cookie) or ""
+        cookie = self.get_cookie(door.cookie) or self.get_cookie(door.share_cookie) or ""
         found = door.check(headers, cookie)
         if cookie and not door.is_open and not door.is_shown(headers):
             self.visitor = door.said(cookie)

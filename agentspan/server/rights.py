@@ -164,6 +164,7 @@ RIGHTS = _rows()
 SHARED = frozenset(
     {
         "/ui",
+        "/api/auth/me",
         "/api/agent/execution/{execution_id}",
         "/api/agent/executions/{execution_id}",
         "/api/agent/executions/{execution_id}/full",

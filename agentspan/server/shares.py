@@ -27,6 +27,9 @@ class OfRun(Handler):
         asked = self.body(NewShare)
         if not 0 <= asked.expires_seconds <= LONGEST_SECONDS:
             raise BadInput(f"expiresSeconds must be from 0 (never) to {LONGEST_SECONDS}, not {asked.expires_seconds}")
+        root, _, below = execution_id.partition(".")
+        if below:
+            raise BadInput(f"a link shows a whole run: share {root}, which this one is a part of")
         await self.reads.row(execution_id)
         tenants = self.context.tenants
         share = await tenants.access.add_share(self.principal, execution_id, asked.note, asked.expires_seconds)

@@ -8,6 +8,7 @@ from agentspan.errors import NotFound
 from agentspan.server.auth import TICKET_SECONDS, WrongCredentials
 from agentspan.server.entry import enter
 from agentspan.server.handler import Handler, Route
+from agentspan.server.shares import shown
 
 
 class TokenRequest(msgspec.Struct, rename="camel"):
@@ -66,12 +67,12 @@ class Ticket(Handler):
 
 class Me(Handler):
     def get(self) -> None:
-        """Who asks, of which tenant, and what they may do."""
+        """Who asks, of which tenant, and what they may do; of a link to a shared run, which one and by whom."""
         who = self.principal
         name = self.person() or who.name
-        self.answer(
-            {"kind": who.kind, "name": name, "tenant": who.tenant, "role": who.role, "scopes": sorted(who.scopes)}
-        )
+        more = {"share": shown(share)} if (share := self.context.tenants.access.roll.shares.get(who.id)) else {}
+        told = {"kind": who.kind, "name": name, "tenant": who.tenant, "role": who.role, "scopes": sorted(who.scopes)}
+        self.answer({**told, **more})
 
 
 class Password(Handler):

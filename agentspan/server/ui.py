@@ -1,4 +1,5 @@
-"""The pages: `/ui` and all below it comes from the dashboard's process, for who is logged in; `/login` and `/logout`.
+"""The pages: `/ui` and all below it comes from the dashboard's process, for who is logged in; `/login` and `/logout`,
+and the links of shared runs.
 
 What is sent to that process says who asks. Addresses in answers are relative: another proxy may stand before this one,
 which shows all of this below a path of its own.
@@ -75,6 +76,11 @@ class Page(Handler):
         told = self.request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
         return told if told in ("http", "https") else self.request.protocol
 
+    def keep(self, name: str, value: str, seconds: int) -> None:
+        """Give a cookie, which no script and no other site gets at."""
+        secure = self.scheme() == "https"
+        self.set_cookie(name, value, max_age=seconds, httponly=True, secure=secure, samesite="Lax")
+
     def set_default_headers(self) -> None:
         super().set_default_headers()
         # A notebook may show a page, so nobody is kept from it by this header.
@@ -113,7 +119,11 @@ class Pages(Page):
             if (later := super().prepare()) is not None:
                 await later
         except WrongCredentials:
-            if self.request.method != "GET" or not self.wants_page:
+            door = self.context.door
+            is_guest = bool(self.get_cookie(door.share_cookie)) and not self.get_cookie(door.cookie)
+            if is_guest:
+                self.clear_cookie(door.share_cookie)
+            if self.request.method != "GET" or not self.wants_page or is_guest:
                 raise
             self.send_to(f"login?{urlencode({'next': self.request.uri})}")
 
@@ -150,6 +160,7 @@ class Pages(Page):
             "X-Agentspan-Dashboard": self.context.dashboard.secret,
             "X-Agentspan-Token": "" if door.is_open else door.token(self.principal),
             "X-Agentspan-User": quote(self.person(), safe=PLAIN),
+            "X-Agentspan-Shown": "share" if self.principal.kind == "share" else "",
         }
 
     def _told(self) -> HTTPHeaders:
@@ -229,14 +240,10 @@ class LogIn(Page):
         """Give the cookies and go on to the page that was asked for."""
         door = self.context.door
         if not door.is_open:
-            self._keep(door.cookie, door.session(name, who), SESSION_SECONDS)
+            self.keep(door.cookie, door.session(name, who), SESSION_SECONDS)
         if name:
-            self._keep(USER_COOKIE, quote(name, safe=""), USER_COOKIE_SECONDS)
+            self.keep(USER_COOKIE, quote(name, safe=""), USER_COOKIE_SECONDS)
         self.send_to(self._after())
-
-    def _keep(self, name: str, value: str, seconds: int) -> None:
-        secure = self.scheme() == "https"
-        self.set_cookie(name, value, max_age=seconds, httponly=True, secure=secure, samesite="Lax")
 
     def _form(self, problem: str = "") -> str:
         known = self._name() or unquote(self.get_cookie(USER_COOKIE) or "")
@@ -270,7 +277,7 @@ class LogInElsewhere(LogIn):
             raise HTTPError(404, "this server knows no identity provider")
         address, kept = await self.context.provider.begin(self._own("login/oidc/callback"))
         state = self.context.door.state({**kept, "next": self.get_argument("next", "")}, oidc.STATE_SECONDS)
-        self._keep(STATE_COOKIE, state, oidc.STATE_SECONDS)
+        self.keep(STATE_COOKIE, state, oidc.STATE_SECONDS)
         self.clear_header("Content-Type")
         self.redirect(address, status=303)
 
@@ -314,6 +321,21 @@ class BackFromElsewhere(LogIn):
         return await oidc.user_of(context.tenants.access, context.settings, context.door.root, claims)
 
 
+class Shared(Page):
+    """Shows a shared run to whoever has its link."""
+
+    without_credentials = True
+
+    async def get(self, token: str) -> None:
+        """Give a cookie that shows this run and nothing else, and go there. Who has logged in stays who they are."""
+        door, access = self.context.door, self.context.tenants.access
+        await access.fresh(now=True)
+        who = door.known(door.opened(token))
+        if not door.is_open:
+            self.keep(door.share_cookie, door.session("", who), SESSION_SECONDS)
+        self.send_to(f"ui/runs/{quote(who.tree, safe='.')}")
+
+
 class LogOut(Page):
     without_credentials = True
     may_be_a_link = False
@@ -321,6 +343,7 @@ class LogOut(Page):
     def get(self) -> None:
         """Forget the cookie. What was handed out stays good until it expires."""
         self.clear_cookie(self.context.door.cookie)
+        self.clear_cookie(self.context.door.share_cookie)
         self.send_to("login")
 
 
@@ -339,5 +362,6 @@ PAGES: tuple[tuple[str, str, type[Handler]], ...] = (
     (r"/login/oidc", "/login/oidc", LogInElsewhere),
     (r"/login/oidc/callback", "/login/oidc/callback", BackFromElsewhere),
     (r"/logout", "/logout", LogOut),
+    (r"/shared/([^/]+)", "/shared/{token}", Shared),
 )
 """A pattern, the name by which it is counted, and who answers."""
