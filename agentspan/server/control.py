@@ -8,6 +8,7 @@ import msgspec
 from agentspan.errors import AgentspanError, BadInput
 from agentspan.server import conductor
 from agentspan.server.handler import Handler, Route
+from agentspan.server.limits import check_items
 
 Json = dict[str, Any]
 
@@ -97,6 +98,7 @@ class Bulk(Handler):
         ids = self.json()
         if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
             raise BadInput("the body must be a list of execution ids")
+        check_items(len(ids), "runs")
         errors: dict[str, str] = {}
         succeeded: list[str] = []
         for each in dict.fromkeys(ids):

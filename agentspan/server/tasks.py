@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -28,23 +28,26 @@ class Queue(msgspec.Struct, rename="camel"):
     domain: str | None = None
 
 
+Many = msgspec.Meta(max_length=10_000)
+
+
 class PollRequest(msgspec.Struct, rename="camel"):
     """One long poll over all queues of a worker."""
 
     worker_id: str
-    queues: list[Queue]
+    queues: Annotated[list[Queue], Many]
     count: int = 1
     timeout_ms: int = 0
     lease_seconds: float | None = None
 
 
 class ReportRequest(msgspec.Struct, rename="camel"):
-    results: list[TaskResult] = []
+    results: Annotated[list[TaskResult], Many] = []
     poll: PollRequest | None = None
 
 
 class ExtendRequest(msgspec.Struct, rename="camel"):
-    task_ids: list[str]
+    task_ids: Annotated[list[str], Many]
     worker_id: str
     lease_seconds: float | None = None
 

@@ -8,6 +8,7 @@ from agentspan.server import conductor, control, search
 from agentspan.server.conductor import StartWorkflow
 from agentspan.server.executions import ReadHandler, Search, task_page
 from agentspan.server.handler import Handler, Route
+from agentspan.server.limits import check_items
 
 Json = dict[str, Any]
 
@@ -104,6 +105,7 @@ class CorrelatedMany(ReadHandler):
         ids = self.json()
         if not isinstance(ids, list):
             raise BadInput("the body must be a list of correlation ids")
+        check_items(len(ids), "correlation ids")
         self.answer({str(each): await correlated(self, name, str(each)) for each in ids})
 
 

@@ -1,6 +1,7 @@
 """What a request may bring, and how many of them somebody may make."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from agentspan.config import Rate
 from agentspan.errors import BadInput, TooMany
 from agentspan.server.limits import Rates, check_items, check_nesting, head_problem
 from agentspan.spec.nesting import NESTING
+from tests.server.running import Running, running
 
 
 class Clock:
@@ -108,3 +110,31 @@ def test_a_request_about_too_many_things_is_refused() -> None:
     check_items(1_000, "runs")
     with pytest.raises(BadInput, match="1001 runs are more than the 1000"):
         check_items(1_001, "runs")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/api/agent/executions/bulk/pause", ["x"] * 1_001),
+        ("POST", "/api/workflow/bulk/terminate", ["x"] * 1_001),
+        ("POST", "/api/workflow/helper/correlated", ["x"] * 1_001),
+        ("POST", "/api/tasks/extend", {"taskIds": ["x"] * 10_001, "workerId": "w"}),
+        ("POST", "/api/tasks/poll", {"queues": [{"name": "x"}] * 10_001, "workerId": "w"}),
+        ("POST", "/api/tasks/report", {"results": [{"taskId": "x"}] * 10_001}),
+    ],
+)
+async def test_what_is_about_too_many_is_refused_before_it_is_begun(
+    server: Running, method: str, path: str, body: object
+) -> None:
+    answer = await server.http.request(method, path, json=body)
+    assert answer.status_code == 400
+    assert "000" in answer.json()["message"]
+
+
+async def test_who_asks_too_often_gets_429_and_a_time(tmp_path: Path) -> None:
+    async with running(tmp_path, AGENTSPAN_RATE_LIMIT="3/h per address") as limited:
+        answers = [await limited.http.get("/api/agent/list") for _ in range(5)]
+        assert [each.status_code for each in answers] == [200, 200, 200, 429, 429]
+        assert 1_000 < int(answers[-1].headers["Retry-After"]) <= 1_201
+        assert answers[-1].json()["retryable"] is True
+        assert (await limited.http.get("/health")).status_code == 200
