@@ -31,11 +31,12 @@ CHUNK = 1 << 16
 class Link:
     """A TCP address that leads to another one, or nowhere. `lead` says to where, each time anew."""
 
-    def __init__(self, lead: Callable[[], socket.socket]) -> None:
+    def __init__(self, lead: Callable[[], socket.socket], host: str = "127.0.0.1") -> None:
         self._lead = lead
         self._is_cut = threading.Event()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._listener = socket.create_server((host, 0), backlog=128)
+        self.host = host
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -180,7 +181,7 @@ class Cluster:
             "AGENTSPAN_SCRIPTS": str(self.scripts), "AGENTSPAN_UI": "false",
             "AGENTSPAN_LEASE_SECONDS": str(SILENCE_SECONDS), **environ,
         }  # fmt: skip
-        self.links = [Link(self._to_database) for _ in range(count)]
+        self.links = [Link(self.to_database) for _ in range(count)]
         self.servers = [
             Server(folder / f"server{number}", self.url_of(link), {**self.environ, **own.get(number, {})})
             for number, link in enumerate(self.links)
@@ -194,7 +195,7 @@ class Cluster:
 
     def url_of(self, link: Link) -> str:
         """The database by way of a link."""
-        return f"postgresql+psycopg://postgres:@127.0.0.1:{link.port}/postgres"
+        return f"postgresql+psycopg://postgres:@{link.host}:{link.port}/postgres"
 
     def start(self) -> None:
         for server in self.servers:
@@ -222,7 +223,7 @@ class Cluster:
         self.others.append(process)
         return process
 
-    def _to_database(self) -> socket.socket:
+    def to_database(self) -> socket.socket:
         """A connection to the database that is the primary now."""
         far = socket.socket(socket.AF_UNIX)
         try:
