@@ -118,7 +118,7 @@ def test_a_backup_of_a_file_that_is_in_use_is_of_one_moment(sqlite_url: str, tmp
 
 
 def test_what_was_changed_in_a_backup_is_found_and_no_server_takes_the_database(
-    sqlite_url: str, other_url: str, tmp_path: Path
+    sqlite_url: str, postgres_url: str, tmp_path: Path
 ) -> None:
     fill(sqlite_url)
     file = tmp_path / "backup.db"
@@ -127,8 +127,8 @@ def test_what_was_changed_in_a_backup_is_found_and_no_server_takes_the_database(
         raw.execute("update events set data = x'00' where seq = 3")
     raw.close()
     with pytest.raises(StoreProblem, match="what is in the file is not what was written into it: events"):
-        backup.restore(file, other_url)
-    refused(other_url)
+        backup.restore(file, postgres_url)
+    refused(postgres_url)
 
 
 def refused(url: str) -> None:
@@ -165,7 +165,7 @@ def test_a_file_that_a_server_holds_is_not_filled(sqlite_url: str, tmp_path: Pat
     held.close()
 
 
-def test_a_backup_of_an_older_version_is_brought_to_this_one(sqlite_url: str, other_url: str, tmp_path: Path) -> None:
+def test_a_backup_of_an_older_version_is_brought_to_this_one(postgres_url: str, tmp_path: Path) -> None:
     file = tmp_path / "old.db"
     with of_version(f"sqlite:///{file.as_posix()}", "0005") as connection:
         connection.execute(sa.text("insert into starts (agent, key, tree) values ('a', 'k', 't')"))
@@ -174,9 +174,9 @@ def test_a_backup_of_an_older_version_is_brought_to_this_one(sqlite_url: str, ot
         data = {"data": msgspec.json.encode(old).decode()}
         connection.execute(sa.text("insert into backup_manifest values (:data)"), data)
     before = file.read_bytes()
-    backup.restore(file, other_url)
+    backup.restore(file, postgres_url)
     assert file.read_bytes() == before
-    assert everything(other_url)["starts"] == [("a", "k", "t")]
+    assert everything(postgres_url)["starts"] == [("a", "k", "t")]
 
 
 def test_what_is_no_backup_and_what_is_no_database_is_said(sqlite_url: str, tmp_path: Path) -> None:
