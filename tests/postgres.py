@@ -89,10 +89,10 @@ def shared_url() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def fresh_database(server_url: str) -> Iterator[str]:
-    """A new, empty database, dropped at the end with all connections to it."""
+def fresh_database(server_url: str, template: str = "template0") -> Iterator[str]:
+    """A new database, as empty as the template, dropped at the end with all connections to it."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    run(server_url, f"create database {name} template template0")
+    run(server_url, f"create database {name} template {template}")
     try:
         yield urlsplit(server_url)._replace(path=f"/{name}").geturl()
     finally:
