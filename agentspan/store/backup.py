@@ -42,9 +42,9 @@ def backup(url: str, path: Path, told: Told = quiet) -> Manifest:
     """Write the database into a new file; it bears its name only when it is whole. Servers may go on meanwhile."""
     if path.exists():
         raise BadInput(f"{path} is there already; name a new file")
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with copying.snapshot(url) as source:
             copying.fit(source)
             os.close(os.open(part, os.O_CREAT | os.O_EXCL, 0o600))
@@ -52,6 +52,8 @@ def backup(url: str, path: Path, told: Told = quiet) -> Manifest:
         _sync(part)
         part.replace(path)
         _sync(path.parent)
+    except OSError as problem:
+        raise BadInput(f"{path} cannot be written: {problem.strerror or problem}") from problem
     finally:
         for left in path.parent.glob(f"{part.name}*"):
             left.unlink()

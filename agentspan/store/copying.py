@@ -21,6 +21,7 @@ from agentspan.store import bulk
 from agentspan.store import tables as t
 from agentspan.store.database import CONNECT_SECONDS, Database, explain, make_schema, mismatch, revision
 from agentspan.store.migrations import HEAD
+from agentspan.store.presence import living
 
 ROWS = 500
 BYTES = 4 << 20
@@ -65,11 +66,14 @@ def quiet(step: str, done: int, of: int) -> None:
 def snapshot(url: str) -> Iterator[Connection]:
     """A connection that sees the database as it is now, whatever is written meanwhile. Servers are not held up."""
     engine = _reader(make_url(url))
+    is_open = False
     try:
         with engine.connect() as connection, connection.begin():
+            is_open = True
             yield connection
-    except (sa.exc.OperationalError, sa.exc.InterfaceError) as problem:
-        raise StoreProblem(explain(problem, engine.url)) from problem
+    except sa.exc.DBAPIError as problem:
+        said = str(problem.orig).strip().splitlines()[0] if is_open else explain(problem, engine.url)
+        raise StoreProblem(said) from problem
     finally:
         engine.dispose()
 
@@ -119,6 +123,8 @@ def count(connection: Connection, table: sa.Table) -> int:
 def _begin(target: Database) -> None:
     """The schema without its revision and without a row, in one transaction."""
     with target.writing.connect() as connection, connection.begin():
+        if not target.is_sqlite and living(connection):
+            raise StoreProblem(f"a server works on {target.url.render_as_string(hide_password=True)}; stop it first")
         found = revision(connection)
         if found is not None:
             if found != HEAD:

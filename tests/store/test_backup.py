@@ -12,6 +12,7 @@ from agentspan.errors import BadInput, StoreProblem
 from agentspan.store import backup, copying, database, migrations
 from agentspan.store import tables as t
 from agentspan.store.database import Database
+from tests.engine import house
 from tests.store.test_upgrade import of_version
 
 TEXTS = [
@@ -163,6 +164,27 @@ def test_a_file_that_a_server_holds_is_not_filled(sqlite_url: str, tmp_path: Pat
     with pytest.raises(StoreProblem, match="in use by another agentspan server"):
         backup.copy(sqlite_url, other)
     held.close()
+
+
+async def test_a_database_that_a_server_works_on_is_not_filled(
+    sqlite_url: str, postgres_url: str, tmp_path: Path
+) -> None:
+    fill(sqlite_url, 2)
+    async with house.opened(postgres_url, tmp_path / "data"):
+        with pytest.raises(StoreProblem, match="a server works on"):
+            backup.copy(sqlite_url, postgres_url)
+
+
+def test_what_the_other_database_cannot_hold_is_said(sqlite_url: str, postgres_url: str, tmp_path: Path) -> None:
+    fill(sqlite_url, 2)
+    with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as raw:
+        raw.execute("update hooks set agent = 'a' || char(0)")
+    raw.close()
+    with pytest.raises(StoreProblem, match="NUL"):
+        backup.copy(sqlite_url, postgres_url)
+    refused(postgres_url)
+    with pytest.raises(BadInput, match="cannot be written"):
+        backup.backup(sqlite_url, tmp_path / "agentspan.db" / "x.db")
 
 
 def test_a_backup_of_an_older_version_is_brought_to_this_one(postgres_url: str, tmp_path: Path) -> None:
