@@ -7,6 +7,7 @@ advisory lock under its own number, which PostgreSQL gives back the moment the p
 import os
 import re
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -210,7 +211,8 @@ def make_schema(connection: Connection, url: URL) -> None:
             connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
     config = _alembic()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    with MIGRATING:
+        command.upgrade(config, "head")
     # Beside the revision, where servers of older versions find it that do not know the newer one.
     if COMPATIBLE_FROM not in _columns(connection):
         connection.execute(sa.text(f"alter table alembic_version add column {COMPATIBLE_FROM} varchar(80)"))
@@ -270,6 +272,8 @@ def explain(problem: BaseException, url: URL) -> str:
     return f"cannot open {where}: {text}"
 
 
+MIGRATING = threading.Lock()
+"""Alembic keeps what it is at in its modules; a server may be making the schemas of several tenants."""
 VERSION = sa.text("select version_num from alembic_version")
 UNFINISHED = (
     "a restore or a copy into this database did not come to its end: remove the file, or drop the database or the"

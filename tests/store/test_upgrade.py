@@ -2,7 +2,11 @@
 
 import contextlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -116,3 +120,35 @@ def test_what_runs_of_before_have_spent_is_booked_once(database_url: str, monkey
             }
     finally:
         old.close()
+
+
+UPGRADE = """
+import sys
+from agentspan.config import Settings
+from agentspan.engine.engine import Engine
+Engine.upgrade(Settings.load(options={"--database": sys.argv[1]}))
+"""
+
+
+def test_several_may_upgrade_a_database_at_once(postgres_url: str) -> None:
+    with of_version(postgres_url, "0004") as connection:
+        fill(connection)
+    children = [subprocess.Popen([sys.executable, "-c", UPGRADE, postgres_url]) for _ in range(3)]
+    assert [child.wait(60) for child in children] == [0, 0, 0]
+    with sa.create_engine(postgres_url, poolclass=sa.NullPool).connect() as connection:
+        assert database.revision(connection) == migrations.HEAD
+        assert connection.execute(sa.select(sa.func.count()).select_from(tables.spending)).scalar_one() == 3
+
+
+def test_the_schemas_of_several_tenants_are_made_at_once(tmp_path: Path) -> None:
+    def made(number: int) -> str | None:
+        opened = Database(f"sqlite:///{(tmp_path / str(number)).as_posix()}")
+        try:
+            opened.open()
+            with opened.reading.connect() as connection:
+                return database.revision(connection)
+        finally:
+            opened.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(made, range(4))) == {migrations.HEAD}
