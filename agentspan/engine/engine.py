@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from agentspan.clock import new_id, not_before, now_ms
 from agentspan.config import Settings
 from agentspan.core import events as e
+from agentspan.core.advance import ROOT
 from agentspan.core.feed import Feed, Item
 from agentspan.core.ids import message_id, split_execution, split_task, task_id
 from agentspan.core.proxy import is_proxy
@@ -496,7 +497,7 @@ class Engine:
         """Return when the execution has ended, or after `wait_ms`."""
         tree, number = split_execution(execution)
         deadline = _seconds() + wait_ms / 1000
-        with self.hub.subscribe(tree, ends=True) as subscription:
+        with self.hub.subscribe(tree, ends=True, of_tree=number == ROOT) as subscription:
             while not (await self.reads.row(execution)).ended_at and (left := deadline - _seconds()) > 0:
                 await subscription.wait(left if self.pollers.alone else min(left, LOOK_SECONDS))
                 items, _ = subscription.take()
@@ -743,13 +744,13 @@ class Engine:
         for tree, number, content in notice.get("pieces", ()):
             self.hub.publish(tree, {"execution": number, "content": content})
         trees = notice["trees"]
+        ended = tuple(trees[place] for place in notice.get("ended", ()))
         for tree in trees:
-            self.hub.publish(tree, None)
+            self.hub.publish(tree, None, ended=tree in ended)
         if trees:
             moved = set(trees)
             if calls := [name for name in self._busy if split_task(name)[0] in moved]:
                 self._spawn(self._drop_settled(calls))
-            ended = tuple(trees[place] for place in notice.get("ended", ()))
             self.hub.tell(Change(tuple(trees), ended, bool(notice.get("requests"))))
         wants = [Want(*each) for each in notice["queues"]]
         for want in wants:

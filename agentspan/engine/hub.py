@@ -19,11 +19,11 @@ BACKLOG = 1_000
 class Subscription:
     """One reader's queue of what was committed in one tree, and of token deltas. `missed` if it did not keep up.
 
-    `ends`: it only wants to hear of events that end an execution.
+    `ends`: it only wants to hear of events that end an execution; `of_tree`: and only the tree's own.
     """
 
-    def __init__(self, *, ends: bool = False) -> None:
-        self.ends = ends
+    def __init__(self, *, ends: bool = False, of_tree: bool = False) -> None:
+        self.ends, self.of_tree = ends, of_tree
         self.items: list[Item] = []
         self.missed = True
         self._woken = asyncio.Event()
@@ -118,8 +118,8 @@ class Hub:
         """Called when somebody begins to read a tree that nobody read until now."""
 
     @contextmanager
-    def subscribe(self, tree: str, *, ends: bool = False) -> Iterator[Subscription]:
-        subscription = Subscription(ends=ends)
+    def subscribe(self, tree: str, *, ends: bool = False, of_tree: bool = False) -> Iterator[Subscription]:
+        subscription = Subscription(ends=ends, of_tree=of_tree)
         if not ends and not self.is_read(tree):
             self.came(tree)
         self._subscriptions.setdefault(tree, set()).add(subscription)
@@ -164,9 +164,11 @@ class Hub:
         """The trees that somebody reads along."""
         return [tree for tree in self._subscriptions if self.is_read(tree)]
 
-    def publish(self, tree: str, item: Item | None) -> None:
-        """Committed events or a token delta; None: something happened, read it."""
+    def publish(self, tree: str, item: Item | None, *, ended: bool = True) -> None:
+        """Committed events or a token delta; None: something happened, read it. `ended`: the tree may have."""
         for subscription in self._subscriptions.get(tree, ()):
+            if subscription.of_tree and not ended:
+                continue
             if not subscription.ends or item is None or _ends(item):
                 subscription.put(item)
 

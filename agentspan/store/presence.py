@@ -56,6 +56,17 @@ class Presence:
             )
         except psycopg.OperationalError as problem:
             raise StoreProblem(explain(problem, self.database.url)) from problem
+        try:
+            await self._enter(connection)
+        except BaseException:
+            await connection.close()
+            raise
+        self._connection = connection
+
+    async def _enter(self, connection: "psycopg.AsyncConnection[Any]") -> None:
+        """Be alive from now on, and listen."""
+        import psycopg
+
         if connection.info.server_version >= ENDS_THE_IDLE:
             await connection.execute("select set_config('idle_session_timeout', %s, false)", (f"{self.silence}s",))
         ahead = await _ahead(connection)
@@ -71,7 +82,6 @@ class Presence:
         channel = str((await answer.fetchone() or ("",))[0])
         await connection.execute(psycopg.sql.SQL("listen {}").format(psycopg.sql.Identifier(channel)))
         await connection.execute("select pg_notify(%s, %s)", (channel, self.hello))
-        self._connection = connection
 
     async def listen(self) -> None:
         """Hear the others for ever; connects again after a loss."""
