@@ -20,10 +20,12 @@ from agentspan.core.transcript import NO_ANSWER, NO_TEXT, call_id
 from agentspan.errors import BadInput
 from tests.core import legal
 from tests.core.programs import Program
+from tests.sizes import size, sized
 
+pytestmark = sized
 tapes = st.binary(min_size=60, max_size=600)
-many = settings(max_examples=2_500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-some = settings(parent=many, max_examples=700)
+many = settings(max_examples=size(800, 2_500), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+some = settings(parent=many, max_examples=size(250, 700))
 FACTS = msgspec.json.Decoder(e.Event)
 
 

@@ -10,10 +10,13 @@ from agentspan.agents import Agent, tool
 from tests.agents.serving import tool_call
 from tests.browser import settled, shot, visit
 from tests.dashboard.house import House, look_up, refund, until
+from tests.sizes import size, sized
 
 pytestmark = pytest.mark.xdist_group("browser")
 
 SCREEN_MS = 300
+TURNS = size(12, 50)
+"""Of a hundred steps each."""
 PRESS_MS = 200
 
 
@@ -176,19 +179,20 @@ def test_an_unknown_run_is_said_to_be_missing(page: Page, house: House) -> None:
     expect(page.get_by_text("There is no such run")).to_be_visible()
 
 
-def test_five_thousand_steps_stay_quick_under_the_fingers(page: Page, house: House) -> None:
+@sized
+def test_thousands_of_steps_stay_quick_under_the_fingers(page: Page, house: House) -> None:
     turn = {"tool_calls": [{"name": "increase", "arguments": {"n": n}} for n in range(99)]}
-    script = house.server.script("grinder", {**turn, "times": 50}, "Done.")
+    script = house.server.script("grinder", {**turn, "times": TURNS}, "Done.")
     name = house.runtime.run(Agent("grinder", script, tools=[increase], max_turns=200), "Grind.").execution_id
     visit(page, f"{house.url}/runs/{name}")
-    expect(page.get_by_text("5,001 steps")).to_be_visible()
+    expect(page.get_by_text(f"{TURNS * 100 + 1:,} steps")).to_be_visible()
     assert page.get_by_role("treeitem").count() < 100
     page.get_by_role("tree").focus()
     page.keyboard.press("End")
     took = [page.evaluate(PRESS, key) for key in ("k", "k", "Home", "j", "End", "k")]
     assert max(took) < PRESS_MS, took
     page.get_by_placeholder("Find a step").fill('{"n": 7}')
-    expect(page.get_by_text("50 steps")).to_be_visible()
+    expect(page.get_by_text(f"{TURNS} steps")).to_be_visible()
     page.get_by_placeholder("Find a step").fill("")
     expect(page.get_by_role("region", name="Selected step")).to_contain_text("Worker")
     shot(page, "run-5000")

@@ -43,6 +43,7 @@ from tests.engine.house import (
     until,
     working,
 )
+from tests.sizes import size, sized
 
 ROOT = Path(__file__).parents[2]
 DOOMED = """
@@ -136,15 +137,17 @@ async def test_a_thousand_agents_wait_for_slow_models_at_once(engine: Engine) ->
     assert await engine.reads.counts() == {"COMPLETED": 1_000}
 
 
-async def test_ten_thousand_waiting_runs_cost_a_restart_nothing(database_url: str, tmp_path: Path) -> None:
-    fill(database_url, 10_000)
+@sized
+async def test_many_waiting_runs_cost_a_restart_nothing(database_url: str, tmp_path: Path) -> None:
+    number = size(2_000, 10_000)
+    fill(database_url, number)
     gc.collect()
     before = psutil.Process().memory_info().rss
     begun = time.monotonic()
     async with opened(database_url, tmp_path) as engine:
         assert time.monotonic() - begun < 3
         assert psutil.Process().memory_info().rss - before < 20_000_000
-        assert await engine.reads.counts() == {"RUNNING": 10_000}
+        assert await engine.reads.counts() == {"RUNNING": number}
         task = await take(engine, "rare")
         await complete(engine, task)
         assert await result(engine, task.execution_id) == "done"
