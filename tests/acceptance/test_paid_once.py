@@ -18,7 +18,7 @@ from tests.sizes import size, sized
 Json = dict[str, Any]
 
 RUNS = size(10, 24)
-TURNS = size(2, 4)
+TURNS = size(3, 4)
 LONGEST_SECONDS = size(4, 10) / 10
 
 
