@@ -12,6 +12,7 @@ import typer
 
 from agentspan.cli import profiles, session
 from agentspan.cli.extras import needs
+from agentspan.cli.given import plain_url
 from agentspan.cli.output import Column, Listed, moment, reads
 from agentspan.client import launch
 from agentspan.config import Settings
@@ -21,7 +22,9 @@ app = typer.Typer(help="The database: upgrade, check, backup, restore, copy, siz
 
 TELL_SECONDS = 0.1
 
-DatabaseOption = typer.Option(None, "--database", help="sqlite:////FILE or postgresql://USER@HOST/DATABASE")
+DatabaseOption = typer.Option(
+    None, "--database", help="sqlite:////FILE or postgresql://USER@HOST/DATABASE", callback=plain_url
+)
 DataDir = typer.Option(None, "--data-dir", help="Folder of the database.")
 File = typer.Argument(help="The file to write; with --tenant all, a folder for a file of each.")
 Backup = typer.Argument(help="A file that `agentspan db backup` wrote.")
@@ -123,8 +126,8 @@ def restore(
 
 @app.command()
 def copy(
-    source: str = typer.Option(..., "--from", help="The database to read."),
-    target: str = typer.Option(..., "--to", help="The empty database to fill."),
+    source: str = typer.Option(..., "--from", help="The database to read.", callback=plain_url),
+    target: str = typer.Option(..., "--to", help="The empty database to fill.", callback=plain_url),
     tenant: str = Tenant,
 ) -> None:
     """Copy a database into an empty one, SQLite to PostgreSQL or back, and compare every row. Stop its servers first:

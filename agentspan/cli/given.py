@@ -10,12 +10,23 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import typer
 
 from agentspan.errors import AgentspanError, BadInput
 
 Json = dict[str, Any]
+
+
+def plain_url(url: str | None) -> str | None:
+    """The URL of a database, of a command line, where a password could be read by everybody on this machine."""
+    if url and urlsplit(url.removeprefix("jdbc:")).password:
+        raise typer.BadParameter(
+            "a password is no argument: put the URL into AGENTSPAN_DATABASE_URL, or the password into PGPASSWORD or a"
+            " password file"
+        )
+    return url
 
 
 def text_of(given: str) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from agentspan.cli import codes, output
 from agentspan.cli.extras import needs
+from agentspan.cli.given import plain_url
 from agentspan.config import Settings
 from agentspan.errors import AgentspanError
 
@@ -26,7 +27,9 @@ DataDir = typer.Option(None, "--data-dir", help="Folder of the database, the log
 def start(
     port: str | None = typer.Option(None, help="Port to listen on; 0 for any free one."),
     host: str | None = typer.Option(None, help="Address to listen on; others than loopback need credentials."),
-    database: str | None = typer.Option(None, help="sqlite:////FILE or postgresql://USER@HOST/DATABASE"),
+    database: str | None = typer.Option(
+        None, help="sqlite:////FILE or postgresql://USER@HOST/DATABASE", callback=plain_url
+    ),
     data_dir: str | None = DataDir,
     log_level: str | None = typer.Option(None, help="debug, info, warning or error"),
     ui: bool | None = typer.Option(None, "--ui/--no-ui", help="Show the dashboard at /ui, or not."),

@@ -11,6 +11,7 @@ import typer
 import agentspan
 from agentspan.cli import session
 from agentspan.cli.extras import needs
+from agentspan.cli.given import plain_url
 from agentspan.config import Settings
 from agentspan.errors import BadInput
 
@@ -26,7 +27,7 @@ def worker(
     kinds: str | None = typer.Option(None, help="Built-in workers instead: llm,http. They need PostgreSQL."),
     port: str | None = typer.Option(None, help="With --kinds: where to answer /livez, /readyz and /metrics."),
     host: str | None = typer.Option(None, help="With --kinds and --port: the address to listen on."),
-    database: str | None = typer.Option(None, help="With --kinds: postgresql://USER@HOST/DATABASE"),
+    database: str | None = typer.Option(None, help="With --kinds: postgresql://USER@HOST/DATABASE", callback=plain_url),
     data_dir: str | None = typer.Option(None, "--data-dir", help="With --kinds: folder of scripts."),
     log_level: str | None = typer.Option(None, help="debug, info, warning or error"),
     concurrency: int = typer.Option(16, min=1, help="With MODULE: so many tools that are plain functions run at once."),

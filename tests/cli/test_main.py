@@ -79,3 +79,12 @@ def test_an_unknown_local_model_is_one_sentence(folder):
 
 def test_an_unknown_command_is_a_usage_error(folder):
     assert agentspan("sing", folder=folder).returncode == 2
+
+
+def test_a_password_is_no_argument(folder):
+    url = "postgresql://kim:s3cret@127.0.0.1:9/runs"
+    for command in (["server", "start", "--database", url], ["db", "check", "--database", url]):
+        done = agentspan(*command, folder=folder)
+        assert done.returncode == 2
+        assert "AGENTSPAN_DATABASE_URL" in done.stderr
+        assert "s3cret" not in done.stderr

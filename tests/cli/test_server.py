@@ -103,9 +103,8 @@ def test_a_wrong_setting_is_one_sentence(folder):
 
 
 def test_a_database_that_is_away_is_one_sentence(folder):
-    sentence = one_sentence(
-        agentspan("server", "start", "--database", "postgresql://u:hunter2@127.0.0.1:1/x", folder=folder)
-    )
+    away = "postgresql://u:hunter2@127.0.0.1:1/x"
+    sentence = one_sentence(agentspan("server", "start", folder=folder, AGENTSPAN_DATABASE_URL=away))
     assert "hunter2" not in sentence
 
 
