@@ -604,6 +604,8 @@ RETENTION = (
     "rules such as COMPLETED age=30d most=1000; FAILED,TIMED_OUT age=90d; * age=365d; each begins with statuses"
     f" ({', '.join(ENDED)}) or *, and has age= (in d, h, m or s), most= (of each agent), or both, and perhaps agent="
 )
+
+
 def _url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
@@ -705,9 +707,13 @@ SETTINGS: tuple[Setting, ...] = (
         "requests in a time, each of a key, an address or a tenant, as in 600/min per key; 50/s per address",
     ),
     Setting("retention", ("AGENTSPAN_RETENTION",), rules, RETENTION),
-    Setting("public_url", ("AGENTSPAN_PUBLIC_URL",), _url, "the address by which people reach this server, with http(s)"),
+    Setting(
+        "public_url", ("AGENTSPAN_PUBLIC_URL",), _url, "the address by which people reach this server, with http(s)"
+    ),
     Setting("oidc_issuer", ("AGENTSPAN_OIDC_ISSUER",), _url, "the address of an OpenID Connect provider"),
-    Setting("oidc_client_id", ("AGENTSPAN_OIDC_CLIENT_ID",), str, "the client id that the provider knows this server by"),
+    Setting(
+        "oidc_client_id", ("AGENTSPAN_OIDC_CLIENT_ID",), str, "the client id that the provider knows this server by"
+    ),
     Setting("oidc_client_secret", ("AGENTSPAN_OIDC_CLIENT_SECRET",), str, "the client secret", secret=True),
     Setting("oidc_scopes", ("AGENTSPAN_OIDC_SCOPES",), str, "scopes with spaces between them, openid among them"),
     Setting(
