@@ -48,12 +48,23 @@ SEEN_MS = 60_000
 """When somebody was last seen is kept by the minute."""
 KEY = "asp_"
 NAME_CHARS = 100
+TEXT_CHARS = 200
+"""Of a display name, an address, a title."""
+NOTE_CHARS = 500
+OF_A_TENANT = 10_000
+"""So many users, and so many keys and shares that are good, a tenant may have: every server keeps all of them in its
+memory."""
+OF_A_USER = 50
+"""So many good keys somebody may have who is no admin."""
+OVER_KEPT = 100
+"""So many keys of somebody, and shares of a tenant, are still listed that are over."""
 LONGEST_SECONDS = 10 * 365 * 24 * 3600
 
 
 class Principal(Struct, frozen=True, kw_only=True):
     """Who asks. `kind`: open (a server without credentials), root (its key and secret), user, key, link or share;
-    `tree`: all that a share lets be seen; `epoch` of a user's session."""
+    `tree`: all that a share lets be seen; `epoch` of a user's session; `maker`: the user whom a key ends with;
+    `person`: in whose name they act whatever they say, "" for who may speak for others."""
 
     kind: str
     name: str = ""
@@ -63,6 +74,8 @@ class Principal(Struct, frozen=True, kw_only=True):
     tree: str = ""
     id: str = ""
     epoch: int = 0
+    maker: str = ""
+    person: str = ""
 
     def may(self, any_of: Iterable[str]) -> bool:
         return not self.scopes.isdisjoint(any_of)
@@ -126,16 +139,24 @@ class Access:
     def key_by_id(self, key_id: str) -> Principal | None:
         """An API key that is good, for who has shown it before."""
         found = self._roll.keys.get(key_id)
-        if found is None or found.revoked_at or 0 < found.expires_at <= now_ms() or self._is_closed(found.tenant):
+        if found is None or found.is_over(now_ms()) or self._is_closed(found.tenant):
+            return None
+        maker = self._roll.users.get(found.maker)
+        if found.maker and (maker is None or maker.disabled):
             return None
         self._mark(f"key {key_id}", lambda connection, at: access.key_used(connection, key_id, at))
-        scopes = ROLES.get(found.role, frozenset(found.scopes.split()))
-        return Principal(kind="key", name=found.name, tenant=found.tenant, role=found.role, scopes=scopes, id=found.id)
+        # It may do no more than its maker may now, and speaks for others only if that is an admin.
+        allowed = ROLES.get(maker.role, frozenset()) if maker else ALL
+        return Principal(
+            kind="key", name=found.name, tenant=found.tenant, role=found.role, id=found.id, maker=found.maker,
+            scopes=ROLES.get(found.role, frozenset(found.scopes.split())) & allowed,
+            person="" if "admin" in allowed else found.maker,
+        )  # fmt: skip
 
     def share(self, share_id: str) -> Principal | None:
         """Who has the link of a share that is good."""
         found = self._roll.shares.get(share_id)
-        if found is None or found.revoked_at or 0 < found.expires_at <= now_ms() or self._is_closed(found.tenant):
+        if found is None or found.is_over(now_ms()) or self._is_closed(found.tenant):
             return None
         return Principal(
             kind="share", tenant=found.tenant, scopes=frozenset({"read"}), tree=found.execution, id=found.id
@@ -144,8 +165,8 @@ class Access:
     async def by_password(self, name: str, password: str) -> Principal | None:
         """The user of that name and password. It takes the same time whether there is one or not."""
         await self.fresh()
-        if name not in self._roll.users:
-            await self.look_again()
+        # Also for who is known: a question more would tell who is not.
+        await self.look_again()
         found = self._roll.users.get(name)
         right = await asyncio.to_thread(passwords.is_right, password, found.password if found else "")
         return self.user(name) if right else None
@@ -180,10 +201,15 @@ class Access:
         """A new user. BadInput, Conflict, Forbidden where somebody would give more than they may."""
         roll = await self.fresh(now=True)
         _check_name("user", given.name)
-        self._check_giving(by, given.tenant, _role(given.role))
+        self._check_giving(by, given.tenant, ROLES[_role(given.role)])
         if given.name in roll.users:
             raise Conflict(f"there is a user {given.name!r} already; names are unique over all tenants")
-        user = replace(given, password=await _sealed(password) if password else "", created_at=now_ms())
+        _check_room("users", len(self.users(given.tenant)), OF_A_TENANT)
+        # Of another epoch than a former user of that name, whose tokens may still be about.
+        user = replace(
+            given, password=await _sealed(password) if password else "", epoch=secrets.randbits(48),
+            created_at=now_ms(), display_name=one_line(given.display_name), email=one_line(given.email),
+        )  # fmt: skip
         await self._write(lambda txn: access.add_user(txn.connection, user))
         return user
 
@@ -192,16 +218,17 @@ class Access:
         gets another password, another role or no way in must log in again. NotFound, BadInput, Forbidden, Conflict."""
         await self.fresh(now=True)
         user = self.one_user(by.tenant, name)
-        changes = {field: value for field, value in given.items() if value not in (None, getattr(user, field))}
-        if "role" in changes:
-            self._check_giving(by, user.tenant, _role(changes["role"]))
+        given = _told(given)
+        changes = {field: value for field, value in given.items() if value != getattr(user, field)}
+        if changes.keys() & {"role", "password"}:
+            self._check_giving(by, user.tenant, ROLES[_role(changes.get("role", user.role))])
         if password := changes.pop("password", None):
             changes["password"] = await _sealed(password)
-        ends = changes.keys() & {"role", "disabled", "password"}
-        changed = replace(user, **changes, epoch=user.epoch + bool(ends))
-        self._check_last_admin(user, changed)
-        await self._write(lambda txn: access.change_user(txn.connection, changed))
-        return changed
+        self._check_last_admin(user, replace(user, **changes))
+        ends = bool(changes.keys() & {"role", "disabled", "password"})
+        if changes:
+            await self._write(lambda txn: access.change_user(txn.connection, name, changes, ends=ends))
+        return self.one_user(by.tenant, name)
 
     async def delete_user(self, by: Principal, name: str) -> None:
         """No error if there is none."""
@@ -210,7 +237,7 @@ class Access:
         if user is None or user.tenant != by.tenant:
             return
         self._check_last_admin(user, None)
-        await self._write(lambda txn: access.delete_user(txn.connection, name))
+        await self._write(lambda txn: access.delete_user(txn.connection, name, txn.at))
 
     async def change_password(self, by: Principal, old: str, new: str) -> None:
         """One's own; all sessions end. Forbidden, BadInput."""
@@ -218,16 +245,19 @@ class Access:
             raise BadInput("only a user has a password to change")
         if await self.by_password(by.name, old) is None:
             raise Forbidden("the old password is wrong")
-        user = replace(self._roll.users[by.name], password=await _sealed(new))
-        await self._write(lambda txn: access.change_user(txn.connection, replace(user, epoch=user.epoch + 1)))
+        sealed = {"password": await _sealed(new)}
+        if not await self._write(
+            lambda txn: access.change_user(txn.connection, by.name, sealed, ends=True, epoch=by.epoch)
+        ):
+            raise Forbidden("somebody has changed this user meanwhile; log in again")
 
     # API keys
 
     def keys(self, by: Principal) -> list[ApiKey]:
-        """Those of the tenant; of who is no admin, their own."""
+        """Those of the tenant; of a user who is no admin, their own."""
         mine = (each for each in self._roll.keys.values() if each.tenant == by.tenant)
         return sorted(
-            (each for each in mine if "admin" in by.scopes or each.created_by == by.name),
+            (each for each in mine if "admin" in by.scopes or (by.kind == "user" and each.maker == by.name)),
             key=lambda each: each.created_at,
         )
 
@@ -235,15 +265,27 @@ class Access:
         """A new key, and its text, which nobody can see again. BadInput, Forbidden."""
         await self.fresh(now=True)
         _check_name("key", given.name)
+        if by.kind == "key" and "admin" not in by.scopes:
+            raise Forbidden("a key makes no other keys, unless it is an admin's: log in as a user")
         scopes = ROLES[_role(given.role)] if given.role else frozenset(given.scopes.split())
         if unknown := scopes - set(SCOPES):
             raise BadInput(f"there is no scope {sorted(unknown)[0]!r}; the scopes are {', '.join(SCOPES)}")
         if not scopes:
             raise BadInput("a key needs a role or scopes")
         self._check_giving(by, given.tenant, scopes)
-        secret = secrets.token_hex(24)
-        key = replace(given, id=secrets.token_hex(8), digest=digest(secret), created_by=by.name, created_at=now_ms())
-        await self._write(lambda txn: access.add_key(txn.connection, key))
+        at, secret = now_ms(), secrets.token_hex(24)
+        theirs = [each for each in self._roll.keys.values() if each.tenant == given.tenant]
+        good, forgotten = _sorted_out([each for each in theirs if each.maker == by.maker], at)
+        _check_room("keys", len(theirs), OF_A_TENANT)
+        if "admin" not in by.scopes:
+            _check_room("keys of yours", len(good), OF_A_USER)
+        own = self._roll.keys.get(by.id)
+        ends = [each for each in (given.expires_at, own.expires_at if own else 0) if each]
+        key = replace(
+            given, id=secrets.token_hex(8), digest=digest(secret), created_by=by.name, maker=by.maker, created_at=at,
+            expires_at=min(ends, default=0), scopes="" if given.role else " ".join(sorted(scopes)),
+        )  # fmt: skip
+        await self._write(lambda txn: access.add_key(txn.connection, key, forgotten))
         return key, f"{KEY}{key.id}_{secret}"
 
     async def revoke_key(self, by: Principal, key_id: str) -> None:
@@ -261,11 +303,13 @@ class Access:
     async def add_share(self, by: Principal, execution: str, note: str, seconds: int) -> Share:
         """Let a run be seen by whoever has the link, for `seconds`, or until it is revoked with 0."""
         at = now_ms()
+        good, forgotten = _sorted_out(self.shares(by.tenant), at)
+        _check_room("shared runs", len(good), OF_A_TENANT)
         share = Share(
-            id=new_id(), tenant=by.tenant, execution=execution, note=note[:500], created_by=by.name, created_at=at,
-            expires_at=at + seconds * 1000 if seconds else 0,
+            id=new_id(), tenant=by.tenant, execution=execution, note=one_line(note, NOTE_CHARS), created_by=by.name,
+            created_at=at, expires_at=at + seconds * 1000 if seconds else 0,
         )  # fmt: skip
-        await self._write(lambda txn: access.add_share(txn.connection, share))
+        await self._write(lambda txn: access.add_share(txn.connection, share, forgotten))
         return share
 
     async def revoke_share(self, by: Principal, share_id: str) -> None:
@@ -287,20 +331,21 @@ class Access:
         _check_quotas(given.quotas)
         if given.name in roll.tenants:
             raise Conflict(f"there is a tenant {given.name!r} already")
-        tenant = replace(given, created_at=now_ms())
+        tenant = replace(given, title=one_line(given.title), created_at=now_ms())
         await self._write(lambda txn: access.add_tenant(txn.connection, tenant))
         return tenant
 
     async def change_tenant(self, name: str, given: Mapping[str, Any]) -> Tenant:
         """Other values of title, quotas, disabled. NotFound, BadInput."""
         await self.fresh(now=True)
-        changes = {field: value for field, value in given.items() if value is not None}
+        changes = _told(given)
         _check_quotas(changes.get("quotas", {}))
         if name == HOME and changes.get("disabled"):
             raise BadInput(f"the tenant {HOME!r} cannot be disabled: it keeps what is known of all others")
-        tenant = replace(self.tenant(name), **changes)
-        await self._write(lambda txn: access.change_tenant(txn.connection, tenant))
-        return tenant
+        self.tenant(name)
+        if changes:
+            await self._write(lambda txn: access.change_tenant(txn.connection, name, changes))
+        return self.tenant(name)
 
     async def delete_tenant(self, name: str) -> None:
         """The tenant with its users, keys and shares. What it ran stays in its database. NotFound, BadInput."""
@@ -312,12 +357,11 @@ class Access:
 
     # Parts
 
-    def _check_giving(self, by: Principal, tenant: str, scopes: frozenset[str] | str) -> None:
+    def _check_giving(self, by: Principal, tenant: str, given: frozenset[str]) -> None:
         """Nobody gives more than they have, nor anything to another tenant, but the home tenant's admins."""
-        given = ROLES[scopes] if isinstance(scopes, str) else scopes
-        self.tenant(tenant)
         if tenant != by.tenant and not (by.tenant == HOME and "admin" in by.scopes):
             raise Forbidden("only an admin of the home tenant gives access to another tenant")
+        self.tenant(tenant)
         if more := given - by.scopes:
             raise Forbidden(f"you cannot give the right {sorted(more)[0]!r}, which you do not have")
 
@@ -338,7 +382,7 @@ class Access:
             return
         self._seen[who] = at
         task = asyncio.get_running_loop().create_task(self._write(lambda txn: write(txn.connection, at), fresh=False))
-        task.add_done_callback(_told)
+        task.add_done_callback(_unheard)
 
     async def _write(self, work: Callable[[Transaction], T], *, fresh: bool = True) -> T:
         answer: T = await self.writer.do(Write(work=work))
@@ -357,16 +401,16 @@ class Audit:
     async def begin(self, by: Principal, who: str, action: str, subject: str, address: str) -> str:
         """The id of the new entry. Unavailable: then nothing may be changed."""
         entry = AuditEntry(
-            id=new_id(), at=now_ms(), by=who, kind=by.kind, action=action, subject=subject, address=address
-        )
+            id=new_id(), at=now_ms(), by=one_line(who), kind=by.kind, action=action, address=address,
+            subject=one_line(subject, NOTE_CHARS),
+        )  # fmt: skip
         await self.writer.do(Write(work=lambda txn: access.note(txn.connection, entry)))
         return entry.id
 
     async def conclude(self, entry_id: str, outcome: str, subject: str, detail: dict[str, Any]) -> None:
         """What became of it. `subject`: what it was about, where only the change has named it."""
-        await self.writer.do(
-            Write(work=lambda txn: access.conclude(txn.connection, entry_id, outcome, subject, detail))
-        )
+        about, told = one_line(subject, NOTE_CHARS), {name: _brief(value) for name, value in detail.items()}
+        await self.writer.do(Write(work=lambda txn: access.conclude(txn.connection, entry_id, outcome, about, told)))
 
     async def entries(
         self, wanted: dict[str, str], *, since: int = 0, until: int = 0, before: str = "", limit: int = 100
@@ -381,8 +425,13 @@ class Audit:
 def principal_of(user: User) -> Principal:
     return Principal(
         kind="user", name=user.name, tenant=user.tenant, role=user.role, scopes=ROLES.get(user.role, frozenset()),
-        epoch=user.epoch,
+        epoch=user.epoch, maker=user.name, person=user.name,
     )  # fmt: skip
+
+
+def one_line(text: str, most: int = TEXT_CHARS) -> str:
+    """A text of somebody's as one short line, which can be stored and shown anywhere."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text[: 4 * most]).split())[:most]
 
 
 def digest(secret: str) -> str:
@@ -401,6 +450,33 @@ def _check_name(what: str, name: str) -> None:
         raise BadInput(f"the name of a {what} is 1 to {NAME_CHARS} printable characters, not {name!r}")
 
 
+def _check_room(what: str, there: int, most: int) -> None:
+    if there >= most:
+        raise Conflict(f"there are {there} {what}, as many as there may be: remove some first")
+
+
+def _sorted_out(found: Iterable[Any], at: int) -> tuple[list[Any], list[str]]:
+    """Those keys or shares that are good; the ids of all that are over but the last ones."""
+    each = sorted(found, key=lambda one: one.created_at)
+    over = [one.id for one in each if one.is_over(at)]
+    return [one for one in each if not one.is_over(at)], over[: max(0, len(over) - OVER_KEPT)]
+
+
+def _told(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes that were asked for, without texts in which somebody could keep a book."""
+    said = {name: value for name, value in given.items() if value is not None}
+    return said | {name: one_line(said[name]) for name in ("display_name", "email", "title") if name in said}
+
+
+def _brief(value: Any) -> Any:
+    """As much of a value as the audit keeps."""
+    if isinstance(value, list):
+        return [_brief(each) for each in value[:20]]
+    if isinstance(value, str) or len(str(value)) > NOTE_CHARS:
+        return one_line(str(value), NOTE_CHARS)
+    return value
+
+
 def _check_quotas(quotas: Mapping[str, Any]) -> None:
     for name, value in quotas.items():
         if name not in QUOTAS:
@@ -415,6 +491,6 @@ async def _sealed(password: str) -> str:
     return await asyncio.to_thread(passwords.seal, password)
 
 
-def _told(task: "asyncio.Task[Any]") -> None:
+def _unheard(task: "asyncio.Task[Any]") -> None:
     if not task.cancelled() and (problem := task.exception()) and not isinstance(problem, AgentspanError):
         log.error("what nobody waited for has failed", exc_info=problem)

@@ -44,7 +44,8 @@ class User(Struct, frozen=True, kw_only=True):
 
 
 class ApiKey(Struct, frozen=True, kw_only=True):
-    """`digest` is the SHA-256 of its secret; `scopes` are words with spaces between, counted where there is no role."""
+    """`digest` is the SHA-256 of its secret; `scopes` are words with spaces between, counted where there is no role;
+    `maker` is the user whom it ends with, "" for none."""
 
     id: str
     tenant: str
@@ -53,10 +54,14 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     role: str = ""
     scopes: str = ""
     created_by: str = ""
+    maker: str = ""
     created_at: int = 0
     expires_at: int = 0
     revoked_at: int = 0
     used_at: int = 0
+
+    def is_over(self, at: int) -> bool:
+        return bool(self.revoked_at) or 0 < self.expires_at <= at
 
 
 class Share(Struct, frozen=True, kw_only=True):
@@ -70,6 +75,9 @@ class Share(Struct, frozen=True, kw_only=True):
     created_at: int = 0
     expires_at: int = 0
     revoked_at: int = 0
+
+    def is_over(self, at: int) -> bool:
+        return bool(self.revoked_at) or 0 < self.expires_at <= at
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):
@@ -121,9 +129,10 @@ def add_tenant(connection: Connection, tenant: Tenant) -> None:
     connection.execute(COUNT)
 
 
-def change_tenant(connection: Connection, tenant: Tenant) -> None:
-    row = _tenant_row(tenant)
-    connection.execute(sa.update(t.tenants).where(t.tenants.c.name == row.pop("name")), row)
+def change_tenant(connection: Connection, name: str, changes: dict[str, Any]) -> None:
+    """Change those columns alone, as others may be changing others."""
+    row = _tenant_row(Tenant(name=name, **changes))
+    connection.execute(sa.update(t.tenants).where(t.tenants.c.name == name), {each: row[each] for each in changes})
     connection.execute(COUNT)
 
 
@@ -140,19 +149,32 @@ def add_user(connection: Connection, user: User) -> None:
     connection.execute(COUNT)
 
 
-def change_user(connection: Connection, user: User) -> None:
-    row = msgspec.structs.asdict(user) | {"disabled": int(user.disabled)}
-    connection.execute(sa.update(t.users).where(t.users.c.name == row.pop("name")), row)
+def change_user(
+    connection: Connection, name: str, changes: dict[str, Any], *, ends: bool = False, epoch: int | None = None
+) -> bool:
+    """Change those columns alone, as others may be changing others; `ends` all sessions. False if there is no such
+    user, or not of that epoch."""
+    x = t.users.c
+    row = {column: int(value) if column == "disabled" else value for column, value in changes.items()}
+    more = {"epoch": x.epoch + 1} if ends else {}
+    statement = sa.update(t.users).where(x.name == name, *([x.epoch == epoch] if epoch is not None else []))
+    changed = connection.execute(statement.values(**row, **more)).rowcount
     connection.execute(COUNT)
+    return changed > 0
 
 
-def delete_user(connection: Connection, name: str) -> None:
+def delete_user(connection: Connection, name: str, at: int) -> None:
+    """The user, and the keys that they have made."""
+    x = t.api_keys.c
+    connection.execute(sa.update(t.api_keys).where(x.maker == name, x.revoked_at == 0).values(revoked_at=at))
     connection.execute(sa.delete(t.users).where(t.users.c.name == name))
     connection.execute(COUNT)
 
 
-def add_key(connection: Connection, key: ApiKey) -> None:
+def add_key(connection: Connection, key: ApiKey, forgotten: Sequence[str] = ()) -> None:
+    """`forgotten`: the ids of keys that are over."""
     connection.execute(sa.insert(t.api_keys), msgspec.structs.asdict(key))
+    connection.execute(sa.delete(t.api_keys).where(t.api_keys.c.id.in_(forgotten)))
     connection.execute(COUNT)
 
 
@@ -162,8 +184,10 @@ def revoke_key(connection: Connection, key_id: str, at: int) -> None:
     connection.execute(COUNT)
 
 
-def add_share(connection: Connection, share: Share) -> None:
+def add_share(connection: Connection, share: Share, forgotten: Sequence[str] = ()) -> None:
+    """`forgotten`: the ids of shares that are over."""
     connection.execute(sa.insert(t.shares), msgspec.structs.asdict(share))
+    connection.execute(sa.delete(t.shares).where(t.shares.c.id.in_(forgotten)))
     connection.execute(COUNT)
 
 

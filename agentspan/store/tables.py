@@ -360,11 +360,13 @@ api_keys = Table(
     _word("scopes"),
     _word("digest"),
     _word("created_by"),
+    _word("maker"),
     _ms("created_at"),
     _ms("expires_at"),
     _ms("revoked_at"),
     _ms("used_at"),
 )
+"""`created_by` is the name of who made a key; `maker` the user whom it ends with, "" for none."""
 
 shares = Table(
     "shares",

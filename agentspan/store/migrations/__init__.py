@@ -1,3 +1,3 @@
 """The schema's history, one file a revision, run by alembic."""
 
-HEAD = "0009"
+HEAD = "0010"
