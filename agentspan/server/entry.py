@@ -3,7 +3,7 @@
 How often they may be wrong is bounded, and the audit keeps who came in and who did not.
 """
 
-from agentspan.engine.access import NOBODY, Principal
+from agentspan.engine.access import NOBODY, Principal, digest
 from agentspan.errors import TooMany
 from agentspan.server.auth import Claim, WrongCredentials
 from agentspan.server.handler import Handler
@@ -12,13 +12,15 @@ from agentspan.server.handler import Handler
 async def enter(handler: Handler, name: str, secret: str) -> Principal:
     """Who that is: who has the key and the secret of the settings, or a user. Guesses are counted by who makes them and
     by whom they are about. WrongCredentials, TooMany; 401 tells nobody whether there is such a user."""
-    context, address = handler.context, handler.request.remote_ip or ""
-    guesses = (f"from {address}", f"as {name}")
-    if wait := max(map(context.throttle.wait, guesses)):
-        raise TooMany(f"Too many wrong tries: wait {int(wait) + 1} s, then try again.", wait)
-    who = await _find(handler, name, secret)
-    for each in guesses:
-        context.throttle.hit(each) if who else context.throttle.missed(each)
+    throttle, address = handler.context.throttle, handler.request.remote_ip or ""
+    # A name may be as long as a body, and is kept.
+    guesses = (f"from {address}", f"as {digest(name)}")
+    async with throttle.alone(guesses[0]), throttle.alone(guesses[1]):
+        if wait := max(map(throttle.wait, guesses)):
+            raise TooMany(f"Too many wrong tries: wait {int(wait) + 1} s, then try again.", wait)
+        who = await _find(handler, name, secret)
+        for each in guesses:
+            throttle.hit(each) if who else throttle.missed(each)
     await noted(handler, who, name)
     if who is None:
         raise WrongCredentials("the name or the password is wrong")

@@ -1,6 +1,8 @@
 """How often somebody may guess: a few wrong tries cost nothing, each further one twice the time of the one before."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 FREE = 4
 LONGEST_SECONDS = 60.0
@@ -14,6 +16,20 @@ class Throttle:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._wrong: dict[str, tuple[int, float]] = {}
+        self._trying: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def alone(self, who: str) -> AsyncIterator[None]:
+        """One try of theirs after the other, so that each is counted before the next."""
+        lock, waiting = self._trying.get(who, (asyncio.Lock(), 0))
+        self._trying[who] = (lock, waiting + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            _, waiting = self._trying.pop(who)
+            if waiting > 1:
+                self._trying[who] = (lock, waiting - 1)
 
     def wait(self, who: str) -> float:
         """For how many seconds they may not try again; 0 if they may now."""
