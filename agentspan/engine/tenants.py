@@ -63,11 +63,11 @@ class Tenants:
         return self._houses.get(name)
 
     async def house(self, name: str) -> House:
-        """A tenant with its engine, opened if it was not. NotFound, StoreProblem."""
+        """A tenant with its engine, opened if it was not. NotFound also where it is shut; StoreProblem."""
+        if name != HOME and name not in self._living():
+            raise NotFound(f"there is no tenant {name!r}")
         if found := self._houses.get(name):
             return found
-        if name not in self.access.roll.tenants or self.access.roll.tenants[name].disabled:
-            raise NotFound(f"there is no tenant {name!r}")
         if name not in self._opening:
             opening = self._opening[name] = asyncio.create_task(self._open(name))
             opening.add_done_callback(lambda _: self._opening.pop(name, None))

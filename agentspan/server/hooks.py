@@ -7,7 +7,8 @@ import msgspec
 
 from agentspan.config import HOME
 from agentspan.engine.access import Principal
-from agentspan.engine.signing import Call
+from agentspan.engine.signing import Call, check_signed
+from agentspan.errors import NotFound
 from agentspan.server.handler import Handler, Route
 from agentspan.store.views import Hook
 
@@ -63,13 +64,18 @@ class One(Handler):
     async def post(self, name: str) -> None:
         """Start a run of the webhook's agent; the body is its `context.payload`. The same delivery twice is one run.
         `tenant` is whose webhook it is, if not the home tenant's."""
-        await self.admit_as(Principal(kind="hook", name=name, tenant=self.param("tenant", HOME)))
         call = Call(
             body=self.request.body,
             signature=self._first(SIGNATURES),
             timestamp=self._first([TIMESTAMP]),
             delivery=self._first(DELIVERIES),
         )
+        check_signed(call)
+        try:
+            await self.admit_as(Principal(kind="hook", name=name, tenant=self.param("tenant", HOME)))
+        except NotFound as problem:
+            # Who is a stranger does not learn which tenants there are.
+            raise NotFound(f"there is no webhook {name!r}") from problem
         started = await self.engine.life.call_hook(name, call)
         self.answer({"executionId": started.execution_id, "existing": started.existing})
 
