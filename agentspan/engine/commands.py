@@ -102,6 +102,7 @@ class Respond(Ask, kw_only=True):
     answer: dict[str, Any]
     request: str = ""
     by: str = ""
+    behind: str = ""
 
     def apply(self, transaction: Transaction, desk: Desk) -> Receipt:
         tree, number = split_execution(self.execution)
@@ -133,7 +134,7 @@ class Respond(Ask, kw_only=True):
         if tool is None or not (tool.approval or {}).get("requesterMayNotApprove") or answer["approved"] is not True:
             return
         started = transaction.log(split_execution(self.execution)[0]).get(FIRST) or {}
-        if (starter := started.get(STARTED_BY)) and self.by in ("", starter):
+        if (starter := started.get(STARTED_BY)) and (self.by in ("", starter) or self.behind == starter):
             raise Forbidden(
                 f"{order.name} may not be approved by who asked for the run: answer as somebody else than {starter!r}"
             )

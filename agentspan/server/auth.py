@@ -59,11 +59,12 @@ class Claim(NamedTuple):
 
 
 class Link(NamedTuple):
-    """What a link opens, and to whom it was given."""
+    """What a link opens, to whom it was given, and by which user."""
 
     request_id: str
     by: str
     tenant: str
+    maker: str
 
 
 class Door:
@@ -164,15 +165,16 @@ class Door:
         """The name that the person of that cookie has said; it was checked before."""
         return str(self._claims(_SESSION_PURPOSE, cookie, "the session").get("by") or "")
 
-    def link(self, request_id: str, by: str, seconds: int, tenant: str = HOME) -> str:
+    def link(self, request_id: str, by: str, seconds: int, tenant: str = HOME, maker: str = "") -> str:
         """A token that answers this request and does nothing else; `by`: who it was given to."""
-        claims = {"sub": request_id, "by": by, "tenant": tenant, "exp": int(time.time()) + seconds}
+        claims = {"sub": request_id, "by": by, "maker": maker, "tenant": tenant, "exp": int(time.time()) + seconds}
         return self._encoded(_LINK_PURPOSE, claims)
 
     def linked(self, token: str) -> Link:
         """What a link opens; WrongCredentials for one that is expired or not ours."""
         claims = self._claims(_LINK_PURPOSE, token, "the link", "ask for a new one")
-        return Link(str(claims["sub"]), str(claims.get("by") or ""), str(claims.get("tenant") or HOME))
+        tenant, maker = str(claims.get("tenant") or HOME), str(claims.get("maker") or "")
+        return Link(str(claims["sub"]), str(claims.get("by") or ""), tenant, maker)
 
     def shared(self, share_id: str, expires_at: int) -> str:
         """What shows a shared run. `expires_at`: milliseconds since the epoch, 0 for never."""

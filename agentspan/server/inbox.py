@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from agentspan.engine.access import Principal
+from agentspan.engine.access import Principal, one_line
 from agentspan.errors import BadInput, Conflict, NotFound
 from agentspan.server.auth import Link as RequestLink
 from agentspan.server.executions import request
@@ -81,7 +81,8 @@ class Link(Handler):
         found = await one(self, request_id)
         if found.status != "open":
             raise Conflict(f"request {request_id} is {found.status}: there is nothing to answer any more")
-        token = self.context.door.link(request_id, asked.by.strip(), asked.expires_seconds, self.principal.tenant)
+        who = self.principal
+        token = self.context.door.link(request_id, one_line(asked.by), asked.expires_seconds, who.tenant, who.person)
         self.answer({"token": token, "url": f"/api/inbox/answer/{token}"})
 
 
@@ -100,17 +101,19 @@ class Linked(Handler):
         """Answer the request of the link; 409 when it was answered before, by this link or otherwise."""
         link = await self._follow(token)
         answer = self.json_object()
-        by = link.by or self.person() or str(answer.pop("by", None) or "")
+        by = link.by or self.person() or one_line(str(answer.pop("by", None) or ""))
         request_id = link.request_id
-        given = await self.engine.respond(request_id.partition(".")[0], answer, request_id=request_id, by=by)
+        given = await self.engine.respond(
+            request_id.partition(".")[0], answer, request_id=request_id, by=by, behind=link.maker
+        )
         if not given.landed:
             raise Conflict(f"request {request_id} was answered already: a link answers once")
         self.answer(receipt(given))
 
     async def _follow(self, token: str) -> RequestLink:
         link = self.context.door.linked(token)
-        await self.admit_as(Principal(kind="link", name=link.by, tenant=link.tenant))
         self.subject = link.request_id
+        await self.admit_as(Principal(kind="link", name=link.by, tenant=link.tenant))
         return link
 
 
@@ -133,8 +136,8 @@ async def respond(handler: Handler, execution_id: str, request_id: str = "") -> 
     answer = handler.json_object()
     asked = request_id or str(answer.pop("requestId", None) or handler.param("requestId"))
     # A user answers in their own name; a program may speak for somebody.
-    said = "" if handler.principal.kind == "user" else handler.param("by")
-    by = said or handler.person() or str(answer.pop("by", None) or "")
+    said = "" if handler.principal.person else one_line(handler.param("by"))
+    by = said or handler.person() or one_line(str(answer.pop("by", None) or ""))
     handler.subject = asked or execution_id
     handler.detail = {"by": by, **{word: answer[word] for word in ("approved", "reason") if word in answer}}
     handler.answer(receipt(await handler.engine.respond(execution_id, answer, request_id=asked, by=by)))

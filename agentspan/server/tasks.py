@@ -11,6 +11,8 @@ from agentspan.errors import BadInput, NotFound
 from agentspan.server import conductor
 from agentspan.server.conductor import TaskResult
 from agentspan.server.handler import MAX_WAIT_MS, Handler, Route
+from agentspan.server.inbox import respond
+from agentspan.server.rights import READ, RIGHTS
 from agentspan.store.views import PollView, QueueView, Receipt, Want
 
 Json = dict[str, Any]
@@ -195,7 +197,9 @@ class UpdateByReference(TaskHandler):
             raise NotFound(f"execution {execution_id} has no task {ref!r}")
         task, output = tasks[-1], self.json_object()
         if task.kind == "human" and status == "COMPLETED":
-            await self.engine.respond(execution_id, output, request_id=task.task_id)
+            self.subject = task.task_id
+            await self.admit_to(RIGHTS["POST", "/api/inbox/{request_id}/respond"])
+            await respond(self, execution_id, task.task_id)
         else:
             worker = self.param("workerid")
             result = TaskResult(task_id=task.task_id, status=status, output_data=output, worker_id=worker)
@@ -206,6 +210,7 @@ class UpdateByReference(TaskHandler):
 class UpdateAndRead(UpdateByReference):
     async def post(self, execution_id: str, ref: str, status: str) -> None:
         """Report the last task of that reference; the execution after it."""
+        await self.admit_to(READ)
         await self.settle(execution_id, ref, status)
         view = await self.reads.execution(execution_id)
         self.answer(conductor.workflow(view, await self.reads.tasks(execution_id)))
