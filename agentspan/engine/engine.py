@@ -223,7 +223,6 @@ class Engine:
 
         The same idempotency key for the same agent gives the same execution, for ever. InvalidSpec, BadInput.
         """
-        await self.quotas.check()
         spec = await self._whole(spec)
         check_media(input.get("media") or [])
         told = [input.get("prompt"), *(input.get("media") or [])]
@@ -243,7 +242,8 @@ class Engine:
         )  # fmt: skip
         given = {**input, commands.STARTED_BY: _clean(by)} if by else input
         given = {**given, CALLER: traced} if (traced := traced_by([traceparent])) else given
-        return await self.writer.do(commands.Start(meta=meta, spec=spec, input=given, key=_clean(idempotency_key)))
+        async with self.quotas.room():
+            return await self.writer.do(commands.Start(meta=meta, spec=spec, input=given, key=_clean(idempotency_key)))
 
     async def poll(
         self,
@@ -324,12 +324,15 @@ class Engine:
         if lines:
             await self._log(task_id, await self.secrets.cleaned_lines(task_id, lines))
 
-    async def respond(self, execution: str, answer: dict[str, Any], *, request_id: str = "", by: str = "") -> Receipt:
-        """A person's answer. The same answer again changes nothing, and its receipt says what was decided; another
-        one, or one to nothing, is a Conflict."""
+    async def respond(
+        self, execution: str, answer: dict[str, Any], *, request_id: str = "", by: str = "", behind: str = ""
+    ) -> Receipt:
+        """A person's answer; `behind`: who has let them give it. The same answer again changes nothing, and its receipt
+        says what was decided; another one, or one to nothing, is a Conflict."""
         command = commands.Respond(
-            trees=_tree(execution), execution=execution, answer=_answer(answer), request=request_id, by=_clean(by)
-        )
+            trees=_tree(execution), execution=execution, answer=_answer(answer), request=request_id, by=_clean(by),
+            behind=behind,
+        )  # fmt: skip
         receipt = await self.writer.do(command)
         if receipt.landed:
             return receipt
@@ -380,7 +383,8 @@ class Engine:
 
     async def retry(self, execution: str) -> None:
         """An execution that failed, timed out or was cancelled goes on from the point where it ended."""
-        await self._control(execution, commands.retrying, whole=True)
+        async with self.quotas.room():
+            await self._control(execution, commands.retrying, whole=True)
 
     async def fork(self, execution: str, at: int, edits: dict[str, Any] | None = None) -> str:
         """A new execution that shares the first `at` events, with edits; gives its id. The edit `version` lets it go on
@@ -391,7 +395,8 @@ class Engine:
             version = given.pop("version")
             name = (await self.reads.execution(execution)).row.agent_name
             other = await self._deployed(name, None if version in (None, "latest") else int(version))
-        return await self.history.fork(execution, at, given, other)
+        async with self.quotas.room():
+            return await self.history.fork(execution, at, given, other)
 
     async def rerun(self, execution: str, task: str = "", input: dict[str, Any] | None = None) -> str:
         """A fork from just before a task was scheduled, or from the start; gives its id."""

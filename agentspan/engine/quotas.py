@@ -1,6 +1,8 @@
 """What a tenant may use: asked for before each start. Runs that go on are not ended; their budgets bound them."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from agentspan.clock import now_ms
@@ -18,12 +20,20 @@ class Quotas:
     def __init__(self, reads: Reads) -> None:
         self.reads = reads
         self.limits: Callable[[], Mapping[str, Any]] = dict
+        self._alone = asyncio.Lock()
 
-    async def check(self) -> None:
-        """TooMany if another run may not start now."""
+    @asynccontextmanager
+    async def room(self) -> AsyncIterator[None]:
+        """Where another run is begun, one after the other, so that each is counted before the next. TooMany."""
         limits = self.limits()
         if not limits:
+            yield
             return
+        async with self._alone:
+            await self._check(limits)
+            yield
+
+    async def _check(self, limits: Mapping[str, Any]) -> None:
         now = now_ms()
         use = await self.reads.query(lambda c: Use.now(c, now - MINUTE_MS, now - now % DAY_MS))
         for name, (read, sentence) in QUOTAS.items():

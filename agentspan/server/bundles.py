@@ -61,7 +61,8 @@ class Import(Handler):
         if not self.request.body:
             raise BadInput("the body must be the file of an exported run")
         resume = self.switch("resume")
-        name, before = await self.engine.history.take_in(self.request.body, resume=resume)
+        async with self.engine.quotas.room():
+            name, before = await self.engine.history.take_in(self.request.body, resume=resume)
         self.answer({"executionId": name, "importedFrom": before})
 
 
