@@ -15,7 +15,7 @@ from tornado.httputil import HTTPHeaders
 from tornado.web import Finish, HTTPError, RequestHandler
 
 from agentspan.engine.about import about
-from agentspan.engine.access import NOBODY, Principal
+from agentspan.engine.access import NOBODY, Principal, one_line
 from agentspan.errors import AgentspanError, BadInput, Forbidden, NotImplementedHere, TooMany
 from agentspan.server.auth import Claim, WrongCredentials
 from agentspan.server.limits import check_nesting
@@ -45,6 +45,9 @@ USER_COOKIE = "agentspan-user"
 """Who somebody says they are, where nobody logs in."""
 MAX_WAIT_MS = 60_000
 """A long poll is answered after this time at the latest, so that proxies do not cut it."""
+
+RECHECK_SECONDS = 5.0
+"""How often it is asked of a long answer whether who gets it may still come in."""
 
 UNCOUNTED = frozenset({"/health", "/livez", "/readyz", "/actuator/health"})
 _HOSTNAME = socket.gethostname()
@@ -97,7 +100,10 @@ class Handler(RequestHandler):
     principal = NOBODY
     visitor = ""
     """The name that the person has said whose cookie was shown."""
+    is_visit = False
+    """Whether nothing but a cookie was shown."""
     _entry = ""
+    _shown: Claim | None = None
     _work: "asyncio.Future[Any] | None" = None
     _is_gone = False
 
@@ -133,7 +139,11 @@ class Handler(RequestHandler):
         check_host(headers.get("Host", ""), settings)
         if not (self.may_be_a_link and self.request.method == "GET" and self.is_opened(headers)):
             check_origin(headers, settings)
-        found = NOBODY if self.without_credentials else self._check_credentials()
+        try:
+            found = NOBODY if self.without_credentials else self._check_credentials()
+        except WrongCredentials:
+            self._check_rates()
+            raise
         return self._admit_known(found) if isinstance(found, Claim) else self._admit(found)
 
     def is_opened(self, headers: HTTPHeaders) -> bool:
@@ -146,22 +156,32 @@ class Handler(RequestHandler):
         cookie = self.get_cookie(door.cookie) or self.get_cookie(door.share_cookie) or ""
         found = door.check(headers, cookie)
         if cookie and not door.is_open and not door.is_shown(headers):
-            self.visitor = door.said(cookie)
-            if self.request.method not in ("GET", "HEAD"):
+            self.visitor, self.is_visit = door.said(cookie), True
+            right = self._right()
+            # Some of Conductor's verbs change things by GET.
+            if self.request.method not in ("GET", "HEAD") or right.action or right.any_of == ("work",):
                 check_own_page(headers)
         return found
 
     async def _admit_known(self, claim: Claim) -> None:
-        access, door = self.context.tenants.access, self.context.door
-        await access.fresh()
         try:
-            who = door.known(claim)
+            who = await self._known(claim)
         except WrongCredentials:
-            await access.look_again()
-            who = door.known(claim)
+            self._check_rates()
+            raise
+        self._shown = claim
         later = self._admit(who)
         if later is not None:
             await later
+
+    async def _known(self, claim: Claim) -> Principal:
+        access, door = self.context.tenants.access, self.context.door
+        await access.fresh()
+        try:
+            return door.known(claim)
+        except WrongCredentials:
+            await access.look_again()
+            return door.known(claim)
 
     def _admit(self, who: Principal) -> Awaitable[None] | None:
         """Check the rest, and go to the tenant's house; what is to be audited is written down before it is done."""
@@ -189,8 +209,8 @@ class Handler(RequestHandler):
     async def _enter(self, right: Right) -> None:
         self.house = await self.context.tenants.house(self.principal.tenant)
         if right.action:
-            who, address = self.person() or self.principal.name, self.request.remote_ip or ""
-            subject = "/".join(str(each) for each in self.path_args)
+            who, address = self.principal.name or self.person(), self.request.remote_ip or ""
+            subject = self.subject or "/".join(str(each) for each in self.path_args)
             self._entry = await self.house.audit.begin(self.principal, who, right.action, subject, address)
 
     async def admit_as(self, who: Principal) -> None:
@@ -198,6 +218,11 @@ class Handler(RequestHandler):
         self.principal = who
         await self.context.tenants.access.fresh()
         await self._enter(self._right())
+
+    async def admit_to(self, right: Right) -> None:
+        """Go on to what takes this right, besides that of the route. Forbidden."""
+        self._check_right(right)
+        await self._enter(right)
 
     def _right(self) -> Right:
         if not self.route:
@@ -295,11 +320,11 @@ class Handler(RequestHandler):
 
     def person(self) -> str:
         """Who asks: as this server knows them, else by their own word; "" if they do not say."""
-        if self.principal.kind == "user":
-            return self.principal.name
+        if self.principal.person:
+            return self.principal.person
         said = self.request.headers.get("X-Agentspan-User", "").strip()
         named = self.principal.name if self.principal.kind == "key" else ""
-        return unquote(said) or self.visitor or unquote(self.get_cookie(USER_COOKIE) or "") or named
+        return one_line(unquote(said) or self.visitor or unquote(self.get_cookie(USER_COOKIE) or "")) or named
 
     # The answer
 
@@ -317,14 +342,36 @@ class Handler(RequestHandler):
         self.finish()
 
     async def while_open(self, work: Coroutine[Any, Any, T] | Awaitable[T]) -> T:
-        """Await work that may take long, and drop it at once when the client goes away."""
+        """Await work that may take long, and drop it at once when the client goes away, or soon after they are no
+        longer let in."""
         self._work = doing = asyncio.ensure_future(work)
+        guard = asyncio.create_task(self._guard(self._shown)) if self._shown else None
         try:
             return await doing
         except asyncio.CancelledError:
             if self._is_gone:
                 raise Finish from None
             raise
+        finally:
+            if guard:
+                guard.cancel()
+
+    async def _guard(self, shown: Claim) -> None:
+        """Hang up on who is no longer let in."""
+        while True:
+            await asyncio.sleep(RECHECK_SECONDS)
+            try:
+                await self._known(shown)
+            except WrongCredentials:
+                self.on_connection_close()
+                self.hang_up()
+                return
+            except AgentspanError as problem:
+                log.debug("cannot ask who may still come in: %s", problem.message)
+
+    def hang_up(self) -> None:
+        if (stream := getattr(self.request.connection, "stream", None)) is not None:
+            stream.close()
 
     def on_connection_close(self) -> None:
         self._is_gone = True
@@ -380,7 +427,9 @@ class Handler(RequestHandler):
     async def _conclude(self) -> None:
         """Say in the audit what became of what was begun."""
         status = self.get_status()
-        detail = {**self.detail, "status": status}
+        said = self.person()
+        spoke_for = {"for": said} if said and said != self.principal.name and self.principal.name else {}
+        detail = {**self.detail, **spoke_for, "status": status}
         await self.house.audit.conclude(self._entry, "ok" if status < 400 else "refused", self.subject, detail)
 
 

@@ -103,7 +103,7 @@ class Provider:
             )
         except jwt.PyJWTError as problem:
             raise WrongCredentials(f"the identity provider's answer is not to be trusted: {problem}") from problem
-        if not secrets.compare_digest(str(claims.get("nonce") or ""), nonce):
+        if not secrets.compare_digest(str(claims.get("nonce") or "").encode(), nonce.encode()):
             raise WrongCredentials("the identity provider's answer is to another login; log in again")
         if claims.get("azp", self.settings.oidc_client_id) != self.settings.oidc_client_id:
             raise WrongCredentials("the identity provider's answer is for another program")

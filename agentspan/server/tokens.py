@@ -4,7 +4,7 @@ in to the pages. And who one is."""
 import msgspec
 
 from agentspan.engine.access import Principal
-from agentspan.errors import NotFound
+from agentspan.errors import Forbidden, NotFound
 from agentspan.server.auth import TICKET_SECONDS, WrongCredentials
 from agentspan.server.entry import enter
 from agentspan.server.handler import Handler, Route
@@ -61,6 +61,8 @@ class LogIn(TokenHandler):
 class Ticket(Handler):
     def post(self) -> None:
         """What lets a person in to the pages once, by /login?ticket=...&next=/ui/..., within a minute."""
+        if self.is_visit:
+            raise Forbidden("who has logged in needs no ticket, and a session does not prolong itself")
         ticket = self.context.door.ticket(self.person(), self.principal)
         self.answer({"ticket": ticket, "expiresSeconds": TICKET_SECONDS})
 

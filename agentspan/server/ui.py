@@ -219,7 +219,8 @@ class LogIn(Page):
             if isinstance(found, Claim):
                 await self.context.tenants.access.fresh()
                 found = self.context.door.known(found)
-            self.let_in(found, name)
+            # Who has logged in stays who they are: the link may be somebody else's.
+            self.send_to(self._after()) if await self._is_another(found) else self.let_in(found, name)
         else:
             self.show(self._form())
 
@@ -245,6 +246,18 @@ class LogIn(Page):
             self.keep(USER_COOKIE, quote(name, safe=""), USER_COOKIE_SECONDS)
         self.send_to(self._after())
 
+    async def _is_another(self, who: Principal) -> bool:
+        """Whether the browser has a session of somebody else."""
+        door, cookie = self.context.door, self.get_cookie(self.context.door.cookie)
+        if door.is_open or not cookie:
+            return False
+        try:
+            found = door.check({}, cookie)
+            here = await self._known(found) if isinstance(found, Claim) else found
+        except WrongCredentials:
+            return False
+        return (here.kind, here.id or here.name) != (who.kind, who.id or who.name)
+
     def _form(self, problem: str = "") -> str:
         known = self._name() or unquote(self.get_cookie(USER_COOKIE) or "")
         key = self.get_body_argument("key", "")
@@ -263,7 +276,7 @@ class LogIn(Page):
         asked = self._next or self.get_argument("next", "")
         parts = urlsplit(asked)
         ours = asked == ROOT or asked.startswith((f"{ROOT}/", f"{ROOT}?"))
-        if not ours or parts.netloc or ".." in parts.path.split("/") or "\\" in asked:
+        if not ours or parts.netloc or ".." in parts.path.split("/") or "\\" in asked or not asked.isprintable():
             return "ui/"
         return asked
 
@@ -313,7 +326,7 @@ class BackFromElsewhere(LogIn):
         context = self.context
         kept = context.door.kept(self.get_cookie(STATE_COOKIE) or "")
         self._next = str(kept.get("next") or "")
-        if not secrets.compare_digest(self.param("state"), str(kept.get("state"))):
+        if not secrets.compare_digest(self.param("state").encode(), str(kept.get("state")).encode()):
             raise WrongCredentials("this answer is to another login; log in again")
         if refused := self.param("error_description") or self.param("error"):
             raise WrongCredentials(f"the identity provider has refused the login: {refused[:200]}")
