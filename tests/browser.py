@@ -100,7 +100,7 @@ def visit(page: Page, address: str) -> None:
 def settled(page: Page) -> None:
     """Wait until the page shows the data of the address that it is at."""
     page.wait_for_function(
-        "() => { const ready = document.body.dataset.ready;"
+        "() => { const ready = document.body?.dataset.ready;"
         " return ready !== undefined && ready !== '' && location.href.endsWith(ready === '/' ? '' : ready) }",
         timeout=READY_MS,
     )

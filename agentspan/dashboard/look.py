@@ -8,6 +8,9 @@ import panel_material_ui as pmu
 from panel.viewable import Viewable
 
 from agentspan.dashboard.address import Address
+from agentspan.drawing import words
+
+Json = dict[str, Any]
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif'
 
@@ -41,22 +44,24 @@ ICON = (
 )
 
 
-def page(address: Address, nav: Viewable, main: Viewable, user: str) -> Any:
-    """The frame: header, navigation, theme toggle, and the place for a view."""
+def page(address: Address, nav: Viewable, main: Viewable, who: Viewable, *, is_shared: bool = False) -> Any:
+    """The frame: header, navigation, theme toggle, and the place for a view. Whoever sees a shared run has no other
+    page to go to."""
+    below = pn.Column(main, sizing_mode="stretch_width", margin=(20, 24), styles={"max-height": "none"})
     frame = pmu.Page(
         title="",
         dark_theme=address.dark,
         meta_title="agentspan",
         favicon=ICON,
         header=[
-            pn.pane.HTML(_brand(address), margin=0),
+            pn.pane.HTML(_brand(address, is_shared), margin=0),
             pn.Spacer(sizing_mode="stretch_width"),
-            pn.pane.HTML(_who(address, user), margin=(0, 8)),
+            who,
         ],
-        sidebar=[nav, address],
-        sidebar_width=208,
+        sidebar=[] if is_shared else [nav, address],
+        sidebar_width=0 if is_shared else 208,
         sidebar_resizable=False,
-        main=[pn.Column(main, sizing_mode="stretch_width", margin=(20, 24), styles={"max-height": "none"})],
+        main=[below, address] if is_shared else [below],
         busy_indicator=None,
         theme_config=THEME,
         sx={"& .MuiAppBar-root": {"boxShadow": "none", "borderBottom": "1px solid", "borderColor": "divider",
@@ -118,19 +123,41 @@ def loading() -> Viewable:
     return pn.pane.HTML('<p role="status">Loading…</p>', stylesheets=[LATE], margin=0)
 
 
-def _brand(address: Address) -> str:
+def refusal(title: str, sentence: str) -> Viewable:
+    """What stands instead of a page that the person may not see."""
+    said = f'<p role="status" style="margin:0;max-width:70ch">{escape(sentence)} Ask an admin of this server.</p>'
+    return pn.Column(
+        heading(title), card(pn.pane.HTML(said, sizing_mode="stretch_width")), sizing_mode="stretch_width", margin=0
+    )
+
+
+def who(address: Address, user: str, me: Json) -> str:
+    """Who looks at this, at the top of each page."""
+    kind = me.get("kind", "")
+    if kind == "share":
+        return _shared(me["share"])
+    is_known = kind in ("user", "key")
+    name = me["name"] if is_known else user or ("Who are you?" if address.login else "")
+    to = address.link("/settings") if is_known else address.login
+    title = f"{me['role'] or kind} of {me['tenant']}" if is_known else "Your decisions are kept under your name"
+    style = "font-size:14px;opacity:.75;color:inherit;text-decoration:none"
+    if not to:
+        return f'<span style="{style}">{escape(name)}</span>'
+    return f'<a href="{escape(to)}" style="{style}" title="{escape(title)}">{escape(name)}</a>'
+
+
+def _shared(share: Json) -> str:
+    until = f" until {words.moment(share['expiresAt'])}" if share["expiresAt"] else ""
+    said = f"Shared with you by {share['createdBy'] or 'somebody'}{until}, read-only"
+    return f'<span style="font-size:14px;opacity:.85" title="{escape(share["note"])}">{escape(said)}</span>'
+
+
+def _brand(address: Address, is_shared: bool) -> str:
     mark = f'<img src="{ICON}" alt="" width="26" height="26">'
     style = "display:flex;gap:10px;align-items:center;color:inherit;text-decoration:none;font-weight:650;font-size:17px"
+    if is_shared:
+        return f'<span style="{style}">{mark}agentspan</span>'
     return f'<a href="{address.link("/")}" style="{style}">{mark}agentspan</a>'
-
-
-def _who(address: Address, user: str) -> str:
-    name = escape(user or ("Who are you?" if address.login else ""))
-    if not address.login:
-        return f'<span style="font-size:14px;opacity:.75">{name}</span>'
-    style = "font-size:14px;opacity:.75;color:inherit;text-decoration:none"
-    title = "Your decisions are kept under your name"
-    return f'<a href="{escape(address.login)}" style="{style}" title="{title}">{name}</a>'
 
 
 LATE = "p { opacity: 0; animation: late .2s .3s forwards } @keyframes late { to { opacity: .65 } }"

@@ -69,7 +69,10 @@ def make(server_url: str, port: int, prefix: str) -> Any:
         base = before + prefix
         # The server that shows us has a page to say who one is; a dashboard by itself has none.
         login = f"{base.rpartition('/')[0]}/login" if secret else ""
-        return of_request(client, base=base, path=before + path, query=query, user=user, theme=theme, login=login)
+        is_shared = asked.headers.get("X-Agentspan-Shown", "") == "share"
+        return of_request(
+            client, base=base, path=before + path, query=query, user=user, theme=theme, login=login, is_shared=is_shared
+        )
 
     return pn.io.server.get_server(
         {"/": app, "/{page}": app, "/{page}/{name}": app},

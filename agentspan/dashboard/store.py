@@ -1,4 +1,4 @@
-"""What one session knows of a server: its client, who asks, and the news of what has changed there."""
+"""What one session knows of a server: its client, who asks and what they may, and the news of what changed there."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentspan.client.client import Client
+from agentspan.dashboard import may
 from agentspan.errors import AgentspanError
 
 log = logging.getLogger("agentspan.dashboard")
@@ -44,18 +45,37 @@ NOTHING, EVERYTHING = News(), News(all=True)
 
 @dataclass
 class Store:
-    """One session's way to a server. `user` is who asks, by their own word; `is_live`: news arrives."""
+    """One session's way to a server. `user` is who asks, by their own word; `is_live`: news arrives; `is_shared`: they
+    have the link of a shared run, and nothing else."""
 
     client: Client
     user: str = ""
     is_live: bool = False
+    is_shared: bool = False
+    me: dict[str, Any] = field(default_factory=dict)
     _heard: list[Callable[[News], None]] = field(default_factory=list)
     _reading: asyncio.Task[None] | None = None
+
+    async def know(self) -> dict[str, Any]:
+        """Who asks, as the server says it, asked for once."""
+        if not self.me:
+            self.me = await self.client.me()
+        return self.me
+
+    @property
+    def allowed(self) -> list[str]:
+        """The actions that the server lets them do; all while that is not known, so that it may say it itself."""
+        if self.is_shared:
+            return []
+        return may.allowed(self.me) if self.me else may.ALL
+
+    def may(self, action: str) -> bool:
+        return action in self.allowed
 
     def watch(self, heard: Callable[[News], None]) -> Callable[[], None]:
         """Be told of what changes, until the returned function is called. The first watcher begins the reading."""
         self._heard.append(heard)
-        if self._reading is None:
+        if self._reading is None and not self.is_shared:
             self._reading = asyncio.ensure_future(self._read())
         return lambda: self._forget(heard)
 

@@ -13,8 +13,10 @@ from typing import Any
 import panel as pn
 from panel.viewable import Viewable, Viewer
 
+from agentspan.dashboard import look, may
 from agentspan.dashboard.address import Address
 from agentspan.dashboard.store import NOTHING, News, Store
+from agentspan.dashboard.widget import Widget
 from agentspan.errors import AgentspanError
 
 log = logging.getLogger("agentspan.dashboard")
@@ -27,9 +29,11 @@ AGAIN_SECONDS = 2.0
 
 class View(Viewer):
     """What every view has. A subclass says how it looks (`build`), what it reads (`read`), how that is shown (`fill`)
-    and which news concerns it (`concerns`). `title` is the page's. Between two reads it rests for `pause_seconds`."""
+    and which news concerns it (`concerns`). `title` is the page's. Between two reads it rests for `pause_seconds`.
+    `takes`: the action that whoever may not do it has no use for the view without."""
 
     title = ""
+    takes = "browse"
     pause_seconds = PAUSE_SECONDS
 
     def __init__(self, store: Store, address: Address | None = None, **params: Any) -> None:
@@ -46,7 +50,10 @@ class View(Viewer):
         self._begun: set[asyncio.Task[Any]] = set()
         self._forget: Callable[[], None] | None = None
         self._problem = pn.pane.HTML(visible=False, sizing_mode="stretch_width", margin=(0, 0, 12, 0))
-        self.body = pn.Column(self._problem, self.build(), sizing_mode="stretch_width", margin=0)
+        built = self.build()
+        inside = self._refusal() if self._is_refused else built
+        self.body = pn.Column(self._problem, inside, sizing_mode="stretch_width", margin=0)
+        self._allow()
 
     # What a subclass says
 
@@ -120,6 +127,28 @@ class View(Viewer):
         self.again()
         return True if result is None else result
 
+    def _allow(self) -> None:
+        """Tell the parts what the person may do."""
+        allowed = self.store.allowed
+        for each in self.body.select(Widget):
+            if each.may != allowed:
+                each.may = allowed
+
+    async def _meet(self) -> None:
+        """Know who looks at this before anything is read for them."""
+        if not self.store.me:
+            await self.store.know()
+            self._allow()
+            if self._is_refused:
+                self.body[:] = [self._problem, self._refusal()]
+
+    @property
+    def _is_refused(self) -> bool:
+        return bool(self.takes) and not self.store.may(self.takes)
+
+    def _refusal(self) -> Viewable:
+        return look.refusal(self.title, may.why_not(self.store.me, self.takes))
+
     def _hear(self, news: News) -> None:
         if self.concerns(news):
             self._heard |= news
@@ -131,7 +160,8 @@ class View(Viewer):
             self.news, self._heard = self._heard, NOTHING
             wait = self.pause_seconds
             try:
-                self.data = await self.read()
+                await self._meet()
+                self.data = None if self._is_refused else await self.read()
             except AgentspanError as problem:
                 self._say(problem.message)
                 wait = AGAIN_SECONDS
@@ -139,7 +169,8 @@ class View(Viewer):
             else:
                 self._say("")
                 with pn.io.hold():
-                    self.fill(self.data)
+                    if not self._is_refused:
+                        self.fill(self.data)
             self.address.param.update(title=self.title, ready=self.address.place)
             await asyncio.sleep(wait)
             await self._news.wait()

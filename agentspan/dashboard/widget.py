@@ -14,6 +14,7 @@ from typing import Any
 import param
 from panel.custom import JSComponent
 
+from agentspan.dashboard.may import ALL
 from agentspan.drawing import words
 
 PARTS = Path(__file__).parent / "parts"
@@ -50,6 +51,8 @@ class Widget(JSComponent):
     inside = ""
     """A module that stands by itself, which this one shows within itself as `INSIDE`."""
     style = ""
+
+    may = param.List(default=ALL, doc="What the person may do, by the names of `may.TAKES`.")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if source := cls.__dict__.get("module"):

@@ -42,7 +42,7 @@ function render({ model, el }) {
   el.replaceChildren(h("style", {}, STYLE), root);
   draw();
   root.addEventListener("keydown", key);
-  const names = { request: anew, decision: draw, busy: soon, error: soon, note: soon };
+  const names = { request: anew, decision: draw, busy: soon, error: soon, note: soon, locked: draw };
   for (const [name, listener] of Object.entries(names)) model.on(`change:${name}`, listener);
   return () => { for (const [name, listener] of Object.entries(names)) model.off?.(`change:${name}`, listener); };
 }
@@ -62,9 +62,18 @@ function open(model, view, send, draw) {
   return [
     head(request, "◆", "asc-amber"),
     about(request),
-    ...(FORMS[request.kind] || FORMS.question)({ request, view, send, show, button, busy }),
+    ...(model.get("locked") ? locked(request, model.get("locked"))
+      : (FORMS[request.kind] || FORMS.question)({ request, view, send, show, button, busy })),
     h("div", { class: "asc-told" }, ...told(model)),
     foot(request),
+  ].filter(Boolean);
+}
+
+// What is asked, for who may not answer it: `locked` says why.
+function locked(request, why) {
+  return [
+    request.kind === "approval" && values(request.arguments || {}),
+    h("div", { class: "asc-note" }, why),
   ].filter(Boolean);
 }
 

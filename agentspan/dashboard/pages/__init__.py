@@ -1,5 +1,6 @@
 """The pages: which view an address asks for."""
 
+from agentspan.dashboard.pages.access import Access
 from agentspan.dashboard.pages.agent import Agent
 from agentspan.dashboard.pages.agents import Agents
 from agentspan.dashboard.pages.chat import Chat
@@ -7,6 +8,7 @@ from agentspan.dashboard.pages.compare import Compare
 from agentspan.dashboard.pages.costs import Costs
 from agentspan.dashboard.pages.credentials import Credentials
 from agentspan.dashboard.pages.inbox import Inbox
+from agentspan.dashboard.pages.keys import Keys
 from agentspan.dashboard.pages.overview import Overview
 from agentspan.dashboard.pages.run import Run
 from agentspan.dashboard.pages.runs import Runs
@@ -30,6 +32,7 @@ def find(path: str) -> tuple[type[View], dict[str, str]]:
 
 ROUTES: dict[str, type[View]] = {
     "/": Overview,
+    "/access": Access,
     "/runs": Runs,
     "/agents": Agents,
     "/agents/{name}": Agent,
@@ -41,6 +44,7 @@ ROUTES: dict[str, type[View]] = {
     "/credentials": Credentials,
     "/inbox": Inbox,
     "/inbox/{id}": Inbox,
+    "/keys": Keys,
     "/settings": Settings,
     "/workers": Workers,
 }
@@ -54,6 +58,7 @@ ICONS = {
     "workers": "M4 5h16v5H4zM4 14h16v5H4zM8 7.5h.01M8 16.5h.01",
     "costs": "M12 3v18M17 7c-3-3-9-2-9 1.500C8 13 17 11 17 15.500c0 3.500-6 4.500-9.500 1.200",
     "credentials": "M14 10a4 4 0 1 1-2.8-3.800L20 6v3h-2v2h-2l-1.500 1",
+    "access": "M12 3l7 3v5c0 5-3 8-7 10-4-2-7-5-7-10V6zM9 11.500l2.200 2.200 4-4",
     "settings": "M4 7h9M17 7h3M4 17h3M11 17h9M15 4.500v5M9 14.500v5",
 }
 
@@ -63,12 +68,18 @@ GROUPS = [
         {"path": "/runs", "name": "Runs", "icon": ICONS["runs"]},
         {"path": "/inbox", "name": "Inbox", "icon": ICONS["inbox"]},
         {"path": "/agents", "name": "Agents", "icon": ICONS["agents"]},
-        {"path": "/chat", "name": "Chat", "icon": ICONS["chat"]},
+        {"path": "/chat", "name": "Chat", "icon": ICONS["chat"], "takes": "start"},
     ],
     [
         {"path": "/workers", "name": "Workers", "icon": ICONS["workers"]},
         {"path": "/costs", "name": "Costs", "icon": ICONS["costs"]},
-        {"path": "/credentials", "name": "Credentials", "icon": ICONS["credentials"]},
+        {
+            "path": "/credentials",
+            "name": "Credentials",
+            "icon": ICONS["credentials"],
+            "takes": "keep credentials",
+        },
+        {"path": "/access", "name": "Access", "icon": ICONS["access"], "takes": "give access"},
         {"path": "/settings", "name": "Settings", "icon": ICONS["settings"]},
     ],
 ]

@@ -271,7 +271,8 @@ class Agent(View):
     @property
     def _tab(self) -> str:
         asked = self.address.query.get("tab", "")
-        return asked if asked in TABS else next(iter(TABS))
+        is_there = asked in TABS and (asked != "start" or self.store.may("start"))
+        return asked if is_there else next(iter(TABS))
 
     def _number(self, name: str) -> int | None:
         asked = self.address.query.get(name, "")
@@ -291,7 +292,10 @@ class Agent(View):
             "made": " · ".join(each for each in made if each),
             "version": shown["version"],
             "versions": [{"version": each["version"], "at": each["updateTime"]} for each in versions],
-            "links": {"Runs": link("/runs", agent=name), "Chat": link(f"/chat/{name}")},
+            "links": {
+                "Runs": link("/runs", agent=name),
+                **({"Chat": link(f"/chat/{name}")} if self.store.may("start") else {}),
+            },
             "copies": _copies(name, shown["version"], shown is versions[0], config),
         }
 
@@ -308,6 +312,7 @@ class Agent(View):
                 "badge": badges.get(key) or 0,
             }
             for key, name in TABS.items()
+            if key != "start" or self.store.may("start")
         ]
 
     def _figures(self, stats: Json, last: Json | None) -> list[Json]:

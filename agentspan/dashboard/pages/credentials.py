@@ -26,6 +26,7 @@ class Credentials(View):
     """The stored credentials by name, with the names that stand for them."""
 
     title = "Credentials"
+    takes = "keep credentials"
 
     def build(self) -> Viewable:
         self.vault = Vault(visible=False)

@@ -9,6 +9,7 @@ from panel.viewable import Viewable
 
 from agentspan.dashboard import look
 from agentspan.dashboard.figures import Choices
+from agentspan.dashboard.may import why_not
 from agentspan.dashboard.store import News
 from agentspan.dashboard.view import View
 from agentspan.dashboard.widget import Widget, param
@@ -48,6 +49,7 @@ class Card(Widget):
     busy = param.Boolean(default=False)
     error = param.String(default="")
     note = param.String(default="")
+    locked = param.String(default="", doc="Why the person may not answer.")
     answer = param.Dict(default=None, allow_None=True)
 
 
@@ -161,6 +163,7 @@ class Inbox(View):
         """The one that is looked at. What a person has typed into it stays while it is the same."""
         is_open = request.get("status", "open") == "open"
         decision = None if is_open else {key: request.get(key) for key in SETTLED}
+        self.card.locked = "" if self.store.may("answer") else why_not(self.store.me, "answer")
         if self.card.request.get("requestId") != request["requestId"]:
             self.card.param.update(request=request, decision=decision, error="", busy=False, answer=None, visible=True)
         else:

@@ -39,10 +39,11 @@ class Screen(Widget):
     """The page of a run. `whole`, `detail`, `moment`, `log` and `talk` are JSON; what is new of them comes as messages.
 
     It sends {select: number}, {tab: name}, {act: name}, {fork: {at, edits}}, {moment: number}, {export: suffix},
-    and {has: {number, log, talk}}: the last patch and how many lines it has, when it begins and when it has missed one.
+    {shares: true}, {share: {seconds, note}}, {unshare: id}, and {has: {number, log, talk}}: the last patch and how many
+    lines it has, when it begins and when it has missed one.
     """
 
-    module = "rows.js waterfall.js forking.js inspector.js transcript.js asran.js log.js head.js run.js"
+    module = "rows.js waterfall.js forking.js inspector.js transcript.js asran.js log.js sharing.js head.js run.js"
     style = "run.css"
 
     base = param.String(default="")
@@ -60,6 +61,7 @@ class Screen(Widget):
 class Run(View):
     """A run by its id. `?step=` is the number of the event that is looked into, `?tab=` what is shown of the run."""
 
+    takes = ""  # whoever has the link of a shared run may see this, and nothing else
     pause_seconds = 0.08
 
     def __init__(self, store: Store, address: Address | None = None, *, id: str, **params: Any) -> None:
@@ -137,8 +139,11 @@ class Run(View):
     async def _about(self) -> Json:
         """What stays while a run goes on: its agent's definition, its input, its forks."""
         client = self.store.client
-        run, forks = await asyncio.gather(client.execution(self.id), client.forks(self.tree))
+        run, forks = await asyncio.gather(client.execution(self.id), self._forks())
         return {"agent": run.get("agentDef") or {}, "input": run.get("input") or {}, "forks": forks}
+
+    async def _forks(self) -> list[Json]:
+        return await self.store.client.forks(self.tree) if self.store.may("browse") else []
 
     async def _read_why(self, status: str) -> Json:
         """Why the run stands as it does; while steps come thick and fast, the answer of a moment ago."""
@@ -318,6 +323,33 @@ class Run(View):
             text = await story.told(self.store.client, self.tree, text)
         self.screen._send_msg({"file": {"name": f"{self.tree}.{kind}", "text": text}})
 
+    def _share(self, asked: Json) -> None:
+        self._do(self._shared(self._new_link(int(asked["seconds"]), str(asked["note"]))))
+
+    def _unshare(self, share: str) -> None:
+        self._do(self._shared(self.store.client.revoke_share(share)))
+
+    def _list_shares(self, _: bool) -> None:
+        self._do(self._shared(_nothing()))
+
+    async def _new_link(self, seconds: int, note: str) -> str:
+        made = await self.store.client.share(self.tree, {"expiresSeconds": seconds, "note": note})
+        return str(made["path"])
+
+    async def _shared(self, work: Awaitable[str | None]) -> None:
+        """Do something with the links of this run, and say which there are then."""
+        try:
+            link, known = await work, await self.store.client.shares()
+        except AgentspanError as problem:
+            self.screen._send_msg({"sharing": {"problem": problem.message}})
+            return
+        now = time.time() * 1000
+        shares = [
+            each for each in known
+            if each["executionId"] == self.tree and not each["revokedAt"] and not 0 < each["expiresAt"] <= now
+        ]  # fmt: skip
+        self.screen._send_msg({"sharing": {"link": link, "shares": shares}})
+
     def _has(self, has: Json) -> None:
         """The browser says up to which patch and line it knows the run; what was sent before it listened is lost."""
         if has["number"] != self._number:
@@ -346,6 +378,10 @@ def _said(event: Json) -> Json:
     return {**event, "html": str(markdown(words))} if isinstance(words, str) and words else event
 
 
+async def _nothing() -> None:
+    pass
+
+
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
@@ -368,6 +404,9 @@ TOLD: dict[str, Callable[[Run, Any], None]] = {
     "fork": Run._fork,
     "moment": Run._moment,
     "export": Run._export,
+    "shares": Run._list_shares,
+    "share": Run._share,
+    "unshare": Run._unshare,
     "has": Run._has,
 }
 """What the page says, by name."""

@@ -219,6 +219,7 @@ class Runs(View):
             "actions": [
                 {**action, "able": able, "ask": f"{action['name']} {words.plural(able, 'run')}?"}
                 for action, fits in ACTIONS
+                if self.store.may(action["key"])
                 for able in (sum(each["status"] in fits for each in chosen),)
             ],
             "compare": self.address.link("/compare", a=two[0], b=two[1]) if len(two) == 2 else "",

@@ -9,6 +9,7 @@ export default {
   render({model, el}) {
     const told = (name) => JSON.parse(model.get(name) || "null")
     const agent = () => model.get("name_asked")
+    const may = (action) => model.get("may").includes(action)
     const page = h("div.chat")
     el.append(page)
     if (!agent()) {
@@ -33,11 +34,12 @@ export default {
     const send = h("button.primary", {type: "submit"}, "Send")
     const stop = h("button", {type: "button", hidden: true, onclick: () => { const now = told("now"); if (now) { stop.disabled = true; model.send({stop: now.id}) } }}, "Stop")
     const hint = h("span.muted.hint")
+    const reading = h("p.muted.reading", {hidden: true}, "You may read conversations. To say something takes the right to run agents.")
     const form = h("form.say", {onsubmit: (event) => { event.preventDefault(); say() }}, problem, h("div.field", null, field, h("div.line", null, hint, stop, send)))
     add(page, [
       h("nav.others", {"aria-label": "Conversations"}, fresh, others),
       h("section.main", {"aria-label": `Conversation with ${agent()}`},
-        h("header", null, picker, about, link), h("div.frame", null, log, below), form),
+        h("header", null, picker, about, link), h("div.frame", null, log, below), form, reading),
     ])
 
     // What is typed is kept for each conversation, over a reload as well.
@@ -70,7 +72,7 @@ export default {
     const state = () => {
       const now = told("now")
       send.hidden = !!now
-      stop.hidden = !now
+      stop.hidden = !now || !may("cancel")
       if (!now) stop.disabled = false
       send.disabled = !!sending || !field.value.trim()
       field.readOnly = !!sending
@@ -95,7 +97,7 @@ export default {
       const first = talk.firstElementChild
       for (const [id, each] of turns) if (!ids.has(id)) { each.element.remove(); turns.delete(id) }
       wanted.forEach((each, index) => {
-        if (!turns.has(each.id)) turns.set(each.id, turn({answer: (given) => model.send({answer: given})}))
+        if (!turns.has(each.id)) turns.set(each.id, turn({answer: (given) => model.send({answer: given}), may}))
         const part = turns.get(each.id)
         part.update(each, each.id === now?.id ? {writing: told("writing") ?? [], why: model.get("why")} : null, model.get("asking"))
         if (talk.children[index] !== part.element) talk.insertBefore(part.element, talk.children[index] ?? null)
@@ -132,7 +134,9 @@ export default {
       picker.value = agent()
       const found = agents.find((each) => each.name === agent())
       replace(about, found?.model ?? "")
-      send.closest("form").hidden = !!model.get("agents") && !found
+      send.closest("form").hidden = (!!model.get("agents") && !found) || !may("start")
+      fresh.hidden = !may("start")
+      reading.hidden = may("start")
       const sessions = told("sessions") ?? []
       replace(others, sessions.map((each) => h("li", null, h("a", {
         href: each.href, "aria-current": each.id === shown ? "page" : null, title: each.title, onclick: keep,
@@ -145,7 +149,7 @@ export default {
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); say() }
       else if (event.key === "Escape") field.blur()
     })
-    for (const name of ["turns", "now", "writing", "why", "asking", "session", "agents", "sessions", "earlier"]) model.on(`change:${name}`, soon)
+    for (const name of ["turns", "now", "writing", "why", "asking", "session", "agents", "sessions", "earlier", "may"]) model.on(`change:${name}`, soon)
     model.on("change:taken", answered)
     const clock = setInterval(() => { for (const each of turns.values()) each.tick() }, 1000)
     recall()
@@ -156,7 +160,7 @@ export default {
 }
 
 // One message of the person and what the agent made of it. Parts that stay the same are not touched: they may be unfolded.
-function turn({answer}) {
+function turn({answer, may}) {
   const prompt = h("div.prompt", null)
   const body = h("div.items"), now = h("div.writing"), why = h("div.notice", {role: "status", hidden: true}), foot = h("div.foot.muted")
   const element = h("article.turn", null, prompt, body, now, why, foot)
@@ -174,7 +178,7 @@ function turn({answer}) {
       const part = parts[index]
       if (part?.print === print) return
       if (part?.kind === item.kind && part.refresh) { part.refresh(item, asking[item.id]); part.print = print; return }
-      const made = {...PARTS[item.kind](item, names, (value) => answer({request: item.id, value})), kind: item.kind, print}
+      const made = {...PARTS[item.kind](item, names, (value) => answer({request: item.id, value}), may), kind: item.kind, print}
       made.refresh?.(item, asking[item.id])
       part ? part.element.replaceWith(made.element) : body.append(made.element)
       parts[index] = made
@@ -234,8 +238,8 @@ const PARTS = {
     return {element, refresh}
   },
   // The card has a model of its own here; what is typed into it stays when the rest changes.
-  request: (item, who, answer) => {
-    const heard = {}, values = {request: {}, decision: null, busy: false, error: "", note: "", answer: null}
+  request: (item, who, answer, may) => {
+    const heard = {}, values = {request: {}, decision: null, busy: false, error: "", note: "", answer: null, locked: may("answer") ? "" : "To answer takes the right to answer, which you do not have."}
     const element = h("div.asks", {"data-asks": item.id})
     const set = (name, value) => {
       if (JSON.stringify(values[name]) === JSON.stringify(value)) return

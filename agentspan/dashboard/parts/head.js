@@ -6,7 +6,7 @@ const SURE = {
   cancel: ["Cancel this run?", "It and all below it end at once. What was done stays done.", "Cancel the run"],
 }
 
-function runhead({send, select, link, origin}) {
+function runhead({send, select, link, origin, may, share}) {
   const dialog = h("dialog", {"aria-label": "Are you sure?"})
   const took = h("dd", {"data-fact": "took"})
   const [top, middle, bottom] = [h("div.top"), h("div"), h("dl.facts")]
@@ -25,12 +25,12 @@ function runhead({send, select, link, origin}) {
     run = given
     const own = run.executions.get(run.root) ?? {}
     const is_waiting = run.status === "RUNNING" && run.why?.reasons?.[0]?.code === "person"
-    draw(top, [run.id, run.name, run.status, is_waiting, run.about?.forks], () => [lineage(own), h("div.line", null,
+    draw(top, [run.id, run.name, run.status, is_waiting, run.about?.forks, may.list()], () => [lineage(own), h("div.line", null,
       h("h1.cut", {title: run.name}, run.name),
-      own.version ? h("a.chip", {href: link(`/agents/${encodeURIComponent(run.name)}`, {version: own.version}), title: "This version of the agent"}, `v${own.version}`) : null,
+      !own.version ? null : !may("browse") ? h("span.chip", null, `v${own.version}`) : h("a.chip", {href: link(`/agents/${encodeURIComponent(run.name)}`, {version: own.version}), title: "This version of the agent"}, `v${own.version}`),
       status(is_waiting ? "WAITING" : run.status), h("span.room"), actions())])
-    draw(middle, [run.status, run.why], why)
-    draw(bottom, [run.id, run.totals, run.budget, run.executions.size, own.startTime], () => facts_of(own))
+    draw(middle, [run.status, run.why, may.list()], why)
+    draw(bottom, [run.id, run.totals, run.budget, run.executions.size, own.startTime, may.list()], () => facts_of(own))
     tick()
   }
   const tick = () => run && replace(took, words.duration(run.clock()))
@@ -39,7 +39,7 @@ function runhead({send, select, link, origin}) {
     fact("Cost", words.money(run.totals.cost, run.totals.unknown), run.totals.unknown ? "The price of a model is not known" : null),
     budget(), run.totals.models.length ? fact(run.totals.models.length > 1 ? "Models" : "Model", h("span.cut", {title: run.totals.models.join("\n")}, run.totals.models.slice(0, 2).join(", ") + (run.totals.models.length > 2 ? ` +${run.totals.models.length - 2}` : ""))) : null,
     run.executions.size > 1 ? fact("Agents", words.count(run.executions.size)) : null,
-    own.sessionId ? fact("Session", h("a.cut", {href: link("/runs", {session: own.sessionId}), title: own.sessionId}, own.sessionId)) : null,
+    own.sessionId && may("browse") ? fact("Session", h("a.cut", {href: link("/runs", {session: own.sessionId}), title: own.sessionId}, own.sessionId)) : null,
     fact("Began", words.clock(own.startTime), own.startTime ? new Date(own.startTime).toISOString() : ""),
     fact("Run", copy_id(run.id)),
   ]
@@ -53,7 +53,7 @@ function runhead({send, select, link, origin}) {
   const lineage = (own) => {
     const parts = []
     if (run.root) parts.push("Part of ", h("a", {href: link(`/runs/${run.tree}`)}, `run ${brief_id(run.tree)}`))
-    if (own.forkedFrom) {
+    if (own.forkedFrom && may("browse")) {
       parts.push(parts.length ? " · " : "", "Fork of ", h("a", {href: link(`/runs/${own.forkedFrom}`, {step: own.forkedAt})}, brief_id(own.forkedFrom)), ` at event ${own.forkedAt}`,
         " · ", h("a", {href: link("/compare", {a: own.forkedFrom, b: run.id})}, "compare"))
     }
@@ -75,12 +75,12 @@ function runhead({send, select, link, origin}) {
   const goto = (reason) => {
     const step = reason.seq ?? seq_of(reason.taskId)
     if (!step) return null
-    if (reason.code === "person") return h("a", {href: link(`/inbox/${reason.taskId}`), "data-why": step}, "Answer it")
+    if (reason.code === "person" && may("browse")) return h("a", {href: link(`/inbox/${reason.taskId}`), "data-why": step}, may("answer") ? "Answer it" : "What is asked")
     return h("button.plain", {"data-why": step, onclick: () => select(step)}, reason.code === "failed" ? "Show the failing step" : "Show the step")
   }
 
   const actions = () => {
-    const button = (name, label, is_plain) => h("button", {"data-act": name, class: name === "cancel" ? "danger" : null, onclick: () => SURE[name] ? sure(name) : send({act: name})}, label)
+    const button = (name, label) => !may(name) ? null : h("button", {"data-act": name, class: name === "cancel" ? "danger" : null, onclick: () => SURE[name] ? sure(name) : send({act: name})}, label)
     const over = ENDED.has(run.status)
     const own = [
       run.status === "RUNNING" ? button("pause", "Pause") : null, run.status === "PAUSED" ? button("resume", "Resume") : null,
@@ -88,8 +88,9 @@ function runhead({send, select, link, origin}) {
       over && run.status !== "COMPLETED" ? button("retry", "Retry") : null,
     ]
     return h("div.actions", {role: "group", "aria-label": "Actions"}, run.root ? null : own,
-      h("a.button", {href: link("/compare", {a: run.id})}, "Compare"), menu("Copy", COPIES(run, origin).map(copying)),
-      menu("Export", EXPORTS.map(([kind, name, title]) => h("button", {"data-export": kind, role: "menuitem", title, onclick: ({target}) => { send({export: kind}); target.closest("details").open = false }}, name))))
+      !run.root && may("share") ? h("button", {"data-act": "share", onclick: share}, "Share…") : null,
+      may("browse") ? [h("a.button", {href: link("/compare", {a: run.id})}, "Compare"), menu("Copy", COPIES(run, origin).map(copying))] : null,
+      !may("export") ? null : menu("Export", EXPORTS.map(([kind, name, title]) => h("button", {"data-export": kind, role: "menuitem", title, onclick: ({target}) => { send({export: kind}); target.closest("details").open = false }}, name))))
   }
   const copying = ([name, text]) => h("button", {"data-copy": name.toLowerCase(), role: "menuitem", onclick: async ({target}) => {
     const details = target.closest("details")

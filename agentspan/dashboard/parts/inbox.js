@@ -9,10 +9,11 @@ export default {
     const bar = h("div.asking")
     let ahead = ""  // what was moved to, until the page has followed
     const selected = () => ahead || model.get("selected")
+    const may = () => model.get("may").includes("answer")
     const choose = (ids) => { model.set("chosen", [...ids]); model.save_changes() }
 
     const item = (each) => h("li", {role: "option", "data-id": each.id, "aria-selected": String(each.id === selected())},
-      each.said ? null : h("input", {type: "checkbox", "aria-label": `Choose ${each.title} of ${each.who}`, checked: model.get("chosen").includes(each.id),
+      each.said || !may() ? null : h("input", {type: "checkbox", "aria-label": `Choose ${each.title} of ${each.who}`, checked: model.get("chosen").includes(each.id),
         onclick: (event) => event.stopPropagation(),
         onchange: (event) => { const ids = new Set(model.get("chosen")); event.target.checked ? ids.add(each.id) : ids.delete(each.id); choose(ids) }}),
       h("a", {href: each.href},
@@ -58,7 +59,7 @@ export default {
       if (!el.isConnected) return
       const step = {j: 1, k: -1, ArrowDown: at === list ? 1 : 0, ArrowUp: at === list ? -1 : 0}[event.key]
       if (step) { event.preventDefault(); move(step) }
-      else if (event.key === "x") {
+      else if (event.key === "x" && may()) {
         const ids = new Set(model.get("chosen")), id = selected()
         if (id) { ids.has(id) ? ids.delete(id) : ids.add(id); choose(ids) }
       } else if (["a", "r", "e"].includes(event.key)) {
@@ -84,7 +85,7 @@ export default {
       for (const each of list.querySelectorAll("[data-deadline]")) each.textContent = left(+each.dataset.deadline)
     }, 1000)
     document.addEventListener("keydown", press)
-    for (const each of ["items", "more"]) model.on(`change:${each}`, draw)
+    for (const each of ["items", "more", "may"]) model.on(`change:${each}`, draw)
     model.on("change:selected", () => { if (model.get("selected") === ahead) ahead = ""; shift() })
     model.on("change:chosen", draw)
     model.on("change:outcome", act)

@@ -4,7 +4,7 @@ const LONG = 1500
 const FIRST = 2
 const LAST = 40
 
-function inspector({close, fork, moment, link}) {
+function inspector({close, fork, moment, link, may}) {
   const element = h("section.inspector", {hidden: true, "aria-label": "Selected step"})
   let open = "", step = 0, shown = "", task = null, line = null, hint = null, is_loading = false, state = null, streamed = ""
 
@@ -15,7 +15,7 @@ function inspector({close, fork, moment, link}) {
     if (step) draw()
   }
   const draw = (is_forced) => {
-    const print = JSON.stringify([step, open, task, line, hint, is_loading, state])
+    const print = JSON.stringify([step, open, task, line, hint, is_loading, state, may.list()])
     if (print === shown && !is_forced) return
     shown = print
     if (is_loading) return replace(element, head())
@@ -43,9 +43,9 @@ function inspector({close, fork, moment, link}) {
     h("div.line.actions", null,
       h("span.muted", null, `event ${step}${who() ? ` · ${who()}` : ""}${task?.turn ? ` · turn ${task.turn}` : ""}`),
       h("span.room"),
-      task?.request && task.request.status === "open" ? h("a.button", {href: link(`/inbox/${task.request.requestId ?? task.taskId}`)}, "Answer") : null,
+      task?.request && task.request.status === "open" && may("answer") ? h("a.button", {href: link(`/inbox/${task.request.requestId ?? task.taskId}`)}, "Answer") : null,
       task?.childId ? h("a.button", {href: link(`/runs/${task.childId}`)}, "Open alone") : null,
-      !is_loading && fork.can(step, task, line) ? h("button", {"data-fork": "open", onclick: () => fork.open(step, task, line)}, "Fork here") : null))
+      !is_loading && may("fork") && fork.can(step, task, line) ? h("button", {"data-fork": "open", onclick: () => fork.open(step, task, line)}, "Fork here") : null))
 
   const words_of = (text) => {
     const said = element.querySelector("[data-streamed]") ?? element.querySelector(".pane")?.appendChild(message({role: "assistant", content: ""}, true))

@@ -28,9 +28,12 @@ export default {
     }
     const close = () => { select(0); views[tab]?.focus?.() }
 
-    const head = runhead({send, select, link, origin})
+    const may = (action) => model.get("may").includes(action)
+    may.list = () => model.get("may")
+    const share = sharing({send, origin})
+    const head = runhead({send, select, link, origin, may, share: share.open})
     const fork = forking({about: () => run.about ?? {}, send})
-    const look = inspector({close, fork, link, moment: (seq) => send({moment: seq})})
+    const look = inspector({close, fork, link, may, moment: (seq) => send({moment: seq})})
     const views = {timeline: waterfall({select}), transcript: transcript({select}), graph: asran({select}), events: logbook({select})}
 
     const live = h("button.live", {"data-live": "", onclick: () => hold(!is_held)})
@@ -39,7 +42,7 @@ export default {
     const main = h("div.shown", {role: "tabpanel"})
     const split = h("div.split", null, main, look.element)
     const wait = h("div.loading.muted", null, "Loading…")
-    const page = h("div.run", {hidden: true}, head.element, tabs, split, fork.element)
+    const page = h("div.run", {hidden: true}, head.element, tabs, split, fork.element, share.element)
 
     const model_tab = (key) => send({tab: key})
     const turn = (key) => {
@@ -148,10 +151,11 @@ export default {
       if (message.words && !is_held) for (const [execution, text] of Object.entries(message.words)) { views.transcript.words(execution, text); look.words(execution, text) }
       if (message.unforked) fork.refused()
       if (message.file) save(message.file)
+      if (message.sharing) share.hear(message.sharing)
     }
     const missing = () => {
       if (!model.get("missing")) return
-      replace(el, h("div.empty", {"data-missing": true}, h("strong", null, "There is no such run"), model.get("missing"), h("p", null, h("a.button", {href: link("/runs")}, "All runs"))))
+      replace(el, h("div.empty", {"data-missing": true}, h("strong", null, "There is no such run"), model.get("missing"), !may("browse") ? null : h("p", null, h("a.button", {href: link("/runs")}, "All runs"))))
     }
 
     const press = (event) => {
@@ -172,6 +176,7 @@ export default {
     model.on("change:missing", missing)
     model.on("change:step", () => { if (!own.delete(model.get("step")) && model.get("step") !== step) { step = model.get("step"); inspect(); chosen() } })
     model.on("change:tab", () => turn(model.get("tab")))
+    model.on("change:may", () => { if (run.start) head.update(run); inspect() })
     model.on("msg:custom", hear)
     document.addEventListener("keydown", press)
 

@@ -35,7 +35,7 @@ export default {
     const turn = (on) => {
       open = on
       form.hidden = !on
-      begin.hidden = on
+      begin.hidden = on || !may("schedule")
       list.hidden = on && !model.get("schedules").length
       if (on) name.input.disabled ? cron.input.focus() : name.input.focus()
     }
@@ -93,9 +93,10 @@ export default {
     }
 
     const act = (what, label, each, kind) => h(`button${kind ?? ""}`, {"data-focus": `${what} ${each.name}`, "aria-label": `${label} ${each.brief}`, onclick: () => model.send({do: what, name: each.name})}, label)
-    const actions = (each) => armed === each.name
+    const may = (action) => model.get("may").includes(action)
+    const actions = (each) => !may("schedule") ? (may("start") ? act("run", "Run now", each) : null) : armed === each.name
       ? [h("span.muted", null, "Runs that it began go on. "), h("button.danger", {"data-confirm": each.name, onclick: () => { armed = ""; model.send({do: "delete", name: each.name}) }}, "Delete"), " ", h("button", {onclick: () => { armed = ""; draw() }}, "Keep it")]
-      : [act("run", "Run now", each), " ", each.paused ? act("resume", "Resume", each) : act("pause", "Pause", each), " ",
+      : [may("start") ? act("run", "Run now", each) : null, " ", each.paused ? act("resume", "Resume", each) : act("pause", "Pause", each), " ",
         h("button", {"aria-label": `Change ${each.brief}`, "data-focus": `change ${each.name}`, onclick: () => { fill(each); turn(true) }}, "Change…"), " ",
         h("button", {"aria-label": `Delete ${each.brief}`, "data-focus": `delete ${each.name}`, onclick: () => { armed = each.name; draw(); list.querySelector("[data-confirm]").focus() }}, "Delete…")]
     const when = (each) => each.paused ? h("span.status", {"data-status": "PAUSED"}, "paused")
@@ -106,6 +107,7 @@ export default {
       const focused = list.getRootNode().activeElement?.getAttribute?.("data-focus")
       version.input.replaceChildren(...[["", "the latest"], ...model.get("versions").map((each) => [each, `always v${each}`])].map(([value, text]) => h("option", {value, selected: String(value) === version.input.value}, text)))
       list.hidden = open && !kept.length
+      begin.hidden = open || !may("schedule")
       replace(list, kept.length
         ? h("div.scroll", null, h("table.plans", {"aria-label": "Schedules"},
           h("thead", null, h("tr", null, ["Schedule", "When", "Next run", "Last run", ""].map((each) => h("th", {scope: "col"}, each)))),
@@ -120,7 +122,7 @@ export default {
       if (focused) list.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus()
     }
     const clock = setInterval(() => { for (const each of list.querySelectorAll("[data-until]")) each.textContent = until(Number(each.dataset.until)) }, 1000)
-    for (const each of ["schedules", "versions"]) model.on(`change:${each}`, draw)
+    for (const each of ["schedules", "versions", "may"]) model.on(`change:${each}`, draw)
     model.on("change:preview", previewed)
     model.on("change:problem", refused)
     model.on("change:saved", () => { turn(false); begin.focus() })

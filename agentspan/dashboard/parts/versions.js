@@ -13,6 +13,7 @@ export default {
     }))
     const back = (each, place) => {
       if (!place) return h("span.chip", null, "latest")
+      if (!model.get("may").includes("roll back")) return null
       if (each.same) return h("span.muted", null, "same as the latest")
       if (armed !== each.version) return h("button", {"data-focus": `back${each.version}`, "aria-label": `Roll back to version ${each.version}`, onclick: () => { armed = each.version; draw(); list.querySelector("[data-confirm]").focus() }}, "Roll back…")
       const latest = model.get("versions")[0].version
@@ -55,6 +56,7 @@ export default {
     ]
     model.on("change:versions", () => { draw(); compare() })
     for (const each of ["before", "after"]) model.on(`change:${each}`, () => { draw(); compare() })
+    model.on("change:may", draw)
     model.on("change:changes", compare)
     draw()
     compare()
