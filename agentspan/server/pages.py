@@ -26,6 +26,12 @@ input:focus-visible, button:focus-visible, a:focus-visible { outline: 2px solid 
 button { width: 100%; margin-top: 24px; font: inherit; font-weight: 600; border: 0; border-radius: 8px; padding: 10px;
   background: var(--accent); color: var(--on-accent); cursor: pointer; }
 .bad { color: var(--bad); }
+a.button { display: block; text-align: center; font-weight: 600; text-decoration: none; border: 1px solid var(--edge);
+  border-radius: 8px; padding: 9px; color: var(--ink); overflow-wrap: anywhere; }
+a.button:hover { background: var(--paper); }
+h1 + a.button, .bad + a.button { margin-top: 16px; }
+.or { display: flex; align-items: center; gap: 12px; margin: 20px 0 12px; font-size: 14px; }
+.or::before, .or::after { content: ""; flex: 1; border-top: 1px solid var(--line); }
 a { color: var(--accent); }
 code { font: 14px ui-monospace, SFMono-Regular, Menlo, monospace; color: var(--ink); }
 .wait { height: 3px; border-radius: 2px; background: var(--line); overflow: hidden; margin-top: 24px; }
@@ -52,6 +58,8 @@ setInterval(async () => {
   said.textContent = sentence;
 }, 700);
 """
+
+OR = '<p class="or">or</p>'
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; base-uri 'none'"
 WAITING_POLICY = f"{POLICY}; script-src 'unsafe-inline'; connect-src 'self'"
@@ -98,8 +106,8 @@ def login(
         )
         verb = "Log in"
     there = f"login/oidc?{urlencode({'next': after})}"
-    other = f'<p><a href="{escape(there)}">Log in with {escape(elsewhere)}</a></p>' if elsewhere else ""
-    form = f"""<h1>{title}</h1><p>{why}</p>{said}{other}<form method="post" action="login">{fields}
+    other = f'<a class="button" href="{escape(there)}">Log in with {escape(elsewhere)}</a>{OR}' if elsewhere else ""
+    form = f"""<h1>{title}</h1>{said}{other}<p>{why}</p><form method="post" action="login">{fields}
 <input type="hidden" name="next" value="{escape(after)}"><button>{verb}</button></form>"""
     return _page(title, form)
 
