@@ -202,15 +202,17 @@ class Access:
         roll = await self.fresh(now=True)
         _check_name("user", given.name)
         self._check_giving(by, given.tenant, ROLES[_role(given.role)])
+        taken = Conflict(f"there is a user {given.name!r} already; names are unique over all tenants")
         if given.name in roll.users:
-            raise Conflict(f"there is a user {given.name!r} already; names are unique over all tenants")
+            raise taken
         _check_room("users", len(self.users(given.tenant)), OF_A_TENANT)
         # Of another epoch than a former user of that name, whose tokens may still be about.
         user = replace(
             given, password=await _sealed(password) if password else "", epoch=secrets.randbits(48),
             created_at=now_ms(), display_name=one_line(given.display_name), email=one_line(given.email),
         )  # fmt: skip
-        await self._write(lambda txn: access.add_user(txn.connection, user))
+        if not await self._write(lambda txn: access.add_user(txn.connection, user)):
+            raise taken
         return user
 
     async def change_user(self, by: Principal, name: str, given: Mapping[str, Any]) -> User:
@@ -329,10 +331,12 @@ class Access:
         if problem := tenant_problem(given.name):
             raise BadInput(problem)
         _check_quotas(given.quotas)
+        taken = Conflict(f"there is a tenant {given.name!r} already")
         if given.name in roll.tenants:
-            raise Conflict(f"there is a tenant {given.name!r} already")
+            raise taken
         tenant = replace(given, title=one_line(given.title), created_at=now_ms())
-        await self._write(lambda txn: access.add_tenant(txn.connection, tenant))
+        if not await self._write(lambda txn: access.add_tenant(txn.connection, tenant)):
+            raise taken
         return tenant
 
     async def change_tenant(self, name: str, given: Mapping[str, Any]) -> Tenant:

@@ -8,10 +8,11 @@ import asyncio
 import logging
 from collections.abc import Iterator
 
-from agentspan.config import HOME, Settings
+from agentspan.config import HOME, SCHEMA, Settings
 from agentspan.engine.access import Access, Audit
 from agentspan.engine.engine import Engine
-from agentspan.errors import AgentspanError, NotFound, Unavailable
+from agentspan.errors import AgentspanError, Conflict, NotFound, Unavailable
+from agentspan.store.access import has_schema
 
 log = logging.getLogger("agentspan.tenants")
 
@@ -72,6 +73,19 @@ class Tenants:
             opening = self._opening[name] = asyncio.create_task(self._open(name))
             opening.add_done_callback(lambda _: self._opening.pop(name, None))
         return await asyncio.shield(self._opening[name])
+
+    async def check_new(self, name: str) -> None:
+        """Conflict if a former tenant of that name has left its database, which is nothing for another to read."""
+        settings = self.settings.of_tenant(name)
+        if self.home.database.is_sqlite:
+            is_there = (settings.data_dir / "agentspan.db").exists()
+        else:
+            is_there = await self.home.reads.query(lambda c: has_schema(c, f"{SCHEMA}{name}"))
+        if is_there:
+            raise Conflict(
+                f"the database of a former tenant {name!r} is still there: remove it by hand, or say `adopt` to give it"
+                " to the new one"
+            )
 
     async def drain(self, seconds: float) -> None:
         """See Engine.drain; all at once."""

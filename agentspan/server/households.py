@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from agentspan.config import HOME
+from agentspan.config import HOME, tenant_problem
 from agentspan.errors import BadInput, Forbidden
 from agentspan.server.handler import Handler, Route
 from agentspan.store.access import Tenant
@@ -14,11 +14,12 @@ Json = dict[str, Any]
 
 class NewTenant(msgspec.Struct):
     """`quotas` may hold runningExecutions, startsPerMinute, tokensPerDay and dollarsPerDay; what is absent is not
-    limited."""
+    limited. `adopt`: take over what a former tenant of that name has left."""
 
     name: str
     title: str = ""
     quotas: dict[str, float] = {}
+    adopt: bool = False
 
 
 class ChangedTenant(msgspec.Struct):
@@ -51,6 +52,8 @@ class All(AtHome):
         asked = self.body(NewTenant)
         self.subject = asked.name
         given = Tenant(name=asked.name, title=asked.title[:200], quotas=asked.quotas)
+        if not asked.adopt and not tenant_problem(asked.name):
+            await self.context.tenants.check_new(asked.name)
         tenant = await self.context.tenants.access.add_tenant(given)
         await self.context.tenants.house(tenant.name)
         self.answer(shown(tenant), 201)

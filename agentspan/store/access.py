@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from agentspan.config import HOME
 from agentspan.store import tables as t
+from agentspan.store.bulk import insert_of
 
 
 class Tenant(Struct, frozen=True, kw_only=True):
@@ -121,12 +122,17 @@ def roll(connection: Connection) -> Roll:
     )
 
 
+def has_schema(connection: Connection, name: str) -> bool:
+    """Whether PostgreSQL has a schema of that name."""
+    return bool(sa.inspect(connection).has_schema(name))
+
+
 # Changes: each counts itself
 
 
-def add_tenant(connection: Connection, tenant: Tenant) -> None:
-    connection.execute(sa.insert(t.tenants), _tenant_row(tenant))
-    connection.execute(COUNT)
+def add_tenant(connection: Connection, tenant: Tenant) -> bool:
+    """False if there is one of that name."""
+    return _added(connection, t.tenants, _tenant_row(tenant))
 
 
 def change_tenant(connection: Connection, name: str, changes: dict[str, Any]) -> None:
@@ -144,9 +150,9 @@ def delete_tenant(connection: Connection, name: str) -> None:
     connection.execute(COUNT)
 
 
-def add_user(connection: Connection, user: User) -> None:
-    connection.execute(sa.insert(t.users), msgspec.structs.asdict(user) | {"disabled": int(user.disabled)})
-    connection.execute(COUNT)
+def add_user(connection: Connection, user: User) -> bool:
+    """False if there is one of that name, also since a moment ago."""
+    return _added(connection, t.users, msgspec.structs.asdict(user) | {"disabled": int(user.disabled)})
 
 
 def change_user(
@@ -239,6 +245,13 @@ def entries(connection: Connection, wanted: dict[str, str], since: int, until: i
 
 
 # Parts
+
+
+def _added(connection: Connection, table: sa.Table, row: dict[str, Any]) -> bool:
+    statement = insert_of(table, connection.dialect.name).values(row).on_conflict_do_nothing()
+    is_new = connection.execute(statement).rowcount > 0
+    connection.execute(COUNT)
+    return is_new
 
 
 def _all(connection: Connection, table: sa.Table, shape: type[Any]) -> Sequence[Any]:
