@@ -71,9 +71,10 @@ class Start(Ask, kw_only=True):
 
 
 class Land(Ask, kw_only=True):
-    """A worker's report."""
+    """A worker's report; `outside`: of one that is no part of the server, and so does the work of tools alone."""
 
     report: Report
+    outside: bool = False
 
     def apply(self, transaction: Transaction, desk: Desk) -> Receipt:
         tree, number = split_task(self.report.task_id)
@@ -84,9 +85,8 @@ class Land(Ask, kw_only=True):
         order = run.tasks[number]
         if order.kind is Kind.AGENT:
             return Receipt(task_id=self.report.task_id, landed=False, reason=SUB_AGENT)
-        if order.kind is Kind.HUMAN and held and self.report.status == "COMPLETED":
-            spec = held.spec.at(run.path)
-            self.report = replace(self.report, output=answered(spec, run, order, self.report.output))
+        if self.outside and order.kind is not Kind.WORKER:
+            return Receipt(task_id=self.report.task_id, landed=False, reason=NO_TOOL)
         taken = desk.taken.get((tree, number)) or _lease_of(transaction, (tree, number))
         transaction.append(tree, [(run.id, reported(number, order, self.report, taken))])
         return Receipt(task_id=self.report.task_id, landed=True)
@@ -475,3 +475,4 @@ AFTER = "_session_after"
 SETTLED = "the attempt is settled: it was reported before, ran out of time, or its execution ended"
 UNKNOWN = "there is no such execution"
 SUB_AGENT = "the task of a sub-agent ends with its execution"
+NO_TOOL = "this is no task of a tool: the server makes calls itself, and people answer by POST /api/inbox/ID/respond"

@@ -292,7 +292,8 @@ class Engine:
 
     async def report(self, reports: Sequence[Report]) -> list[Receipt]:
         """State outcomes. A late or double report changes nothing, and its receipt says so."""
-        return await asyncio.gather(*(self._report_one(report) for report in await self.secrets.cleaned(reports)))
+        clean = await self.secrets.cleaned(reports)
+        return await asyncio.gather(*(self._report_one(report, outside=True) for report in clean))
 
     async def extend(
         self, task_ids: Sequence[str], worker: str, lease_ms: int | None = None
@@ -555,11 +556,11 @@ class Engine:
             if base:
                 self._check_address(base)
 
-    async def _report_one(self, report: Report) -> Receipt:
+    async def _report_one(self, report: Report, *, outside: bool = False) -> Receipt:
         tree, number = split_task(report.task_id)
         taken = self.desk.taken.get((tree, number), ("", 0))
         self.signs.note(report.worker or taken[0], "reported", now_ms())
-        receipt = await self.writer.do(commands.Land(trees=(tree,), report=report))
+        receipt = await self.writer.do(commands.Land(trees=(tree,), report=report, outside=outside))
         if report.logs:
             await self._log(report.task_id, report.logs)
         return receipt

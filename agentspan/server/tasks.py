@@ -101,6 +101,8 @@ class TaskHandler(Handler):
         return Receipt(task_id=beat.task_id, landed=False, reason="the task is no longer with this worker")
 
     async def _postpone(self, result: TaskResult) -> Receipt:
+        if (await self.reads.task(result.task_id)).kind != "worker":
+            raise BadInput("only tasks of tools are put back")
         if result.logs:
             await self.engine.log(result.task_id, [each.log for each in result.logs])
         after_ms = conductor.after_ms(result)
