@@ -52,7 +52,9 @@ class Text(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         told = " ".join(f"{name}={value}" for name, value in about(record).items())
-        return super().formatMessage(record) + (f" [{told}]" if told else "")
+        line = super().formatMessage(record) + (f" [{told}]" if told else "")
+        # A text of somebody's is no line of the log.
+        return CONTROL.sub(lambda found: repr(found[0])[1:-1], line)
 
     def format(self, record: logging.LogRecord) -> str:
         return str(hidden(super().format(record), self._secrets))
@@ -98,6 +100,7 @@ SECRET_ENDINGS = ("_API_KEY", "_SECRET", "_PASSWORD", "_TOKEN", "_ACCESS_KEY", "
 """How the names of variables end that hold what nobody may read."""
 
 
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 PARAMETER = re.compile(r"\{(\w+)")
 REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 _origin, _numbers = token_hex(4), itertools.count(1)
