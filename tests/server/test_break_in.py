@@ -1,13 +1,14 @@
 """Ways to get in, or further than one may, that lead nowhere."""
 
 import asyncio
-import time
+import logging
 
 import pytest
 
+from agentspan.server import logs
 from tests.server.conftest import KEY
 from tests.server.running import ADD, Running, agent, running
-from tests.server.test_access import PASSWORD, Guest, concluded, key, logged_in, made, root, started, user
+from tests.server.test_access import PASSWORD, Guest, concluded, key, made, root, started, user
 from tests.server.test_tenants import database, tenant  # noqa: F401
 
 GUARDED = {**ADD, "approvalRequired": True}
@@ -346,3 +347,49 @@ async def test_no_address_makes_the_login_fail(locked):
     form = {"key": "ann", "secret": PASSWORD, "next": "/ui/\r\nX: y"}
     answer = await locked.http.post("/login", data=form)
     assert (answer.status_code, answer.headers["Location"]) == (303, "ui/")
+
+
+# Work
+
+
+async def test_who_works_neither_answers_for_a_person_nor_for_a_model_by_a_report(locked):
+    worker = await key(locked, scopes=["work"])
+    run = await started(root(locked), agent("adder", GUARDED))
+    request = await asked(locked, run)
+    thinking = await started(root(locked), agent("slow"))
+    tasks = (await root(locked).ask("GET", f"/api/workflow/{thinking}?includeTasks=true")).json()["tasks"]
+    for task_id, output in ((request["requestId"], {"approved": True}), (tasks[0]["taskId"], {"content": "forged"})):
+        done = {"taskId": task_id, "workflowInstanceId": run, "status": "COMPLETED", "outputData": output}
+        await worker.ask("POST", "/api/tasks", done)
+        [receipt] = (await worker.ask("POST", "/api/tasks/report", {"results": [done]})).json()["receipts"]
+        assert not receipt["landed"]
+        assert await worker.status("POST", "/api/tasks", {**done, "status": "IN_PROGRESS"}) == 400
+    [found] = (await root(locked).ask("GET", f"/api/agent/{run}/requests")).json()["requests"]
+    assert found["status"] == "open"
+    status = (await root(locked).ask("GET", f"/api/agent/{thinking}/status")).json()
+    assert status["isRunning"]
+
+
+# What is left
+
+
+async def test_a_new_tenant_sees_nothing_of_a_former_one_of_its_name(tmp_path, database):  # noqa: F811
+    async with running(tmp_path, **KEY, **database) as server:
+        former = await tenant(server, "acme")
+        run = await started(former)
+        assert await root(server).status("DELETE", "/api/tenants/acme?confirm=acme") == 204
+        answer = await root(server).ask("POST", "/api/tenants", {"name": "acme"})
+        assert answer.status_code == 409
+        assert "former tenant" in answer.json()["message"]
+        await made(root(server), "/api/tenants", {"name": "acme", "adopt": True})
+        later = await key(server, tenant="acme", role="admin")
+        assert await later.status("GET", f"/api/agent/{run}/status") == 200
+
+
+def test_no_text_of_somebodys_is_a_line_of_the_log():
+    record = logging.LogRecord(
+        "agentspan", logging.WARNING, "", 0, "refused %s", ("x\n2026 INFO all is well\x1b[2J",), None
+    )
+    record.about = {"execution_id": "x\r\nforged"}
+    assert len(logs.Text().format(record).splitlines()) == 1
+    assert "\x1b" not in logs.Text().format(record)
