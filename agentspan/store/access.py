@@ -249,7 +249,7 @@ def entries(connection: Connection, wanted: dict[str, str], since: int, until: i
 
 def _added(connection: Connection, table: sa.Table, row: dict[str, Any]) -> bool:
     statement = insert_of(table, connection.dialect.name).values(row).on_conflict_do_nothing()
-    is_new = connection.execute(statement).rowcount > 0
+    is_new = connection.execute(statement.returning(table.c.name)).first() is not None
     connection.execute(COUNT)
     return is_new
 
