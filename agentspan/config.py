@@ -45,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     old_master_keys: tuple[bytes, ...] = ()
     allow_insecure_bind: bool = False
     allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
     outgoing_allow: tuple[str, ...] = ()
     max_body_bytes: int = 32 * 1024 * 1024
     blob_bytes: int = 65_536
@@ -544,6 +545,10 @@ def _hosts(text: str) -> tuple[str, ...]:
     return tuple(_host(name.strip()).lower() for name in text.split(",") if name.strip())
 
 
+def _networks(text: str) -> tuple[str, ...]:
+    return tuple(str(ipaddress.ip_network(part.strip(), strict=False)) for part in text.split(",") if part.strip())
+
+
 def _places(text: str) -> tuple[str, ...]:
     places = tuple(part.strip().lower() for part in text.split(",") if part.strip())
     if any(any(letter.isspace() for letter in place) or "//" in place for place in places):
@@ -668,6 +673,12 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("allow_insecure_bind", ("AGENTSPAN_ALLOW_INSECURE_BIND",), _switch, "true or false"),
     Setting("allowed_hosts", ("AGENTSPAN_ALLOWED_HOSTS",), _hosts, "host names with commas between them"),
+    Setting(
+        "trusted_proxies",
+        ("AGENTSPAN_TRUSTED_PROXIES",),
+        _networks,
+        "addresses or networks with commas between them, of proxies whose X-Forwarded-For is believed",
+    ),
     Setting(
         "outgoing_allow",
         ("AGENTSPAN_OUTGOING_ALLOW",),

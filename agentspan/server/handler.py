@@ -20,7 +20,7 @@ from agentspan.errors import AgentspanError, BadInput, Forbidden, NotImplemented
 from agentspan.server.auth import Claim, WrongCredentials
 from agentspan.server.limits import check_nesting
 from agentspan.server.logs import ids, request_id
-from agentspan.server.origin import check_host, check_origin, check_own_page, is_navigation
+from agentspan.server.origin import address_of, check_host, check_origin, check_own_page, is_navigation
 from agentspan.server.rights import ANY, SHARED, Right, right
 from agentspan.server.unbuilt import UNBUILT
 
@@ -124,6 +124,11 @@ class Handler(RequestHandler):
         return self.house.engine.reads
 
     @cached_property
+    def address(self) -> str:
+        """Where the request comes from."""
+        return address_of(self.request.remote_ip or "", self.request.headers, self.context.settings.trusted_proxies)
+
+    @cached_property
     def told(self) -> dict[str, str]:
         """What the log says that it is about."""
         return {"request_id": request_id(self.request.headers.get("X-Request-Id", ""))}
@@ -204,14 +209,13 @@ class Handler(RequestHandler):
         who, rates = self.principal, self.context.rates
         if rates and self.route not in UNCOUNTED:
             known = {} if who is NOBODY else {"key": who.id or who.name, "tenant": who.tenant}
-            rates.check({"address": self.request.remote_ip or "", **known})
+            rates.check({"address": self.address, **known})
 
     async def _enter(self, right: Right) -> None:
         self.house = await self.context.tenants.house(self.principal.tenant)
         if right.action:
-            who, address = self.principal.name or self.person(), self.request.remote_ip or ""
-            subject = self.subject or "/".join(str(each) for each in self.path_args)
-            self._entry = await self.house.audit.begin(self.principal, who, right.action, subject, address)
+            who, subject = self.principal.name or self.person(), self.subject or "/".join(map(str, self.path_args))
+            self._entry = await self.house.audit.begin(self.principal, who, right.action, subject, self.address)
 
     async def admit_as(self, who: Principal) -> None:
         """Go on as somebody whom a handler without credentials has found out."""

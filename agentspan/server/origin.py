@@ -6,7 +6,7 @@ header holds the page's own name, Origin names the page's site, Sec-Fetch-Site s
 
 import ipaddress
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -34,6 +34,19 @@ def check_own_page(headers: Mapping[str, str]) -> None:
     """Refuse what a cookie alone speaks for, unless a page of ours has sent it. `check_origin` was there before."""
     if not headers.get("Origin") and headers.get("Sec-Fetch-Site") != "same-origin":
         raise Forbidden("with a cookie, this server takes changes only from its own pages; show a token instead")
+
+
+def address_of(peer: str, headers: Mapping[str, str], proxies: Sequence[str]) -> str:
+    """Where a request comes from: the last address in X-Forwarded-For that is no proxy of ours. Anybody can write the
+    header, so only our proxies are believed."""
+    address = peer
+    for said in reversed(headers.get("X-Forwarded-For", "").split(",")):
+        if not _is_among(address, proxies):
+            break
+        if not _is_address(said.strip()):
+            break
+        address = said.strip()
+    return address
 
 
 def is_framed(headers: Mapping[str, str]) -> bool:
@@ -75,6 +88,15 @@ def _is_same(origin: str, host: str, settings: Settings) -> bool:
     return parts.scheme in ("http", "https") and (
         parts.netloc.lower() == host.lower() or (parts.hostname or "") in settings.allowed_hosts
     )
+
+
+def _is_among(address: str, networks: Sequence[str]) -> bool:
+    return any(_is_address(address) and ipaddress.ip_address(address) in _network(each) for each in networks)
+
+
+@lru_cache(1024)
+def _network(text: str) -> "ipaddress.IPv4Network | ipaddress.IPv6Network":
+    return ipaddress.ip_network(text)
 
 
 @lru_cache(1024)
