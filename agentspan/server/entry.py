@@ -12,15 +12,19 @@ from agentspan.server.handler import Handler
 async def enter(handler: Handler, name: str, secret: str) -> Principal:
     """Who that is: who has the key and the secret of the settings, or a user. Guesses are counted by who makes them and
     by whom they are about. WrongCredentials, TooMany; 401 tells nobody whether there is such a user."""
-    throttle, address = handler.context.throttle, handler.request.remote_ip or ""
+    throttle = handler.context.throttle
     # A name may be as long as a body, and is kept.
-    guesses = (f"from {address}", f"as {digest(name)}")
+    guesses = (f"from {handler.address}", f"as {digest(name)}")
     async with throttle.alone(guesses[0]), throttle.alone(guesses[1]):
-        if wait := max(map(throttle.wait, guesses)):
+        # Others' guesses do not shut out who has come in from there before.
+        counted = guesses[:1] if throttle.knows(guesses) else guesses
+        if wait := max(map(throttle.wait, counted)):
             raise TooMany(f"Too many wrong tries: wait {int(wait) + 1} s, then try again.", wait)
         who = await _find(handler, name, secret)
         for each in guesses:
             throttle.hit(each) if who else throttle.missed(each)
+        if who:
+            throttle.remember(guesses)
     await noted(handler, who, name)
     if who is None:
         raise WrongCredentials("the name or the password is wrong")
@@ -30,8 +34,8 @@ async def enter(handler: Handler, name: str, secret: str) -> Principal:
 async def noted(handler: Handler, who: Principal | None, name: str) -> None:
     """Write down that somebody came in; without `who`, that they did not."""
     house = await handler.context.tenants.house(who.tenant if who else NOBODY.tenant)
-    action, address = f"login.{'ok' if who else 'failed'}", handler.request.remote_ip or ""
-    entry = await house.audit.begin(who or NOBODY, name[:200], action, name[:200], address)
+    action = f"login.{'ok' if who else 'failed'}"
+    entry = await house.audit.begin(who or NOBODY, name[:200], action, name[:200], handler.address)
     await house.audit.conclude(entry, "ok" if who else "refused", "", {})
 
 

@@ -16,6 +16,7 @@ class Throttle:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._wrong: dict[str, tuple[int, float]] = {}
+        self._known: dict[tuple[str, ...], None] = {}
         self._trying: dict[str, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager
@@ -49,3 +50,13 @@ class Throttle:
     def hit(self, who: str) -> None:
         """They were right."""
         self._wrong.pop(who, None)
+
+    def remember(self, whole: tuple[str, ...]) -> None:
+        """That somebody has come in from somewhere."""
+        self._known.pop(whole, None)
+        self._known[whole] = None
+        if len(self._known) > KEPT:
+            del self._known[next(iter(self._known))]
+
+    def knows(self, whole: tuple[str, ...]) -> bool:
+        return whole in self._known
