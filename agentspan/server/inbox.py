@@ -7,6 +7,7 @@ import msgspec
 from agentspan.engine.access import Principal, one_line
 from agentspan.errors import BadInput, Conflict, NotFound
 from agentspan.server.auth import Link as RequestLink
+from agentspan.server.auth import WrongCredentials
 from agentspan.server.executions import request
 from agentspan.server.handler import Handler, Route
 from agentspan.store.views import Receipt, RequestView
@@ -113,6 +114,10 @@ class Linked(Handler):
     async def _follow(self, token: str) -> RequestLink:
         link = self.context.door.linked(token)
         self.subject = link.request_id
+        access = self.context.tenants.access
+        await access.fresh()
+        if link.maker and access.user(link.maker) is None:
+            raise WrongCredentials("who gave this link may not come in any more; ask somebody else for one")
         await self.admit_as(Principal(kind="link", name=link.by, tenant=link.tenant))
         return link
 
