@@ -38,6 +38,8 @@ from agentspan.server.timings import Timings
 
 log = logging.getLogger("agentspan.server")
 
+STRONG_CHARS = 16
+
 
 def make_app(
     tenants: Tenants, settings: Settings, dashboard: Dashboard | None = None, paths: Collection[str] | None = None
@@ -88,6 +90,8 @@ def run(main: Coroutine[Any, Any, None], settings: Settings) -> int:
 async def _serve(settings: Settings) -> None:
     check_bind(settings)
     check_start(settings)
+    if 0 < len(settings.auth_secret or "") < STRONG_CHARS and not is_loopback(settings.host):
+        log.warning("AGENTSPAN_AUTH_SECRET can be guessed: take %d random characters or more", STRONG_CHARS)
     sockets = bind(settings)
     claim = Claim(settings.data_dir)
     try:

@@ -228,6 +228,7 @@ class Log(Handler):
 
     async def post(self, task_id: str) -> None:
         """Add a line, sent as raw text."""
+        await self.reads.task(task_id)
         await self.engine.log(task_id, [self.text()])
         self.answer_nothing()
 
