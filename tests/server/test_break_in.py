@@ -3,12 +3,13 @@
 import asyncio
 import logging
 
+import httpx
 import pytest
 
 from agentspan.server import logs
 from tests.server.conftest import KEY
 from tests.server.running import ADD, Running, agent, running
-from tests.server.test_access import PASSWORD, Guest, concluded, key, made, root, started, user
+from tests.server.test_access import PASSWORD, Guest, concluded, key, logged_in, made, root, started, user
 from tests.server.test_tenants import database, tenant  # noqa: F401
 
 GUARDED = {**ADD, "approvalRequired": True}
@@ -393,3 +394,43 @@ def test_no_text_of_somebodys_is_a_line_of_the_log():
     record.about = {"execution_id": "x\r\nforged"}
     assert len(logs.Text().format(record).splitlines()) == 1
     assert "\x1b" not in logs.Text().format(record)
+
+
+# Addresses
+
+
+async def test_others_guesses_do_not_shut_out_who_has_come_in_before(locked):
+    await user(locked, "viewer", "ann")
+    transport = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+    async with httpx.AsyncClient(base_url=locked.url, transport=transport, trust_env=False) as elsewhere:
+        for _ in range(5):
+            guess = {"username": "ann", "password": "wrong password"}
+            answer = await elsewhere.post("/api/auth/login", json=guess)
+    assert answer.status_code == 429
+    await logged_in(locked, "ann")
+
+
+async def test_an_address_is_believed_of_our_own_proxies_alone(tmp_path, locked):
+    told = {"X-Forwarded-For": "198.51.100.9, 203.0.113.7, 127.0.0.3"}
+    await locked.http.post("/api/auth/login", json={"username": "x", "password": "y"}, headers=told)
+    assert [each["address"] for each in await concluded(locked)] == ["127.0.0.1"]
+    async with running(tmp_path / "other", **KEY, AGENTSPAN_TRUSTED_PROXIES="127.0.0.0/8") as server:
+        await server.http.post("/api/auth/login", json={"username": "x", "password": "y"}, headers=told)
+        assert [each["address"] for each in await concluded(server)] == ["203.0.113.7"]
+
+
+async def test_a_link_ends_with_who_gave_it(locked):
+    run = await started(root(locked), agent("adder", GUARDED))
+    request = await asked(locked, run)
+    lee = await user(locked, "operator", "lee")
+    link = (await lee.ask("POST", f"/api/inbox/{request['requestId']}/link", {})).json()
+    assert await Guest(locked).status("GET", link["url"]) == 200
+    assert await root(locked).status("PATCH", "/api/users/lee", {"disabled": True}) == 200
+    assert await Guest(locked).status("GET", link["url"]) == 401
+    assert await Guest(locked).status("POST", link["url"], {"approved": True}) == 401
+
+
+async def test_lines_are_kept_of_tasks_that_there_are(locked):
+    worker = await key(locked, scopes=["work"])
+    answer = await locked.http.post("/api/tasks/x.t1/log", content="line", headers=worker.headers)
+    assert answer.status_code == 404
