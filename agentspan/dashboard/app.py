@@ -11,7 +11,7 @@ from agentspan.dashboard.address import Address
 from agentspan.dashboard.pages import GROUPS, find
 from agentspan.dashboard.pages.run import Run
 from agentspan.dashboard.pages.unknown import Hidden
-from agentspan.dashboard.store import News, Store
+from agentspan.dashboard.store import News, Store, is_over
 from agentspan.dashboard.view import View
 from agentspan.dashboard.widget import Widget, param
 from agentspan.errors import AgentspanError
@@ -75,8 +75,10 @@ class App:
         while not self.store.me:
             try:
                 await self.store.know()
-            except AgentspanError:
+            except AgentspanError as problem:
                 self._follow()  # the page itself says what is wrong
+                if is_over(problem):
+                    return
                 await asyncio.sleep(AGAIN_SECONDS)
         self.nav.groups = [[each for each in group if self.store.may(each.get("takes", "browse"))] for group in GROUPS]
         self.who.object = look.who(self.address, self.store.user, self.store.me)

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from agentspan.client.client import Client
@@ -97,6 +98,9 @@ class Store:
                     self._tell(news_of(change))
             except AgentspanError as problem:
                 log.info("no news of %s: %s", self.client.url, problem)
+                if is_over(problem):
+                    self._tell(EVERYTHING)
+                    return
             self.is_live = False
             await asyncio.sleep(AGAIN_SECONDS)
             self._tell(EVERYTHING)
@@ -105,6 +109,12 @@ class Store:
         if news:
             for heard in list(self._heard):
                 heard(news)
+
+
+def is_over(problem: AgentspanError) -> bool:
+    """Whether the server lets this session in no more: its user was disabled or has logged out everywhere, or what was
+    shared is not shared any more. It cannot come right again."""
+    return problem.status == HTTPStatus.UNAUTHORIZED
 
 
 def news_of(change: dict[str, Any]) -> News:

@@ -15,7 +15,7 @@ from panel.viewable import Viewable, Viewer
 
 from agentspan.dashboard import look, may
 from agentspan.dashboard.address import Address
-from agentspan.dashboard.store import NOTHING, News, Store
+from agentspan.dashboard.store import NOTHING, News, Store, is_over
 from agentspan.dashboard.widget import Widget
 from agentspan.errors import AgentspanError
 
@@ -25,6 +25,13 @@ PAUSE_SECONDS = 0.2
 """Between two reads: news of that time is read at once."""
 AGAIN_SECONDS = 2.0
 """After a read that failed."""
+
+_BOX = (
+    '<div role="alert" style="border-left:3px solid #d64545;background:rgba(214,69,69,.1);padding:10px 14px;'
+    'border-radius:0 6px 6px 0"><b>This cannot be read {}</div>'
+)
+PROBLEM = _BOX.format('now.</b> {} <span style="opacity:.7">Trying again…</span>')
+OVER = _BOX.format("any more.</b> {}")
 
 
 class View(Viewer):
@@ -163,7 +170,10 @@ class View(Viewer):
                 await self._meet()
                 self.data = None if self._is_refused else await self.read()
             except AgentspanError as problem:
-                self._say(problem.message)
+                self._say(problem.message, OVER if is_over(problem) else PROBLEM)
+                if is_over(problem):
+                    self.address.param.update(title=self.title, ready=self.address.place)
+                    return
                 wait = AGAIN_SECONDS
                 self._news.set()
             else:
@@ -175,16 +185,12 @@ class View(Viewer):
             await asyncio.sleep(wait)
             await self._news.wait()
 
-    def _say(self, problem: str) -> None:
+    def _say(self, problem: str, how: str = PROBLEM) -> None:
         if problem or self._problem.visible:
-            self._problem.param.update(object=PROBLEM.format(escape(problem)), visible=bool(problem))
+            self._problem.param.update(object=how.format(escape(problem)), visible=bool(problem))
 
 
 def _broken(work: "asyncio.Task[Any]") -> None:
     """A view that has stopped by a mistake of ours says so in the log."""
     if not work.cancelled() and (problem := work.exception()):
         log.error("a view has stopped", exc_info=problem)
-
-
-PROBLEM = """<div role="alert" style="border-left:3px solid #d64545;background:rgba(214,69,69,.1);padding:10px 14px;
-border-radius:0 6px 6px 0"><b>This cannot be read now.</b> {} <span style="opacity:.7">Trying again…</span></div>"""

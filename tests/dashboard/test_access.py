@@ -147,7 +147,6 @@ def test_an_admin_makes_a_user_and_a_key_and_the_audit_tells_of_it(page: Page, l
     form.get_by_role("button", name="Make the user").click()
     expect(form.get_by_role("alert")).to_contain_text("at least 12 characters")
     form.get_by_label("Password").fill(PASSWORD)
-    shot(page, "access-new-user")
     form.get_by_role("button", name="Make the user").click()
     expect(row(page, "Users", "vera")).to_contain_text("viewer")
     row(page, "Users", "vera").get_by_role("button", name="Change vera").click()
@@ -170,7 +169,6 @@ def test_an_admin_makes_a_user_and_a_key_and_the_audit_tells_of_it(page: Page, l
     form.get_by_role("button", name="Make the key").click()
     text = page.get_by_role("textbox", name="The key nightly").input_value()
     assert locked.ask("GET", "/api/auth/me", **{"X-API-Key": text})["scopes"] == ["metrics"]
-    shot(page, "access-key-made")
     page.get_by_role("button", name="I have kept it").click()
     assert text not in page.content()
     row(page, "API keys", "nightly").get_by_role("button", name="Revoke nightly").click()
@@ -224,7 +222,6 @@ def test_a_viewer_is_offered_nothing_that_the_server_would_refuse(page: Page, lo
     visit(page, f"{locked.ui}/runs/{locked.waiting}")
     expect(page.get_by_role("heading", name="clerk")).to_be_visible()
     expect(page.locator("[data-act]")).to_have_count(0)
-    shot(page, "access-viewer-run")
     visit(page, f"{locked.ui}/inbox")
     card = page.get_by_role("group", name="Approval wanted: refund")
     expect(card).to_contain_text("This takes the right to answer, which the role viewer does not have.")
@@ -238,37 +235,6 @@ def test_a_viewer_is_offered_nothing_that_the_server_would_refuse(page: Page, lo
         visit(page, f"{locked.ui}/{name}")
         expect(page.get_by_text("which the role viewer does not have")).to_be_visible()
     assert locked.refusals() == before
-
-
-def test_a_person_sees_who_they_are_makes_a_key_and_changes_their_password(
-    page: Page, locked: Locked, seen: Seen
-) -> None:
-    locked.user("dora", "developer")
-    log_in(page, locked, "dora", PASSWORD, "/ui/settings")
-    expect(page.get_by_text("You are dora, developer of the tenant default.")).to_be_visible()
-    expect(page.get_by_text("keep credentials", exact=True)).to_be_visible()
-    expect(page.get_by_role("region", name="Configuration")).to_have_count(0)
-    shot(page, "access-settings")
-    page.get_by_role("link", name="Your keys").click()
-    settled(page)
-    page.get_by_role("button", name="New key…").click()
-    form = page.get_by_role("dialog", name="New API key")
-    assert form.get_by_label("May do").get_by_role("option").count() == 4
-    form.get_by_label("Name", exact=False).first.fill("hers")
-    form.get_by_role("button", name="Make the key").click()
-    page.get_by_role("button", name="I have kept it").click()
-    expect(row(page, "API keys", "hers")).to_contain_text("viewer")
-    visit(page, f"{locked.ui}/settings")
-    page.get_by_role("button", name="Change your password…").click()
-    form = page.get_by_role("dialog", name="Change your password")
-    form.get_by_label("Password until now").fill("not this one")
-    form.get_by_label("New password").fill("another horse battery")
-    form.get_by_role("button", name="Change it").click()
-    expect(form.get_by_role("alert")).to_contain_text("the old password is wrong")
-    form.get_by_label("Password until now").fill(PASSWORD)
-    form.get_by_role("button", name="Change it").click()
-    page.get_by_role("link", name="Log in again").click()
-    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
 
 
 # Shared runs
@@ -302,7 +268,7 @@ def test_a_shared_run_is_shown_to_a_stranger_and_nothing_else_is(
         elsewhere.get_by_role("tab", name=tab).click()
         expect(elsewhere.get_by_role("tabpanel", name=tab)).to_contain_text(text)
     expect(elsewhere.locator("[data-act], [data-export], [data-fork], a[href*='/inbox']")).to_have_count(0)
-    for place in (f"runs/{locked.ended}", "runs", "", "access"):
+    for place in (f"runs/{locked.ended}", "runs"):
         visit(elsewhere, f"{locked.ui}/{place}")
         expect(elsewhere.get_by_role("heading", name="This link shows one run")).to_be_visible()
     elsewhere.get_by_role("link", name="this run").click()
@@ -311,7 +277,42 @@ def test_a_shared_run_is_shown_to_a_stranger_and_nothing_else_is(
 
     dialog.get_by_role("button", name="Revoke the link for Lee").click()
     expect(dialog.get_by_role("listitem")).to_have_count(0)
+    expect(elsewhere.get_by_text("This cannot be read any more.")).to_be_visible(timeout=15_000)
     seen.allowed = ("401",)
     elsewhere.goto(link)
     expect(elsewhere.get_by_text("this run is not shared any more")).to_be_visible()
     assert locked.refusals() != before
+
+
+# One's own
+
+
+def test_a_person_sees_who_they_are_makes_a_key_and_changes_their_password(
+    page: Page, locked: Locked, seen: Seen
+) -> None:
+    locked.user("dora", "developer")
+    log_in(page, locked, "dora", PASSWORD, "/ui/settings")
+    expect(page.get_by_text("You are dora, developer of the tenant default.")).to_be_visible()
+    expect(page.get_by_text("keep credentials", exact=True)).to_be_visible()
+    expect(page.get_by_role("region", name="Configuration")).to_have_count(0)
+    shot(page, "access-settings")
+    page.get_by_role("link", name="Your keys").click()
+    settled(page)
+    page.get_by_role("button", name="New key…").click()
+    form = page.get_by_role("dialog", name="New API key")
+    assert form.get_by_label("May do").get_by_role("option").count() == 4
+    form.get_by_label("Name", exact=False).first.fill("hers")
+    form.get_by_role("button", name="Make the key").click()
+    page.get_by_role("button", name="I have kept it").click()
+    expect(row(page, "API keys", "hers")).to_contain_text("viewer")
+    visit(page, f"{locked.ui}/settings")
+    page.get_by_role("button", name="Change your password…").click()
+    form = page.get_by_role("dialog", name="Change your password")
+    form.get_by_label("Password until now").fill("not this one")
+    form.get_by_label("New password").fill("another horse battery")
+    form.get_by_role("button", name="Change it").click()
+    expect(form.get_by_role("alert")).to_contain_text("the old password is wrong")
+    form.get_by_label("Password until now").fill(PASSWORD)
+    form.get_by_role("button", name="Change it").click()
+    page.get_by_role("link", name="Log in again").click()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()

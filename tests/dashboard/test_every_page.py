@@ -9,7 +9,7 @@ from tests.dashboard.house import House
 
 pytestmark = pytest.mark.xdist_group("browser")
 
-PAGES = ("", "runs", "inbox", "agents", "chat", "workers", "costs", "credentials", "settings")
+PAGES = ("", "runs", "inbox", "agents", "chat", "workers", "costs", "credentials", "access", "settings")
 
 NAMELESS = """() => {
   const found = []
