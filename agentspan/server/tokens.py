@@ -4,7 +4,7 @@ in to the pages. And who one is."""
 import msgspec
 
 from agentspan.engine.access import Principal
-from agentspan.errors import Forbidden, NotFound
+from agentspan.errors import Forbidden, NotFound, TooMany
 from agentspan.server.auth import TICKET_SECONDS, WrongCredentials
 from agentspan.server.entry import enter
 from agentspan.server.handler import Handler, Route
@@ -80,8 +80,16 @@ class Me(Handler):
 class Password(Handler):
     async def post(self) -> None:
         """Change one's own password; all sessions and tokens of before end."""
-        asked = self.body(NewPassword)
-        await self.context.tenants.access.change_password(self.principal, asked.old, asked.new)
+        asked, throttle, guess = self.body(NewPassword), self.context.throttle, f"password of {self.principal.name}"
+        async with throttle.alone(guess):
+            if wait := throttle.wait(guess):
+                raise TooMany(f"Too many wrong tries: wait {int(wait) + 1} s, then try again.", wait)
+            try:
+                await self.context.tenants.access.change_password(self.principal, asked.old, asked.new)
+            except Forbidden:
+                throttle.missed(guess)
+                raise
+            throttle.hit(guess)
         self.answer_nothing(204)
 
 

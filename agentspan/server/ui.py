@@ -342,8 +342,9 @@ class Shared(Page):
     async def get(self, token: str) -> None:
         """Give a cookie that shows this run and nothing else, and go there. Who has logged in stays who they are."""
         door, access = self.context.door, self.context.tenants.access
+        claim = door.opened(token)
         await access.fresh(now=True)
-        who = door.known(door.opened(token))
+        who = door.known(claim)
         if not door.is_open:
             self.keep(door.share_cookie, door.session("", who), SESSION_SECONDS)
         self.send_to(f"ui/runs/{quote(who.tree, safe='.')}")

@@ -11,6 +11,7 @@ from tests.server.conftest import KEY
 from tests.server.running import ADD, Running, agent, running
 from tests.server.test_access import PASSWORD, Guest, concluded, key, logged_in, made, root, started, user
 from tests.server.test_tenants import database, tenant  # noqa: F401
+from tests.server.test_ui import ready, serving, socket
 
 GUARDED = {**ADD, "approvalRequired": True}
 FOUR_EYES = {**GUARDED, "approval": {"requesterMayNotApprove": True}}
@@ -434,3 +435,26 @@ async def test_lines_are_kept_of_tasks_that_there_are(locked):
     worker = await key(locked, scopes=["work"])
     answer = await locked.http.post("/api/tasks/x.t1/log", content="line", headers=worker.headers)
     assert answer.status_code == 404
+
+
+async def test_a_session_does_not_tell_the_password(locked):
+    ann = await user(locked, "viewer", "ann")
+    guess = {"old": "wrong password", "new": "another password"}
+    assert [await ann.status("POST", "/api/auth/password", guess) for _ in range(6)] == [403] * 4 + [429] * 2
+
+
+# Pages
+
+
+async def test_a_websocket_of_a_page_ends_soon_after_its_user_was_disabled(tmp_path, monkeypatch):
+    monkeypatch.setattr("agentspan.server.handler.RECHECK_SECONDS", 0.1)
+    async with serving(tmp_path, **KEY) as (server, pages):
+        ann = await user(server, "viewer", "ann")
+        server.http.headers.update(ann.headers)
+        await ready(server, pages)
+        async with socket(server, ann.headers) as one:
+            await one.write_message("still here")
+            assert await one.read_message() == "still here"
+            assert await root(server).status("PATCH", "/api/users/ann", {"disabled": True}) == 200
+            async with asyncio.timeout(5):
+                assert await one.read_message() is None
