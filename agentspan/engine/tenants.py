@@ -117,10 +117,17 @@ class Tenants:
             try:
                 if not self.home.database.is_sqlite:
                     await self.access.fresh()
-                await asyncio.gather(*map(self.house, self._living()))
-                await asyncio.gather(*map(self._close, self._houses.keys() - set(self._living()) - {HOME}))
             except AgentspanError as problem:
-                log.warning("cannot look after all tenants: %s", problem.message)
+                log.warning("cannot ask which tenants there are: %s", problem.message)
+            await self._look_after()
+
+    async def _look_after(self) -> None:
+        """What is shut is closed, whatever of another cannot be opened."""
+        shut = self._houses.keys() - set(self._living()) - {HOME}
+        work = [*map(self._close, shut), *map(self.house, self._living())]
+        for problem in await asyncio.gather(*work, return_exceptions=True):
+            if isinstance(problem, Exception):
+                log.warning("cannot look after all tenants: %s", problem)
 
     async def _close(self, name: str) -> None:
         if house := self._houses.pop(name, None):

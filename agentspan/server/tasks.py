@@ -78,7 +78,7 @@ class TaskHandler(Handler):
                 raise BadInput(f"the queue {want.name!r} is the server's own; workers poll the names of tools")
         tasks = await self.while_open(self.engine.poll(wants, worker, **how))
         for task in tasks:
-            _served.remember(task.task_id, Want(task.name, task.domain))
+            _served.remember((self.house.name, task.task_id), Want(task.name, task.domain))
         deliveries = await self.engine.secrets.deliver(tasks)
         return [conductor.polled(task, deliveries.get(task.task_id)) for task in tasks]
 
@@ -179,7 +179,7 @@ class UpdateAndPoll(TaskHandler):
         """Report a task's outcome and lease the next task of the same queue; 204 if there is none."""
         result = self.body(TaskResult)
         await self.report([result])
-        want = _served.want(result.task_id) or await self._want(result.task_id)
+        want = _served.want((self.house.name, result.task_id)) or await self._want(result.task_id)
         tasks = await self.lease([want], result.worker_id or "", count=1)
         self.answer(tasks[0]) if tasks else self.answer_nothing(204)
 
@@ -297,18 +297,19 @@ class PollDataAll(QueueHandler):
 
 
 class _Served:
-    """Which queue the tasks came from that this process has handed out: spares update-v2 a read."""
+    """Which queue the tasks came from, by tenant and id, that this process has handed out: spares update-v2
+    a read."""
 
     def __init__(self) -> None:
-        self._wants: OrderedDict[str, Want] = OrderedDict()
+        self._wants: OrderedDict[tuple[str, str], Want] = OrderedDict()
 
-    def remember(self, task_id: str, want: Want) -> None:
-        self._wants[task_id] = want
+    def remember(self, task: tuple[str, str], want: Want) -> None:
+        self._wants[task] = want
         if len(self._wants) > REMEMBERED:
             self._wants.popitem(last=False)
 
-    def want(self, task_id: str) -> Want | None:
-        return self._wants.pop(task_id, None)
+    def want(self, task: tuple[str, str]) -> Want | None:
+        return self._wants.pop(task, None)
 
 
 _served = _Served()

@@ -458,3 +458,28 @@ async def test_a_websocket_of_a_page_ends_soon_after_its_user_was_disabled(tmp_p
             assert await root(server).status("PATCH", "/api/users/ann", {"disabled": True}) == 200
             async with asyncio.timeout(5):
                 assert await one.read_message() is None
+
+
+# Of tenants and their tasks
+
+
+async def test_a_tenant_that_cannot_be_opened_keeps_no_other_from_being_shut(locked, tmp_path):
+    await tenant(locked, "acme")
+    await tenant(locked, "broken")
+    await locked.tenants._close("broken")
+    for file in (tmp_path / "tenants" / "broken").glob("agentspan.db*"):
+        file.write_bytes(b"this is no database, and never was one " * 100)
+    assert await root(locked).status("PATCH", "/api/tenants/acme", {"disabled": True}) == 200
+    await locked.tenants._look_after()
+    assert locked.tenants.at_hand("acme") is None
+    assert locked.tenants.at_hand("broken") is None
+
+
+async def test_a_task_of_another_tenant_leads_to_no_queue(locked):
+    acme, umbrella = await tenant(locked, "acme"), await tenant(locked, "umbrella")
+    run = await started(acme, agent("adder", ADD))
+    await started(umbrella, agent("adder", ADD))
+    [task] = (await acme.ask("GET", "/api/tasks/poll/batch/add?timeout=5000")).json()
+    done = {"taskId": task["taskId"], "workflowInstanceId": run, "status": "COMPLETED", "outputData": {}}
+    assert await umbrella.status("POST", "/api/tasks/update-v2", done) == 404
+    assert await acme.status("POST", "/api/tasks/update-v2", done) == 204
