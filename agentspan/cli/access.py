@@ -209,9 +209,10 @@ def create_tenant(
     name: str = typer.Argument(help="Its name: lower case letters, digits and '_'."),
     title: str | None = typer.Option(None, "--title", help="What it is called."),
     quotas: list[str] = Quota,
+    adopt: bool = typer.Option(False, "--adopt", help="Take over what a former tenant of that name has left."),
 ) -> None:
     """Make a tenant: a database of its own."""
-    body = _given(name=name, title=title, quotas=_quotas(quotas))
+    body = _given(name=name, title=title, quotas=_quotas(quotas), adopt=adopt or None)
     ask(lambda client: client.create_tenant(body))
     print(f"created {name}")
 
