@@ -41,11 +41,16 @@ class Tenants:
 
     @classmethod
     async def open(cls, settings: Settings) -> "Tenants":
-        """Open the home tenant's database and begin to work in all. StoreProblem with a sentence if that cannot be."""
+        """Open the home tenant's database and begin to work in all. StoreProblem with a sentence if that cannot be; of
+        another tenant's database, the log says it, and it is tried again."""
         tenants = cls(settings, await Engine.open(settings))
         try:
             await tenants.access.fresh()
-            await asyncio.gather(*map(tenants.house, tenants._living()))
+            for problem in await asyncio.gather(*map(tenants.house, tenants._living()), return_exceptions=True):
+                if isinstance(problem, AgentspanError):
+                    log.error("%s", problem.message)
+                elif isinstance(problem, BaseException):
+                    raise problem
         except BaseException:
             await tenants.close()
             raise

@@ -236,6 +236,19 @@ async def test_a_shut_tenant_is_out_and_comes_back_as_it_was(locked):
     assert (await acme.ask("GET", f"/api/agent/{run}/status")).json()["status"] == "RUNNING"
 
 
+async def test_a_tenant_whose_database_is_broken_stops_nobody_else(tmp_path):
+    async with running(tmp_path, **KEY) as server:
+        acme, umbrella = await tenant(server, "acme"), await tenant(server, "umbrella")
+    broken = tmp_path / "tenants" / "acme" / "agentspan.db"
+    for file in broken.parent.glob("agentspan.db*"):
+        file.unlink()
+    broken.write_bytes(b"this is no database" * 1000)
+    async with running(tmp_path, **KEY) as server:
+        acme.server = umbrella.server = server
+        assert await acme.status("GET", "/api/agent/list") == 503
+        assert await umbrella.status("GET", "/api/agent/list") == 200
+
+
 async def test_a_tenant_is_deleted_only_when_one_says_so_and_its_data_stays(locked, tmp_path):
     acme = await tenant(locked, "acme")
     ann = await user(locked, "admin", "ann", tenant="acme")
