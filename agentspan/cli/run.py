@@ -83,10 +83,9 @@ def run(
         if not wait:
             _begun(handle, style, agent if is_code(agent) else "")
             return
-        if not quiet:
-            note(f"run {handle.execution_id}")
         lines = EventLines(style) if stream else None
-        result = _ended(on, handle, seconds, lines, human, interrupt, agent if is_code(agent) else "")
+        opening = "" if quiet else f"run {handle.execution_id}"
+        result = _ended(on, handle, seconds, lines, human, interrupt, agent if is_code(agent) else "", opening)
         finish(result, style, streamed=stream)
 
 
@@ -230,8 +229,10 @@ def _ended(
     human: str,
     interrupt: str,
     code: str,
+    opening: str = "",
 ) -> "AgentResult":
-    """The result, once the run has ended; what ends the waiting before ends the command."""
+    """The result, once the run has ended; what ends the waiting before ends the command. `opening` is said first: from
+    then on an interrupt is one of the waiting."""
     from agentspan.agents import HumanNeededError
 
     def wait() -> "AgentResult":
@@ -241,6 +242,9 @@ def _ended(
 
     while True:
         try:
+            if opening:
+                note(opening)
+                opening = ""
             return wait()
         except KeyboardInterrupt:
             chosen = interrupt or (_choice() if _is_terminal() else "detach")
