@@ -12,8 +12,9 @@ export default {
     const list = h("div"), top = h("div.begin"), dialog = h("dialog.roster")
     let problem = null, go = null
 
+    // What is told arrives piece by piece: the rows of one list may be there before the actions of it.
     const draw = () => {
-      const rows = model.get("rows"), columns = model.get("columns"), make = model.get("make"), empty = model.get("empty")
+      const rows = model.get("rows"), acts = model.get("acts"), columns = model.get("columns"), make = model.get("make"), empty = model.get("empty")
       const focused = el.getRootNode().activeElement?.getAttribute?.("data-focus")
       replace(top, make.name ? h("button.primary", {"data-focus": "make", onclick: () => ask("make", make, null)}, make.name) : null)
       replace(list, rows.length
@@ -21,7 +22,7 @@ export default {
           h("thead", null, h("tr", null, columns.map(({name}) => h("th", {scope: "col"}, name)), h("th", {scope: "col", "aria-label": "Actions"}))),
           h("tbody", null, rows.map((row) => h("tr", {"data-id": row.id, class: row.gone ? "gone" : null},
             columns.map((column) => h("td", null, cell(column.kind, row[column.key]))),
-            h("td.number.acts", null, row.acts.map((key) => button(key, model.get("acts")[key], row))))))))
+            h("td.number.acts", null, row.acts.filter((key) => acts[key]).map((key) => button(key, acts[key], row))))))))
         : !empty.title ? null : h("div.empty", null, h("strong", null, empty.title), empty.text ?? ""))
       if (focused) el.getRootNode().querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus()
     }
