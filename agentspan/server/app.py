@@ -26,7 +26,7 @@ from agentspan.errors import AgentspanError, ConfigurationProblem
 from agentspan.server import logs, openapi, routes, ui
 from agentspan.server.auth import Door
 from agentspan.server.dashboard import Dashboard
-from agentspan.server.handler import Context, Unknown
+from agentspan.server.handler import Context, Handler, Unknown
 from agentspan.server.intake import BoundedApplication, intake
 from agentspan.server.limits import Rates
 from agentspan.server.maintenance import enabled_providers
@@ -192,8 +192,9 @@ def _log_request(handler: RequestHandler) -> None:
     level = logging.WARNING if handler.get_status() >= 500 else logging.DEBUG
     if log.isEnabledFor(level):
         status, ms = handler.get_status(), round(request.request_time() * 1e3, 1)
-        told = {"method": request.method, "path": request.path, "status": status, "ms": ms}
-        log.log(level, "%d %s %s %.1f ms", status, request.method, request.path, ms, extra={"about": told})
+        path = handler.place if isinstance(handler, Handler) else request.path
+        told = {"method": request.method, "path": path, "status": status, "ms": ms}
+        log.log(level, "%d %s %s %.1f ms", status, request.method, path, ms, extra={"about": told})
 
 
 def _why_not_bound(problem: OSError, settings: Settings) -> str:

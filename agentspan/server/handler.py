@@ -133,6 +133,11 @@ class Handler(RequestHandler):
         """What the log says that it is about."""
         return {"request_id": request_id(self.request.headers.get("X-Request-Id", ""))}
 
+    @property
+    def place(self) -> str:
+        """The path, as logs may show it: not where it is itself what opens something."""
+        return self.route if "{token}" in self.route else self.request.path
+
     # Before the verb
 
     def prepare(self) -> Awaitable[None] | None:
@@ -403,9 +408,9 @@ class Handler(RequestHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         if isinstance(value, AgentspanError | HTTPError) and getattr(value, "status", 0) != 500:
-            log.debug("%s %s: %s", self.request.method, self.request.path, value)
+            log.debug("%s %s: %s", self.request.method, self.place, value)
         else:
-            log.error("%s %s failed", self.request.method, self.request.path, exc_info=(typ, value, tb))
+            log.error("%s %s failed", self.request.method, self.place, exc_info=(typ, value, tb))
 
     # What Tornado asks
 

@@ -68,3 +68,14 @@ async def test_an_open_server_shows_the_run_as_it_shows_all(server):
     share = await made(Guest(server), f"/api/agent/executions/{execution_id}/share", {})
     answer = await server.http.get(share["path"], headers=PAGE)
     assert (answer.headers["Location"], "Set-Cookie" in answer.headers) == (f"../ui/runs/{execution_id}", False)
+
+
+async def test_the_log_does_not_hold_what_opens_something(locked, caplog):
+    caplog.set_level("DEBUG")
+    run = await started(root(locked))
+    token = (await made(root(locked), f"/api/agent/executions/{run}/share", {}))["token"]
+    for path in (f"/shared/{token}", f"/shared/{token}x", f"/api/inbox/answer/{token}"):
+        await locked.http.get(path)
+    said = " ".join(each.getMessage() for each in caplog.records if each.name.startswith("agentspan"))
+    assert "/shared/{token}" in said
+    assert token not in said
