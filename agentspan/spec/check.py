@@ -222,7 +222,7 @@ def _double(names: Iterable[str]) -> str | None:
 
 
 UNBUILT: dict[str, Callable[[AgentSpec], Any]] = {
-    "tools that are no functions": lambda s: [t for t in s.tools if t.tool_type not in BUILT_TOOL_TYPES],
+    "tools for MCP, media or search": lambda s: [t for t in s.tools if t.tool_type not in BUILT_TOOL_TYPES],
     "code execution": lambda s: (s.code_execution or {}).get("enabled"),
     "command-line tools": lambda s: (s.cli_config or {}).get("enabled"),
     "claude-code models": lambda s: s.model.startswith("claude-code"),

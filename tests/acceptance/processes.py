@@ -90,10 +90,10 @@ class Server(Process):
         super().__init__(
             [
                 sys.executable, "-m", "agentspan.cli.main", "server", "start", "--foreground",
-                "--port", str(self.port), "--data-dir", str(folder), "--database", database,
+                "--port", str(self.port), "--data-dir", str(folder),
             ],
             folder / "server.out",
-            environ,
+            {"AGENTSPAN_DATABASE_URL": database, **(environ or {})},
         )  # fmt: skip
         self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False, verify=False)
 
