@@ -58,7 +58,8 @@ def logs(url: str) -> dict[str, list[tuple[Any, ...]]]:
 
 def look(server: Server, value: str, worker: str = "w1") -> int:
     """Perform the calls of the tool that wait now; how many there were."""
-    asked = {"workerId": worker, "queues": [{"name": "look"}], "count": 5, "timeoutMs": 0}
+    # What the backup finds with a worker is another one's as soon as this is over.
+    asked = {"workerId": worker, "queues": [{"name": "look"}], "count": 5, "timeoutMs": 0, "leaseSeconds": 5}
     tasks = server.post("/api/tasks/poll", asked)["tasks"]
     for task in tasks:
         server.report(task, {"result": value}, worker)

@@ -38,6 +38,7 @@ PAUSE_SECONDS = size(10, 30) / 10
 """At most so long between two of them."""
 END_SECONDS = 120.0
 LOOK_SECONDS = 1.0
+PATIENCE_SECONDS = 15.0
 DEFECT = re.compile(
     r"Traceback|cannot be stored|(^|: )(KeyError|AttributeError|IndexError|TypeError|AssertionError|UnboundLocalError|"
     r"NotImplementedError|RecursionError|StopIteration)\b"
@@ -225,11 +226,17 @@ def complaints(seen: Seen) -> list[str]:
 
 
 def unexplained(server: Server, execution_id: str) -> list[str]:
-    """What the status of a run that has come to rest fails to show."""
-    status = server.get(f"/api/agent/{execution_id}/status")
-    if status["isComplete"]:
-        return [] if status["finishReason"] else [f"{execution_id}: it ended without a finish reason"]
-    return [] if status["requests"] else [f"{execution_id}: it waits, and its status shows no request: {status}"]
+    """What the status of a run that has come to rest fails to show. The last answer of a person may still be at work."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        status = server.get(f"/api/agent/{execution_id}/status")
+        if status["isComplete"]:
+            return [] if status["finishReason"] else [f"{execution_id}: it ended without a finish reason"]
+        if status["requests"]:
+            return []
+        if time.monotonic() > give_up:
+            return [f"{execution_id}: it waits, and its status shows no request: {status}"]
+        time.sleep(LOOK_SECONDS)
 
 
 def answered(programs: list[Program], request: Json, before: int) -> Json | None:

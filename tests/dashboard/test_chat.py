@@ -225,7 +225,7 @@ def test_a_person_talks_to_an_agent_with_its_calls_and_finds_it_again(page: Page
     message(page, "adviser", "And in Rome?")
     expect(page.locator("article.turn .foot", has_text="$0.012")).to_have_count(2)
     message(page, "adviser", "Count.")
-    expect(last.locator(".writing")).to_have_text("One. Two.")
+    expect(last.locator(".writing")).to_contain_text("One.")
     page.get_by_label("Message to adviser").fill("Go on")
     expect(last.locator(".items")).to_have_text("One. Two. Three.")
     shot(page, "chat")
