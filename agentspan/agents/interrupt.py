@@ -55,8 +55,8 @@ def note_of(stop: BaseException) -> Detached | None:
 
 def _again() -> bool:
     """Is there another interrupt within two seconds?"""
-    print("detached; interrupt again within 2 s to cancel the run", file=sys.stderr, flush=True)
     try:
+        print("detached; interrupt again within 2 s to cancel the run", file=sys.stderr, flush=True)
         time.sleep(SECOND_SECONDS)
     except KeyboardInterrupt:
         return True
