@@ -43,7 +43,7 @@ QUOTAS = ("runningExecutions", "startsPerMinute", "tokensPerDay", "dollarsPerDay
 LOOK_SECONDS = 3.0
 """So long a server trusts what it knows, before it asks whether something was changed."""
 AGAIN_SECONDS = 0.25
-"""For somebody whom nobody here knows, it asks at once, but not more often than this."""
+"""For somebody whom nobody here knows it asks anew, but not more often than this."""
 SEEN_MS = 60_000
 """When somebody was last seen is kept by the minute."""
 KEY = "asp_"
@@ -93,7 +93,7 @@ class Access:
         self.reads, self.writer = reads, writer
         self._roll = Roll(-1, {}, {}, {}, {})
         self._looked = float("-inf")
-        self._looking = asyncio.Lock()
+        self._looking, self._again = asyncio.Lock(), asyncio.Lock()
         self._seen: dict[str, int] = {}
 
     # Who there is
@@ -118,8 +118,11 @@ class Access:
 
     async def look_again(self) -> None:
         """They may be so new that this server has not heard of them."""
-        if time.monotonic() - self._looked > AGAIN_SECONDS:
-            await self.fresh(now=True)
+        asked = time.monotonic()
+        async with self._again:
+            if self._looked < asked:
+                await asyncio.sleep(self._looked + AGAIN_SECONDS - time.monotonic())
+                await self.fresh(now=True)
 
     def user(self, name: str, epoch: int | None = None) -> Principal | None:
         """A user who may come in: with a session of that epoch, if one is given."""

@@ -17,7 +17,7 @@ import pytest
 from agentspan.config import Settings
 from agentspan.engine.about import about
 from agentspan.server import logs
-from tests.server.running import Running, agent, running
+from tests.server.running import Running, agent, eventually, running
 
 
 @pytest.fixture
@@ -126,6 +126,8 @@ async def test_a_request_in_the_log_names_its_id_its_run_and_its_tenant(written:
         execution = await server.run()
         out = written(AGENTSPAN_LOG_FORMAT="json", AGENTSPAN_LOG_LEVEL="debug")
         await server.get(f"/api/agent/{execution}/status", headers={"X-Request-Id": "r7"})
+        # It is written when the answer is out.
+        await eventually(lambda: "r7" in out.getvalue())
         logging.getLogger().setLevel("WARNING")
         line = next(each for each in lines(out, "agentspan.server") if each.get("request_id") == "r7")
     expected = {"execution_id": execution, "tenant": "default", "method": "GET", "status": 200}

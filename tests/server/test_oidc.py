@@ -194,7 +194,7 @@ async def test_without_a_provider_there_is_no_such_login(locked):
 # What is believed
 
 NOW = int(time.time())
-RIGHT = {"iss": "http://idp.example", "aud": "agentspan", "sub": "x", "iat": NOW, "exp": NOW + 60, "nonce": "n"}
+RIGHT = {"iss": "http://idp.example", "aud": "agentspan", "sub": "x", "iat": NOW, "exp": NOW + 86_400, "nonce": "n"}
 OURS, FOREIGN = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 
 
@@ -220,7 +220,7 @@ async def test_a_right_token_is_believed(tmp_path):
         ({**RIGHT, "aud": ["agentspan", "another"], "azp": "another"}, OURS, "RS256"),
         ({**RIGHT, "iss": "http://evil.example"}, OURS, "RS256"),
         ({**RIGHT, "exp": NOW - 3600}, OURS, "RS256"),
-        ({**RIGHT, "iat": NOW + 3600}, OURS, "RS256"),
+        ({**RIGHT, "iat": NOW + 86_400}, OURS, "RS256"),
         ({**RIGHT, "nonce": "m"}, OURS, "RS256"),
         ({name: value for name, value in RIGHT.items() if name != "nonce"}, OURS, "RS256"),
         ({name: value for name, value in RIGHT.items() if name != "sub"}, OURS, "RS256"),

@@ -77,8 +77,8 @@ async def test_a_live_reader_sees_what_a_late_reader_sees(server):
 async def test_token_deltas_have_no_number(server, tmp_path):
     call = {"tool_calls": [{"name": "add", "arguments": {"a": 2, "b": 3}}]}
     words = [call, {"chunks": ["One ", "two ", "three."], "content": "", "delay_ms": 200, "chunk_ms": 5}]
-    (tmp_path / "scripts" / "words.json").write_text(json.dumps({"words": words}))
-    execution_id = await server.start(agent("words", ADD))
+    (tmp_path / "scripts" / "said_in_pieces.json").write_text(json.dumps({"said_in_pieces": words}))
+    execution_id = await server.start(agent("said_in_pieces", ADD))
     async with server.http.stream("GET", f"/api/agent/stream/{execution_id}") as answer:
         pieces = answer.aiter_text()
         # The model answers in words only when the reader is there: it waits for the tool.
