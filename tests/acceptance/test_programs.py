@@ -226,7 +226,7 @@ def complaints(seen: Seen) -> list[str]:
 
 
 def unexplained(server: Server, execution_id: str) -> list[str]:
-    """What the status of a run that has come to rest fails to show. The last answer of a person may still be at work."""
+    """What the status of a run that has come to rest fails to show. A person's last answer may still be at work."""
     give_up = time.monotonic() + PATIENCE_SECONDS
     while True:
         status = server.get(f"/api/agent/{execution_id}/status")

@@ -1,4 +1,4 @@
-"""What `helm test` does: an agent with a tool, from its start to its end, through the Service, with the scripted model."""
+"""What `helm test` does: an agent with a tool runs to its end, through the Service, with the scripted model."""
 
 from agentspan.agents import Agent, AgentRuntime, tool
 
