@@ -457,13 +457,19 @@ async def test_an_answer_that_cannot_be_unpacked_says_so(site: Site, encoding: s
 
 
 async def test_an_answer_that_does_not_come_is_given_up() -> None:
+    hung_up = asyncio.Event()
+
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
+        while await reader.read(1024):
+            pass
         writer.close()
+        await writer.wait_closed()
+        hung_up.set()
 
     listener = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     with pytest.raises(TimeoutError):
         await get(Outgoing(LOCAL), f"http://127.0.0.1:{port}/", seconds=0.1)
+    await asyncio.wait_for(hung_up.wait(), 10)
     listener.close()
     await listener.wait_closed()
