@@ -71,6 +71,11 @@ class Process:
         assert self._child is not None
         return self._child.wait(seconds)
 
+    def cpu_seconds(self) -> float:
+        """What it has worked so far."""
+        used = psutil.Process(self.pid).cpu_times()
+        return float(used.user + used.system)
+
     def rss_mb(self) -> float:
         """Its resident memory."""
         return float(psutil.Process(self.pid).memory_info().rss) / (1 << 20)

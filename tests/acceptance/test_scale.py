@@ -21,7 +21,7 @@ REAL, SCRIPTED = size(60, 250), size(190, 750)
 WAITING = size(2_000, 10_000)
 SLOW_SECONDS = float(size(10, 25))
 MOST_MB = 500
-MOST_SECONDS = 3.0
+MOST_MORE_SECONDS = 1.0
 MOST_MORE_MB = 30
 
 
@@ -89,7 +89,7 @@ def test_many_waiting_runs_cost_no_time_and_no_memory_at_a_restart(tmp_path: Pat
         server.kill()
         empty_seconds = server.ready()
         server.get("/api/agent/executions", params={"size": 1})
-        empty_mb = server.rss_mb()
+        empty_mb, empty_cpu = server.rss_mb(), server.cpu_seconds()
         model = server.script("one", [{"tool_calls": [{"name": "look"}]}, {"content": "Seen: {result}."}])
         config = {"name": "waiter", "model": model, "tools": [worker_tool("look")]}
         server.end()
@@ -110,10 +110,11 @@ def test_many_waiting_runs_cost_no_time_and_no_memory_at_a_restart(tmp_path: Pat
         filled = time.monotonic() - began
         seconds = server.ready()
         assert server.get("/api/tasks/queue/all") == {"look": WAITING}
-        mb = server.rss_mb()
+        mb, cpu = server.rss_mb(), server.cpu_seconds()
         print(f"filled in {filled:.1f} s; ready after {seconds:.2f} s (empty: {empty_seconds:.2f} s),", end=" ")
         print(f"{mb:.0f} MB (empty: {empty_mb:.0f} MB)")
-        assert seconds < MOST_SECONDS + max(0.0, empty_seconds - 1.5), "a busy machine starts an empty one slowly too"
+        # By its own work, not by the clock: the machine may be busy.
+        assert cpu - empty_cpu < MOST_MORE_SECONDS, (cpu, empty_cpu)
         assert mb - empty_mb < MOST_MORE_MB
         task = server.lease("look")
         assert server.report(task, {"result": "green"})["landed"]
