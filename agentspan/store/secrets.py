@@ -96,8 +96,16 @@ class What(Struct, frozen=True):
         return sa.select(table.c.name, table.c.key_id, table.c[self.data]).where(table.c.key_id != "")
 
 
+def alone(connection: Connection) -> None:
+    """Let no other transaction change secrets until this one is over: many changes in one transaction are in any order,
+    and two servers would wait for each other."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(ALONE)
+
+
 def save(connection: Connection, kept: Sealed) -> None:
     """Store a secret, or replace the one of that name."""
+    alone(connection)
     insert: Any = bulk.insert_of(t.secrets, connection.dialect.name)
     new = insert.excluded
     upsert = insert.on_conflict_do_update(
@@ -128,6 +136,7 @@ def all_secrets(connection: Connection) -> Sequence[Sealed]:
 
 
 def delete(connection: Connection, name: str) -> None:
+    alone(connection)
     connection.execute(sa.delete(t.secrets).where(t.secrets.c.name == name))
 
 
@@ -192,6 +201,7 @@ def of_other_keys(connection: Connection, what: "What", key_id: str, after: str,
 
 def reseal(connection: Connection, what: "What", old: Sealed, key_id: str, data: bytes) -> int:
     """Put the same value, sealed anew, in the place of a row, unless that has changed meanwhile."""
+    alone(connection)
     table = what.table
     same = (table.c.name == old.name) & (table.c.key_id == old.key_id) & (table.c[what.data] == old.data)
     return connection.execute(sa.update(table).where(same).values({"key_id": key_id, what.data: data})).rowcount
@@ -202,6 +212,7 @@ def _derived(master: bytes, purpose: str) -> bytes:
     return hmac.new(master, f"agentspan {purpose}, version 1".encode(), hashlib.sha256).digest()
 
 
+ALONE = sa.text("select pg_advisory_xact_lock(6768, hashtext(current_schema()))")
 CREDENTIAL = What("credential", "secret", t.secrets, "data")
 WEBHOOK = What("secret of the webhook", "webhook secret", t.hooks, "sealed")
 KINDS = (CREDENTIAL, WEBHOOK)
