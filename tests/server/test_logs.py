@@ -26,6 +26,11 @@ def written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     out, root = io.StringIO(), logging.getLogger()
     before, level = list(root.handlers), root.level
 
+    # A runtime of this process has given this logger a level of its own.
+    ours = logging.getLogger("agentspan")
+    own = ours.level
+    ours.setLevel(logging.NOTSET)
+
     def begin(**environ: str) -> io.StringIO:
         monkeypatch.setattr(sys, "stderr", out)
         logs.begin(Settings.load({"AGENTSPAN_DATA_DIR": str(tmp_path), **environ}), environ)
@@ -35,6 +40,7 @@ def written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     logging.captureWarnings(False)
     root.handlers[:] = before
     root.setLevel(level)
+    ours.setLevel(own)
 
 
 def lines(out: io.StringIO, logger: str = "agentspan") -> list[dict[str, Any]]:
