@@ -20,6 +20,7 @@ from agentspan.clock import new_id, now_ms
 from agentspan.config import HOME, tenant_problem
 from agentspan.engine import passwords
 from agentspan.engine.commands import Write
+from agentspan.engine.quotas import QUOTAS
 from agentspan.engine.writer import Writer
 from agentspan.errors import AgentspanError, BadInput, Conflict, Forbidden, NotFound
 from agentspan.store import access
@@ -38,7 +39,6 @@ ROLES: dict[str, frozenset[str]] = {
     "developer": frozenset(SCOPES) - {"admin"},
     "admin": frozenset(SCOPES),
 }
-QUOTAS = ("runningExecutions", "startsPerMinute", "tokensPerDay", "dollarsPerDay")
 
 LOOK_SECONDS = 3.0
 """So long a server trusts what it knows, before it asks whether something was changed."""
@@ -312,7 +312,7 @@ class Access:
         _check_room("shared runs", len(good), OF_A_TENANT)
         share = Share(
             id=new_id(), tenant=by.tenant, execution=execution, note=one_line(note, NOTE_CHARS), created_by=by.name,
-            created_at=at, expires_at=at + seconds * 1000 if seconds else 0,
+            created_at=at, expires_at=ending(seconds, at),
         )  # fmt: skip
         await self._write(lambda txn: access.add_share(txn.connection, share, forgotten))
         return share
@@ -439,6 +439,13 @@ def principal_of(user: User) -> Principal:
 def one_line(text: str, most: int = TEXT_CHARS) -> str:
     """A text of somebody's as one short line, which can be stored and shown anywhere."""
     return " ".join("".join(each if each.isprintable() else " " for each in text[: 4 * most]).split())[:most]
+
+
+def ending(seconds: int, at: int) -> int:
+    """When what begins at `at` and lasts so long is over; 0 is never. BadInput."""
+    if not 0 <= seconds <= LONGEST_SECONDS:
+        raise BadInput(f"expiresSeconds must be from 0 (never) to {LONGEST_SECONDS}, not {seconds}")
+    return at + seconds * 1000 if seconds else 0
 
 
 def digest(secret: str) -> str:

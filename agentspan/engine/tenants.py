@@ -12,7 +12,7 @@ from agentspan.config import HOME, SCHEMA, Settings
 from agentspan.engine.access import Access, Audit
 from agentspan.engine.engine import Engine
 from agentspan.errors import AgentspanError, Conflict, NotFound, Unavailable
-from agentspan.store.access import has_schema
+from agentspan.store.database import has_schema
 
 log = logging.getLogger("agentspan.tenants")
 
@@ -46,11 +46,7 @@ class Tenants:
         tenants = cls(settings, await Engine.open(settings))
         try:
             await tenants.access.fresh()
-            for problem in await asyncio.gather(*map(tenants.house, tenants._living()), return_exceptions=True):
-                if isinstance(problem, AgentspanError):
-                    log.error("%s", problem.message)
-                elif isinstance(problem, BaseException):
-                    raise problem
+            await tenants._look_after()
         except BaseException:
             await tenants.close()
             raise
@@ -127,7 +123,7 @@ class Tenants:
             await self._look_after()
 
     async def _look_after(self) -> None:
-        """What is shut is closed, whatever of another cannot be opened."""
+        """What is shut is closed and what is not is opened, whatever of another cannot be."""
         shut = self._houses.keys() - set(self._living()) - {HOME}
         work = [*map(self._close, shut), *map(self.house, self._living())]
         for problem in await asyncio.gather(*work, return_exceptions=True):

@@ -51,7 +51,7 @@ class All(AtHome):
         self.check_home()
         asked = self.body(NewTenant)
         self.subject = asked.name
-        given = Tenant(name=asked.name, title=asked.title[:200], quotas=asked.quotas)
+        given = Tenant(name=asked.name, title=asked.title, quotas=asked.quotas)
         if not asked.adopt and not tenant_problem(asked.name):
             await self.context.tenants.check_new(asked.name)
         tenant = await self.context.tenants.access.add_tenant(given)

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from agentspan.engine.access import LONGEST_SECONDS, ROLES
+from agentspan.engine.access import ROLES, ending
 from agentspan.errors import BadInput
 from agentspan.server.handler import Handler, Route
 from agentspan.store.access import ApiKey
@@ -34,11 +34,9 @@ class All(Handler):
     async def post(self) -> None:
         """A new key. Its text is in this answer and nowhere else: keep it."""
         asked = self.body(NewKey)
-        if not 0 <= asked.expires_seconds <= LONGEST_SECONDS:
-            raise BadInput(f"expiresSeconds must be from 0 (never) to {LONGEST_SECONDS}, not {asked.expires_seconds}")
+        expires = ending(asked.expires_seconds, self.engine.now)
         if asked.role and asked.scopes:
             raise BadInput("a key has a role or scopes, not both")
-        expires = self.engine.now + asked.expires_seconds * 1000 if asked.expires_seconds else 0
         self.detail = {"name": asked.name, "role": asked.role, "scopes": asked.scopes}
         given = ApiKey(
             id="",

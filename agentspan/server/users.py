@@ -51,8 +51,8 @@ class All(Handler):
             name=asked.name,
             tenant=asked.tenant or self.principal.tenant,
             role=asked.role,
-            display_name=asked.display_name[:200],
-            email=asked.email[:200],
+            display_name=asked.display_name,
+            email=asked.email,
         )
         user = await self.context.tenants.access.add_user(self.principal, given, asked.password)
         self.answer(shown(user), 201)

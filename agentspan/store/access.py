@@ -122,11 +122,6 @@ def roll(connection: Connection) -> Roll:
     )
 
 
-def has_schema(connection: Connection, name: str) -> bool:
-    """Whether PostgreSQL has a schema of that name."""
-    return bool(sa.inspect(connection).has_schema(name))
-
-
 # Changes: each counts itself
 
 

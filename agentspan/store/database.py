@@ -152,6 +152,11 @@ def schema_of(url: URL) -> str | None:
     return found[-1] if found else None
 
 
+def has_schema(connection: Connection, name: str) -> bool:
+    """Whether PostgreSQL has a schema of that name."""
+    return bool(sa.inspect(connection).has_schema(name))
+
+
 def revision(connection: Connection) -> str | None:
     """The schema's revision, or None for an empty database. StoreProblem for one that was not filled to its end."""
     there = sa.inspect(connection)
