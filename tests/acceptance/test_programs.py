@@ -9,6 +9,7 @@ import sys
 import time
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ from agentspan.agents.exceptions import ServerUnreachableError
 from tests.acceptance import improv
 from tests.acceptance.improv import Program
 from tests.acceptance.person import Person
-from tests.acceptance.processes import Process, Server
+from tests.acceptance.processes import Process, Server, eventually
 from tests.core import legal
 from tests.sizes import size, sized
 
@@ -36,6 +37,8 @@ KILLS = ("server", "worker", "server", "server", "worker", "server", "server", "
 ]
 PAUSE_SECONDS = size(10, 30) / 10
 """At most so long between two of them."""
+LONGEST_HEAD_START_SECONDS = 0.2
+"""At most so long before a kill do some programs begin."""
 END_SECONDS = 120.0
 LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 15.0
@@ -94,9 +97,15 @@ async def perform(programs: list[Program], server: Server, worker: Process, chan
     async with AgentRuntime(config=config) as runtime:
         await runtime.serve_async(*(each.agent for each in programs), blocking=False)
         places, started = asyncio.Semaphore(STARTS_AT_ONCE), list[str]()
+        gate, loop = asyncio.Semaphore(0), asyncio.get_running_loop()
+
+        def release(count: int) -> None:
+            for _ in range(count):
+                loop.call_soon_threadsafe(gate.release)
 
         async def one(number: int) -> str:
             """The run's id; "" if its agent refuses such a prompt."""
+            await gate.acquire()
             async with places:
                 while True:
                     try:
@@ -112,21 +121,28 @@ async def perform(programs: list[Program], server: Server, worker: Process, chan
                             return ""
                         raise
 
-        killing = asyncio.create_task(asyncio.to_thread(massacre, server, worker, started, chance))
+        killing = asyncio.create_task(asyncio.to_thread(massacre, server, worker, started, chance, release))
         ids = await asyncio.gather(*map(one, range(len(programs))))
         await killing
         await asyncio.to_thread(settled, server)
         return ids
 
 
-def massacre(server: Server, worker: Process, started: list[str], chance: random.Random) -> None:
-    """Kill again and again, and meddle with runs between the kills."""
+def massacre(
+    server: Server, worker: Process, started: list[str], chance: random.Random, release: Callable[[int], None]
+) -> None:
+    """Kill again and again, and meddle with runs between the kills. Before each kill some programs begin, so that there
+    is something under way on a quick machine too."""
+    portion = PROGRAMS // (len(KILLS) + 1)
+    release(PROGRAMS - portion * len(KILLS))
     for victim in KILLS:
         end = time.monotonic() + chance.uniform(0.5, PAUSE_SECONDS)
         while time.monotonic() < end:
             if started:
                 meddle(server, chance.choice(started), chance)
             time.sleep(0.05)
+        begin(portion, started, release)
+        time.sleep(chance.uniform(0, LONGEST_HEAD_START_SECONDS))
         process = server if victim == "server" else worker
         process.kill()
         process.start()
@@ -134,6 +150,13 @@ def massacre(server: Server, worker: Process, started: list[str], chance: random
     assert count(server, "RUNNING"), "the work was over before the killing"
     for each in server.get("/api/agent/executions", params={"status": "PAUSED", "size": 1000})["results"]:
         server.http.put(f"/api/agent/{each['executionId']}/resume")
+
+
+def begin(portion: int, started: list[str], release: Callable[[int], None]) -> None:
+    """Let so many programs begin, until one of them has."""
+    before = len(started)
+    release(portion)
+    eventually(lambda: len(started) > before, "a start of the next portion", 60)
 
 
 def meddle(server: Server, execution_id: str, chance: random.Random) -> None:
