@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import psycopg
 import pytest
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from agentspan.store import backup, integrity
 from agentspan.store.database import Database
@@ -39,6 +40,8 @@ LOAD = 0.8
 SAMPLE_SECONDS = 5.0
 AFTERMATH_SECONDS = 15.0
 """An error so long after the end of a fault is put down to it: connections are made anew, what waited is caught up."""
+ANSWER_SECONDS = 40.0
+MOST_OPEN = 4_000
 DRAIN_SECONDS = 300.0
 WARM_SECONDS = min(300.0, MINUTES * 15)
 """Until then, caches fill."""
@@ -59,6 +62,10 @@ class Load:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        # Not httpx: what a request costs there grows with the requests under way, so that the client would be the first
+        # to give in when a fault holds them up.
+        self.http = SimpleAsyncHTTPClient(force_instance=True, max_clients=MOST_OPEN)
+        self.most_open = 0
         self.asked, self.ids = 0, dict[str, str]()
         self.seconds: list[float] = []
         self.ended: Counter[str] = Counter()
@@ -67,59 +74,57 @@ class Load:
 
     async def at_rate(self, per_second: float, seconds: float) -> None:
         """Begin so many runs a second for a time."""
-        async with self._client() as http:
-            start, begun = time.monotonic(), 0
-            while (elapsed := time.monotonic() - start) < seconds:
-                while begun < elapsed * per_second:
-                    self._begin(http)
-                    begun += 1
-                await asyncio.sleep(0.02)
-            await asyncio.wait_for(asyncio.gather(*self._open), DRAIN_SECONDS)
+        start, begun = time.monotonic(), 0
+        while (elapsed := time.monotonic() - start) < seconds:
+            while begun < elapsed * per_second:
+                self._begin()
+                begun += 1
+            self.most_open = max(self.most_open, len(self._open))
+            await asyncio.sleep(0.02)
+        await asyncio.wait_for(asyncio.gather(*self._open), DRAIN_SECONDS)
 
     async def at_once(self, places: int, seconds: float) -> float:
         """Keep so many runs under way for a time; how many ended a second."""
-        async with self._client() as http:
-            start = time.monotonic()
-            while time.monotonic() < start + seconds:
-                while len(self._open) < places:
-                    self._begin(http)
-                await asyncio.wait(self._open, return_when=asyncio.FIRST_COMPLETED)
-            rate = self.ended.total() / (time.monotonic() - start)
-            await asyncio.gather(*self._open)
-            return rate
+        start = time.monotonic()
+        while time.monotonic() < start + seconds:
+            while len(self._open) < places:
+                self._begin()
+            await asyncio.wait(self._open, return_when=asyncio.FIRST_COMPLETED)
+        rate = self.ended.total() / (time.monotonic() - start)
+        await asyncio.gather(*self._open)
+        return rate
 
-    def _client(self) -> httpx.AsyncClient:
-        limits = httpx.Limits(max_connections=2_000, max_keepalive_connections=0)
-        return httpx.AsyncClient(base_url=self.url, timeout=40, trust_env=False, limits=limits)
-
-    def _begin(self, http: httpx.AsyncClient) -> None:
+    def _begin(self) -> None:
         self.asked += 1
-        task = asyncio.create_task(self._run(http, f"soak-{self.asked:07}"))
+        task = asyncio.create_task(self._run(f"soak-{self.asked:07}"))
         self._open.add(task)
         task.add_done_callback(self._open.discard)
 
-    async def _run(self, http: httpx.AsyncClient, key: str) -> None:
+    async def _run(self, key: str) -> None:
         began = time.monotonic()
         body = {"agentConfig": CONFIG, "prompt": key, "idempotencyKey": key}
-        started = await self._sure(http, "POST", "/api/agent/start", json=body)
-        self.ids[key] = execution = started["executionId"]
+        self.ids[key] = execution = (await self._sure("POST", "/api/agent/start", body))["executionId"]
         while True:
-            status = await self._sure(http, "GET", f"/api/agent/{execution}/status", params={"waitMs": 20_000})
+            status = await self._sure("GET", f"/api/agent/{execution}/status?waitMs=20000")
             if status["isComplete"]:
                 break
         self.ended[status["status"]] += 1
         self.seconds.append(time.monotonic() - began)
 
-    async def _sure(self, http: httpx.AsyncClient, verb: str, path: str, **options: Any) -> Json:
+    async def _sure(self, verb: str, path: str, body: Json | None = None) -> Json:
         """The answer, asked for until there is one; each failure is written down."""
+        request = HTTPRequest(
+            self.url + path, verb, {"Content-Type": "application/json"}, json.dumps(body) if body else None,
+            connect_timeout=ANSWER_SECONDS, request_timeout=ANSWER_SECONDS,
+        )  # fmt: skip
         while True:
             try:
-                answer = await http.request(verb, path, **options)
-                if answer.is_success:
-                    return dict(answer.json())
-                self.errors.append((time.time(), f"{answer.status_code} {verb} {answer.text[:200]}"))
-                assert answer.status_code in (429, 502, 503, 504), answer.text
-            except httpx.TransportError as problem:
+                answer = await self.http.fetch(request, raise_error=False)
+                if 200 <= answer.code < 300:
+                    return dict(json.loads(answer.body))
+                self.errors.append((time.time(), f"{answer.code} {verb} {answer.body[:200]!r}"))
+                assert answer.code in (429, 502, 503, 504), answer.body
+            except (HTTPClientError, OSError) as problem:
                 self.errors.append((time.time(), f"{type(problem).__name__} {verb}"))
             await asyncio.sleep(0.25)
 
@@ -281,6 +286,7 @@ def told(the: Cluster, capacity: float, warm: Load, load: Load, trouble: Trouble
         "offered, runs a second": round(capacity * LOAD, 1),
         "runs": load.asked - 1_000_000,
         "ended": dict(load.ended),
+        "runs under way, most": load.most_open,
         "durable steps": sum(load.ended.values()) * 5,
         "a run, seconds: p50 p95 p99": [round(seconds[len(seconds) * p // 100], 2) for p in (50, 95, 99)],
         "faults": dict(Counter(name for name, _, _ in trouble.times)),
