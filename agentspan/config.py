@@ -26,7 +26,7 @@ HOME = "default"
 SCHEMA = "tenant_"
 """How the PostgreSQL schema of every other tenant begins."""
 TENANT = re.compile(r"[a-z][a-z0-9_]{0,39}")
-BUILTIN_KINDS = ("llm", "http")
+BUILTIN_KINDS = ("llm", "http", "mcp")
 """The kinds of task for which there are built-in workers."""
 
 

@@ -33,7 +33,7 @@ def start(
     data_dir: str | None = DataDir,
     log_level: str | None = typer.Option(None, help="debug, info, warning or error"),
     ui: bool | None = typer.Option(None, "--ui/--no-ui", help="Show the dashboard at /ui, or not."),
-    workers: str | None = typer.Option(None, help="Built-in workers of this server: all, none, or llm,http."),
+    workers: str | None = typer.Option(None, help="Built-in workers of this server: all, none, or llm,http,mcp."),
     foreground: bool = typer.Option(False, "--foreground", help="Stay in this terminal until Ctrl-C."),
 ) -> None:
     """Start a server, in the background unless --foreground, and print its address."""

@@ -24,7 +24,7 @@ MODULES = typer.Argument(None, metavar="[MODULE]...", help="Modules, packages or
 
 def worker(
     modules: list[str] | None = MODULES,
-    kinds: str | None = typer.Option(None, help="Built-in workers instead: llm,http. They need PostgreSQL."),
+    kinds: str | None = typer.Option(None, help="Built-in workers instead: llm,http,mcp. They need PostgreSQL."),
     port: str | None = typer.Option(None, help="With --kinds: where to answer /livez, /readyz and /metrics."),
     host: str | None = typer.Option(None, help="With --kinds and --port: the address to listen on."),
     database: str | None = typer.Option(None, help="With --kinds: postgresql://USER@HOST/DATABASE", callback=plain_url),

@@ -274,7 +274,7 @@ def _person_policy(tool: ToolSpec) -> tuple[RetryPolicy, Limits]:
     return RetryPolicy(limit=0, lost_limit=LOST_LIMIT), Limits(start_ms=milliseconds(seconds))
 
 
-def _http_policy(tool: ToolSpec) -> tuple[RetryPolicy, Limits]:
+def _outward_policy(tool: ToolSpec) -> tuple[RetryPolicy, Limits]:
     """Nobody knows what became of a request whose server died: a tool that may not be tried again is not."""
     policy = tool.retry
     return (policy if policy.limit else replace(policy, lost_limit=0)), tool.limits
@@ -283,6 +283,6 @@ def _http_policy(tool: ToolSpec) -> tuple[RetryPolicy, Limits]:
 STOPPABLE = frozenset({CallState.NEW, CallState.ASKED, CallState.APPROVED, CallState.FAULTY})
 OF_CALLS = frozenset({"approve", "call", "policy", "tool_in", "review", "before_tool"})
 BEFORE = frozenset({CallState.NEW, CallState.ASKED, CallState.APPROVED})
-KINDS = {"agent_tool": Kind.AGENT, "human": Kind.HUMAN, "http": Kind.HTTP}
-OWN = {Kind.AGENT: _agent_policy, Kind.HUMAN: _person_policy, Kind.HTTP: _http_policy}
+KINDS = {"agent_tool": Kind.AGENT, "human": Kind.HUMAN, "http": Kind.HTTP, "mcp": Kind.MCP}
+OWN = {Kind.AGENT: _agent_policy, Kind.HUMAN: _person_policy, Kind.HTTP: _outward_policy, Kind.MCP: _outward_policy}
 TOOL_POSITIONS = {"tool_input": "tool_in", "tool_output": "tool_out"}

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     LLM = "llm"
     WORKER = "worker"
     HTTP = "http"
+    MCP = "mcp"
     HUMAN = "human"
     AGENT = "agent"
 

@@ -40,10 +40,11 @@ from agentspan.engine.sweeper import Sweeper
 from agentspan.engine.tracing import Tracing
 from agentspan.engine.transcripts import Transcripts
 from agentspan.engine.workers.builtin import Builtin
-from agentspan.engine.workers.http import QUEUE as HTTP_QUEUE
 from agentspan.engine.workers.http import HttpWorker
 from agentspan.engine.workers.llm import QUEUE as LLM_QUEUE
 from agentspan.engine.workers.llm import LlmWorker
+from agentspan.engine.workers.mcp import McpWorker
+from agentspan.engine.workers.outward import Outward
 from agentspan.engine.writer import Committed, Writer
 from agentspan.errors import BadInput, Conflict, NotFound, Unavailable
 from agentspan.spec import wire
@@ -108,13 +109,17 @@ class Engine:
         self.scheduler = Scheduler(self.reads, self.writer, self._deployed)
         self.sweeper = Sweeper(self.reads, self.writer, self.pollers, self._match, self.scheduler.run)
         self.outgoing = Outgoing.of(settings)
-        self.descriptions = Descriptions(self.outgoing)
         self.secrets = Secrets(self.reads, self.writer, settings)
+        self.descriptions = Descriptions(self.outgoing, self.secrets.open)
         self.quotas = Quotas(self.reads)
         self.life = Life(self.reads, self.writer, self.sweeper.due, self.start, self._deployed, self.secrets)
         self.history = History(self.reads, self.writer, self._check)
         self.retention = Retention(settings.retention, self.reads.query, self.writer.do, self._is_first)
-        kinds: dict[str, Callable[[], Builtin]] = {"llm": self._llm, "http": self._http}
+        kinds: dict[str, Callable[[], Builtin]] = {
+            "llm": self._llm,
+            "http": partial(self._outward, HttpWorker),
+            "mcp": partial(self._outward, McpWorker),
+        }
         self.builtin = {kind: make() for kind, make in kinds.items() if settings.performs(kind)}
         hello = json.dumps({"from": self.replica, "all": True})
         self.presence = None if alone else Presence(database, self.number, hello, self._heard)
@@ -223,7 +228,7 @@ class Engine:
 
         The same idempotency key for the same agent gives the same execution, for ever. InvalidSpec, BadInput.
         """
-        spec = await self._whole(spec)
+        spec = await self._whole(spec, str(input.get("prompt") or ""))
         check_media(input.get("media") or [])
         told = [input.get("prompt"), *(input.get("media") or [])]
         if not any(str(each or "").strip() for each in told) and not input.get("context"):
@@ -520,7 +525,7 @@ class Engine:
         scene, log_ = await self.reads.query(work)
         return Feed(tree, scene.root, number), log_
 
-    async def _whole(self, spec: AgentSpec) -> AgentSpec:
+    async def _whole(self, spec: AgentSpec, prompt: str = "") -> AgentSpec:
         """The spec with all that it refers to in its place, which can run. InvalidSpec, NotImplementedHere."""
         if refers(spec):
             check(spec)
@@ -537,7 +542,7 @@ class Engine:
                 return resolve(spec, agent, text)
 
             spec = await self.reads.query(work)
-        spec = await self.descriptions.expanded(spec)
+        spec = await self.descriptions.expanded(spec, prompt)
         self._check(spec)
         return spec
 
@@ -606,9 +611,9 @@ class Engine:
         self._check_address(base)
         await self.outgoing.check(base)
 
-    def _http(self) -> Builtin:
-        look = partial(self._look, HTTP_QUEUE)
-        return HttpWorker(
+    def _outward(self, kind: type[Outward]) -> Builtin:
+        look = partial(self._look, Want(f"@{kind.kind}"))
+        return kind(
             self.replica, self.outgoing, self.pollers, self._tool_of, self.secrets.values, self._report_one, look
         )
 

@@ -146,10 +146,14 @@ class Outgoing:
         """What a client of httpx must be made with to keep to this policy. Each request has a connection of its own."""
         return _Judged(self, self._trust or _trust())
 
+    async def loaded(self) -> httpx.AsyncBaseTransport:
+        """The same, without standing in the way of others while certificates are read."""
+        self._trust = self._trust or await asyncio.to_thread(_trust)
+        return self.transport()
+
     async def fetch(self, request: httpx.Request, *, seconds: float, most_bytes: int) -> Answer:
         """The answer to a request, after redirects. Refused; Broken; TimeoutError; the errors of httpx's transports."""
-        self._trust = self._trust or await asyncio.to_thread(_trust)
-        async with asyncio.timeout(seconds), self.transport() as transport:
+        async with asyncio.timeout(seconds), await self.loaded() as transport:
             for _ in range(MOST_REDIRECTS + 1):
                 _parsed(str(request.url))
                 request.headers["Accept-Encoding"] = "gzip"

@@ -290,6 +290,7 @@ PLACED = {True: "in domain {!r}", False: "in no domain"}
 NOBODY = {
     "@llm": "no server makes model calls: {start}.",
     "@http": "no server makes the calls of HTTP tools: {start}.",
+    "@mcp": "no server makes the calls of tools of MCP servers: {start}.",
 }
 """Said of the queues of built-in workers where none of them runs."""
 BEHIND = {"@llm": "model calls wait for room under their provider's limits."}

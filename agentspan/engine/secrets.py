@@ -231,11 +231,11 @@ class Secrets:
     async def cleaned_lines(self, task: str, lines: Sequence[str]) -> Sequence[str]:
         """`cleaned` for lines of the log of a task."""
         names = (await self._names_given([task])).get(task)
-        told: Sequence[str] = redacted(list(lines), await self._open(names)) if names else lines
+        told: Sequence[str] = redacted(list(lines), await self.open(names)) if names else lines
         return told
 
     async def _cleaned(self, report: Report, names: frozenset[str]) -> Report:
-        without = redactor(await self._open(names))
+        without = redactor(await self.open(names))
         told = without({"output": report.output, "error": report.error, "logs": list(report.logs)})
         return replace(report, output=told["output"], error=told["error"], logs=tuple(told["logs"]))
 
@@ -256,7 +256,9 @@ class Secrets:
             self._kept_until = FOR_EVER if are_kept else now + LOOK_MS
         return self._kept_until == FOR_EVER
 
-    async def _open(self, names: Iterable[str]) -> dict[str, str]:
+    async def open(self, names: Iterable[str]) -> dict[str, str]:
+        """The values of those of these names that are stored and can be read: for the server's own calls, and to take
+        them out of what comes back."""
         found = await self.reads.query(partial(secrets.find, names=names))
         values = {}
         for name, kept in found.items():

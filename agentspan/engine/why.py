@@ -147,7 +147,7 @@ def _is_unmade(seen: Seen, now: int) -> bool:
     )
 
 
-CALLS = (Kind.LLM, Kind.HTTP)
+CALLS = (Kind.LLM, Kind.HTTP, Kind.MCP)
 """The kinds of task that servers perform themselves."""
 
 FORMS: dict[str, Callable[[Seen, int], bool]] = {

@@ -24,7 +24,7 @@ from agentspan.store.views import TaskView, Want
 
 MOST_PER_COMMIT = 512
 NOTICE_CHARS = 7_500
-POLLED = (Kind.LLM, Kind.WORKER, Kind.HTTP)
+POLLED = (Kind.LLM, Kind.WORKER, Kind.HTTP, Kind.MCP)
 """The kinds of task that somebody waits for."""
 
 T = TypeVar("T", covariant=True)

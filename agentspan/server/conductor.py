@@ -197,7 +197,13 @@ def _type(view: TaskView, other: str) -> str:
     return PURPOSES.get(view.purpose) or TASK_TYPES.get(view.kind, other)
 
 
-TASK_TYPES = {"llm": "LLM_CHAT_COMPLETE", "http": "HTTP", "human": "HUMAN", "agent": "SUB_WORKFLOW"}
+TASK_TYPES = {
+    "llm": "LLM_CHAT_COMPLETE",
+    "http": "HTTP",
+    "mcp": "CALL_MCP_TOOL",
+    "human": "HUMAN",
+    "agent": "SUB_WORKFLOW",
+}
 PURPOSES = {"wait": "PULL_WORKFLOW_MESSAGES"}
 """Purposes that have a type of their own, whoever performs them."""
 

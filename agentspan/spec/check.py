@@ -10,15 +10,16 @@ from typing import Any
 import msgspec
 
 from agentspan.errors import InvalidSpec, NotImplementedHere
-from agentspan.spec import http
+from agentspan.spec import http, mcp
 from agentspan.spec.agent import AgentSpec
 from agentspan.spec.credentials import names_problem
+from agentspan.spec.found import is_stand_in
 from agentspan.spec.rules import TERMINATIONS, patterns_problem
 from agentspan.spec.tool import BACK_OFFS, ToolSpec
 
 STRATEGIES = ("handoff", "sequential", "parallel", "router", "round_robin", "random", "swarm", "manual", "plan_execute")
 CALLBACKS = ("before_agent", "after_agent", "before_model", "after_model", "before_tool", "after_tool")
-BUILT_TOOL_TYPES = ("worker", "http", "api", "human", "agent_tool", "pull_workflow_messages")
+BUILT_TOOL_TYPES = ("worker", "http", "api", "mcp", "human", "agent_tool", "pull_workflow_messages")
 
 
 def check(spec: AgentSpec, where: str = "") -> None:
@@ -84,7 +85,7 @@ def problems(spec: AgentSpec) -> Iterator[str]:
         yield f"timeoutSeconds must be 0 (none) or more, got {spec.timeout_seconds}"
     if spec.strategy not in STRATEGIES:
         yield f"unknown strategy {spec.strategy!r}; the strategies are {', '.join(STRATEGIES)}"
-    if double := _double(tool.name for tool in spec.tools):
+    if double := _double(tool.name for tool in spec.tools if not is_stand_in(tool)):
         yield f"two tools are named {double!r}"
     if double := _double(agent.name for agent in spec.agents):
         yield f"two sub-agents are named {double!r}"
@@ -97,17 +98,15 @@ def problems(spec: AgentSpec) -> Iterator[str]:
             yield f"tool {tool.name!r}: retryCount, retryDelaySeconds and timeoutSeconds must not be negative"
         if tool.tool_type == "agent_tool" and not isinstance(tool.config.get("agentConfig"), dict):
             yield f"tool {tool.name!r} is an agent and has no agentConfig"
-        if tool.tool_type == "http":
-            yield from (f"tool {tool.name!r}: {problem}" for problem in http.problems(tool))
-        if tool.tool_type == "api":
-            yield from (f"tool {tool.name!r}: {problem}" for problem in _api_problems(tool))
+        if tool.tool_type in OF_TYPE:
+            yield from (f"tool {tool.name!r}: {problem}" for problem in OF_TYPE[tool.tool_type](tool))
     yield from _team_problems(spec)
     for rail in (*spec.guardrails, *(rail for tool in spec.tools for rail in tool.guardrails)):
         yield from _guardrail_problems(rail)
     if spec.include_contents not in (None, "none", "default"):
         yield f"includeContents must be 'none' or 'default', got {spec.include_contents!r}"
     missing = set(spec.required_tools) - {tool.name for tool in spec.tools}
-    if missing and not any(tool.tool_type == "api" for tool in spec.tools):
+    if missing and not any(map(is_stand_in, spec.tools)):
         yield f"requiredTools names no tool of its own: {', '.join(sorted(missing))}"
     if spec.termination and (odd := next(_odd_rules(spec.termination), None)):
         yield f"unknown termination {odd!r}"
@@ -128,6 +127,11 @@ def _api_problems(tool: ToolSpec) -> Iterator[str]:
     url = tool.config.get("url")
     if not isinstance(url, str) or not url.lower().startswith(("http://", "https://")):
         yield f"its url must begin with http:// or https://, got {url!r}"
+
+
+OF_TYPE: dict[str, Callable[[ToolSpec], Iterator[str]]] = {
+    "http": http.problems, "api": _api_problems, "mcp": mcp.problems,
+}  # fmt: skip
 
 
 def _team_problems(spec: AgentSpec) -> Iterator[str]:
@@ -222,7 +226,7 @@ def _double(names: Iterable[str]) -> str | None:
 
 
 UNBUILT: dict[str, Callable[[AgentSpec], Any]] = {
-    "tools for MCP, media or search": lambda s: [t for t in s.tools if t.tool_type not in BUILT_TOOL_TYPES],
+    "tools for media or search": lambda s: [t for t in s.tools if t.tool_type not in BUILT_TOOL_TYPES],
     "code execution": lambda s: (s.code_execution or {}).get("enabled"),
     "command-line tools": lambda s: (s.cli_config or {}).get("enabled"),
     "claude-code models": lambda s: s.model.startswith("claude-code"),

@@ -34,15 +34,7 @@ def problems(tool: ToolSpec) -> Iterator[str]:
         yield f"its url has places for {', '.join(missing)}, which its inputSchema does not have"
     if method not in METHODS:
         yield f"its method must be one of {', '.join(METHODS)}, got {method!r}"
-    headers = tool.config.get("headers") or {}
-    if not isinstance(headers, dict):
-        yield f"its headers must be an object of texts, got {type(headers).__name__}"
-        return
-    for name, value in headers.items():
-        if not _TOKEN.fullmatch(str(name)) or not isinstance(value, str) or not is_header(value):
-            yield f"its header {name!r} is no header: a name of letters, digits and '-', a value of one ASCII line"
-        elif name.lower() in OWN:
-            yield f"its header {name!r} belongs to the connection: leave it out"
+    yield from header_problems(tool)
     places = tool.config.get("places") or {}
     if not isinstance(places, dict):
         yield f"its places must be an object of texts, got {type(places).__name__}"
@@ -52,6 +44,19 @@ def problems(tool: ToolSpec) -> Iterator[str]:
         yield from filter(None, [place_problem(f"{word}:{name}")])
     if "multipart" in str(tool.config.get("contentType") or ""):
         yield "its contentType must be JSON, a form or text; multipart is not sent"
+
+
+def header_problems(tool: ToolSpec) -> Iterator[str]:
+    """Why its headers cannot be sent."""
+    headers = tool.config.get("headers") or {}
+    if not isinstance(headers, dict):
+        yield f"its headers must be an object of texts, got {type(headers).__name__}"
+        return
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(str(name)) or not isinstance(value, str) or not is_header(value):
+            yield f"its header {name!r} is no header: a name of letters, digits and '-', a value of one ASCII line"
+        elif name.lower() in OWN:
+            yield f"its header {name!r} belongs to the connection: leave it out"
 
 
 def place(places: Mapping[str, str], argument: str, usual: str) -> tuple[str, str]:

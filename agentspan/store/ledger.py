@@ -38,7 +38,7 @@ CACHED_SPECS = 500
 KNOWN_MS = 3_600_000
 """So long a definition that was written is taken to be stored."""
 PREVIEW_CHARS = 200
-QUEUES = {Kind.LLM: "@llm", Kind.HTTP: "@http", Kind.HUMAN: "@human"}
+QUEUES = {Kind.LLM: "@llm", Kind.HTTP: "@http", Kind.MCP: "@mcp", Kind.HUMAN: "@human"}
 """Queues of tasks that no worker of the user performs. A worker's queue is the tool's name."""
 
 

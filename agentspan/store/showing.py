@@ -62,7 +62,7 @@ def scheduled(
 
 
 def _credentials(spec: AgentSpec, order: e.TaskScheduled, of_run: tuple[str, ...]) -> tuple[str, ...]:
-    if order.kind not in (Kind.WORKER, Kind.HTTP):
+    if order.kind not in (Kind.WORKER, Kind.HTTP, Kind.MCP):
         return ()
     return given_to(spec, order.name if order.purpose is Purpose.ACT else None, of_run)
 

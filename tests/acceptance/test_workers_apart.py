@@ -93,7 +93,7 @@ def test_one_server_starts_another_serves_the_worker_a_third_streams_and_a_fourt
             1,
             "can only be processes of their own on Postgre",
         ),
-        (("--kinds", "llm,tea"), 1, "kinds of built-in workers with commas between them: llm, http"),
+        (("--kinds", "llm,tea"), 1, "kinds of built-in workers with commas between them: llm, http, mcp"),
         (("--kinds", "llm", "some_module"), 2, "not both"),
         ((), 2, "name the modules to serve"),
         (("no_such_module",), 2, "no_such_module: ModuleNotFoundError"),

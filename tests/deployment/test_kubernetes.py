@@ -358,7 +358,7 @@ def test_model_calls_are_made_by_the_servers_or_by_workers_of_their_own() -> Non
     assert variables(alone)["AGENTSPAN_WORKERS"] == "all"
     assert variables(apart)["AGENTSPAN_WORKERS"] == "none"
     args = worker["spec"]["template"]["spec"]["containers"][0]["args"]
-    assert args == ["worker", "--kinds", "llm,http", "--port", "6767"]
+    assert args == ["worker", "--kinds", "llm,http,mcp", "--port", "6767"]
     assert "replicas" not in worker["spec"]
 
 

@@ -121,8 +121,22 @@ def test_some_operations_are_picked_by_name() -> None:
     assert list(found(PETS, tool_names=["addPet"])) == ["addPet"]
     with pytest.raises(InvalidSpec, match="no operation eat; it has listPets"):
         found(PETS, tool_names=["eat"])
-    with pytest.raises(InvalidSpec, match="has 3 operations, and max_tools is 2"):
-        found(PETS, max_tools=2)
+    with pytest.raises(InvalidSpec, match="no operation eat"):
+        found(PETS, tool_names=["addPet", "eat"], max_tools=1)
+
+
+@pytest.mark.parametrize(
+    ("about", "names"),
+    [
+        ("", ["bookFlight", "cancelFlight"]),
+        ("Find hotels by the sea.", ["bookFlight", "findHotels"]),
+        ("CANCEL my Flight and my hotel!", ["cancelFlight", "cancelHotel"]),
+    ],
+)
+def test_of_too_many_operations_those_that_fit_are_there(about: str, names: list[str]) -> None:
+    all_of_them = ("bookFlight", "cancelFlight", "bookHotel", "cancelHotel", "findHotels")
+    document = {"openapi": "3.1.0", "paths": {f"/{name}": {"get": {"operationId": name}} for name in all_of_them}}
+    assert [tool.name for tool in tools_of(document, api(max_tools=2), about)] == names
 
 
 @pytest.mark.parametrize("document", [None, [], {}, {"paths": []}, "openapi: 3"])
