@@ -5,6 +5,8 @@ import asyncio
 import httpx
 import pytest
 
+from agentspan.config import ROLE_NAMES
+from agentspan.engine.access import ROLES
 from agentspan.store import access
 from tests.server.running import ADD, Running, agent
 
@@ -60,6 +62,10 @@ async def started(guest: Guest, config=None) -> str:
 
 
 # Who is let in
+
+
+def test_the_roles_that_a_provider_may_give_are_those_that_there_are():
+    assert tuple(ROLES) == ROLE_NAMES
 
 
 async def test_a_user_logs_in_and_is_told_who_they_are(locked):
