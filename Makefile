@@ -44,7 +44,7 @@ walls: .venv/ready-to-test
 	@$(BIN)/lint-imports --no-logo
 
 notebooks: .venv/ready-to-test
-	@$(BIN)/python -m pytest --nbval --nbval-sanitize-with notebooks/sanitize.cfg --nbval-cell-timeout 60 notebooks
+	@$(BIN)/python -m pytest -n 2 --dist loadscope --nbval --nbval-sanitize-with notebooks/sanitize.cfg --nbval-cell-timeout 60 notebooks
 
 docs: .venv/ready-to-test
 	@$(BIN)/python docs/draw.py --check
