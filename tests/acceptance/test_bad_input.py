@@ -71,7 +71,7 @@ def test_an_agent_that_cannot_run_is_refused_with_the_reason(server: Server, con
 
 def test_what_this_version_does_not_run_is_said_and_not_skipped(server: Server) -> None:
     refused(server, 501, "code execution", agentConfig={**PLAIN, "codeExecution": {"enabled": True}}, prompt="Hi")
-    there = {"name": "there", "toolType": "mcp", "config": {"server_url": "http://127.0.0.1/"}}
+    there = {"name": "there", "toolType": "rag_search"}
     refused(server, 501, "tools for media or search", agentConfig={**PLAIN, "tools": [there]}, prompt="Hi")
 
 

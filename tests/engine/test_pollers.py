@@ -61,7 +61,7 @@ async def test_one_poll_waits_on_many_queues(engine: Engine) -> None:
     await start(engine, agent(script(calls("tool137")), "tool137"))
     async with asyncio.timeout(10):
         assert [task.name for task in await waiting] == ["tool137"]
-    assert set(engine.pollers.wanted()) == {Want("@llm"), Want("@http")}
+    assert set(engine.pollers.wanted()) == {Want("@llm"), Want("@http"), Want("@mcp")}
 
 
 async def test_a_domain_is_a_queue_of_its_own(engine: Engine) -> None:
