@@ -4,7 +4,7 @@ from agentspan.core.ids import split_task
 from agentspan.engine.pollers import Poller, Pollers
 from agentspan.store.views import TaskView, Want
 
-TAKEN_KEPT = 50_000
+TAKEN_KEPT = 10_000
 """Leases remembered; one that was settled through another server is never taken out."""
 
 

@@ -20,7 +20,7 @@ Json = dict[str, Any]
 MAX_CONDUCTOR_WAIT_MS = 5000
 SINGLE_POLL_WAIT_MS = 100
 MAX_COUNT = 1000
-REMEMBERED = 20_000
+REMEMBERED = 5_000
 OWN = "@"
 """How the names of the queues begin that the server itself serves."""
 
