@@ -9,10 +9,9 @@ from agentspan.agents.gate import gate_config
 from agentspan.agents.handoff import HandoffCondition
 from agentspan.agents.termination import TerminationCondition
 from agentspan.agents.tool import ToolDef, get_tool_defs
+from agentspan.spec.found import TYPES as FOUND_AT_RUN
 
 CONTENTS = (None, "none", "default")
-FOUND_AT_RUN = ("api", "mcp")
-"""Types of tools that stand for others, whose names are known only when a run begins."""
 
 
 class Written(Protocol):

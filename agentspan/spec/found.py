@@ -9,6 +9,7 @@ from agentspan.errors import InvalidSpec
 from agentspan.spec.tool import ToolSpec
 
 TYPES = ("api", "mcp")
+"""Types of tools that stand for others, whose names are known only when a run begins."""
 MOST_TOOLS = 64
 NAME_CHARS = 64
 
