@@ -20,6 +20,7 @@ from agentspan.engine.workers.outward import (
     Values,
     headers_of,
     is_deep,
+    is_passing,
     line,
 )
 from agentspan.errors import BadInput
@@ -57,7 +58,7 @@ class HttpWorker(Outward):
         said = redacted(f"{host} answered {answer.status} {answer.reason}: {_text(answer)}", values)
         return Failure(
             said[:SHOWN_CHARS].rstrip(": "),
-            again=answer.status in PASSING or answer.status >= 500,
+            again=is_passing(answer.status),
             after_ms=_retry_after_ms(answer.headers.get("Retry-After", "")),
         )
 
@@ -176,8 +177,6 @@ def _retry_after_ms(text: str) -> int:
     return min(max(0, wait), LONGEST_WAIT_MS)
 
 
-PASSING = frozenset({408, 425, 429})
-"""Refusals that another attempt may not meet."""
 TEXTS = frozenset(
     {"application/javascript", "application/xml", "application/x-www-form-urlencoded", "application/yaml"}
 )

@@ -11,6 +11,7 @@ from agentspan.engine.workers.outward import (
     Values,
     headers_of,
     is_deep,
+    is_passing,
 )
 from agentspan.spec import mcp
 from agentspan.spec.redact import redacted
@@ -40,7 +41,7 @@ class McpWorker(Outward):
         except TimeoutError:
             return Failure(f"{server.url.host} did not answer within {seconds:g} s", again=True)
         except library.Failed as problem:
-            return Failure(f"{server.url.host}: {problem}", again=problem.status in PASSING or problem.status >= 500)
+            return Failure(f"{server.url.host}: {problem}", again=not problem.status or is_passing(problem.status))
         said = output_of(result)
         if result.is_error:
             # Cut last: half a secret is not known for one.
@@ -68,7 +69,3 @@ def _piece(content: Json) -> Any:
         return resource["text"]
     data, about = (resource.get("blob"), resource) if isinstance(resource, dict) else (content.get("data"), content)
     return {"contentType": about.get("mimeType", ""), "bytes": len(data or "") * 3 // 4}
-
-
-PASSING = frozenset({0, 408, 425, 429})
-"""What another attempt may not meet: no answer at all, and refusals for the moment."""

@@ -125,6 +125,11 @@ def _value(name: str, values: Values) -> str:
     return values[name]
 
 
+def is_passing(status: int) -> bool:
+    """Whether another attempt may not meet what HTTP answered."""
+    return status in PASSING or status >= 500
+
+
 def is_deep(value: Any) -> bool:
     """Is it nested so deeply that those who read it might break?"""
     level = [value]
@@ -135,3 +140,6 @@ def is_deep(value: Any) -> bool:
 
 def _inside(value: Any) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+PASSING = frozenset({408, 425, 429})
